@@ -1,0 +1,62 @@
+"""Train small neural networks on signals, look inside them, shrink them and ship them.
+
+The names here are the light half: numpy and onnxruntime, never torch. They are imported when
+they are first used, so that `import tinysignal` does no work.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tinysignal.denoiser import Denoiser, DenoiserStream, denoise
+    from tinysignal.errors import (
+        AudioFileError,
+        ConfigError,
+        DataError,
+        MissingExtraError,
+        ModelError,
+        SignalError,
+        TinysignalError,
+    )
+    from tinysignal.spec import DenoiserSpec
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Denoiser": "denoiser",
+    "DenoiserStream": "denoiser",
+    "denoise": "denoiser",
+    "DenoiserSpec": "spec",
+    "AudioFileError": "errors",
+    "ConfigError": "errors",
+    "DataError": "errors",
+    "MissingExtraError": "errors",
+    "ModelError": "errors",
+    "SignalError": "errors",
+    "TinysignalError": "errors",
+}
+
+__all__ = [
+    "AudioFileError",
+    "ConfigError",
+    "DataError",
+    "Denoiser",
+    "DenoiserSpec",
+    "DenoiserStream",
+    "MissingExtraError",
+    "ModelError",
+    "SignalError",
+    "TinysignalError",
+    "__version__",
+    "denoise",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tinysignal' has no attribute '{name}'")
+    return getattr(import_module(f"tinysignal.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,138 @@
+"""The file contract: one ONNX file that holds a network and, as JSON in its metadata, its spec.
+
+Inputs are ``magnitude`` (channels, frames, freq) and any number of state tensors whose first axis
+is channels; outputs are ``gain`` (channels, frames, freq) and the states in the order of the
+inputs. A state is zero at the start of a signal. All are float32; channels and frames are free.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from tinysignal.errors import ModelError
+from tinysignal.spec import DenoiserSpec
+
+METADATA_KEY = "tinysignal"
+DEFAULT_MODEL = "default"
+
+Array = NDArray[np.float32]
+State = tuple[Array, ...]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A loaded network: its spec and what runs it."""
+
+    spec: DenoiserSpec
+    session: ort.InferenceSession
+    state_shapes: dict[str, tuple[int, ...]]  # without the channel axis
+
+    def initial_state(self, channels: int) -> State:
+        """The state at the start of a signal."""
+        return tuple(
+            np.zeros((channels, *shape), np.float32) for shape in self.state_shapes.values()
+        )
+
+    def run(self, magnitude: Array, state: State) -> tuple[Array, State]:
+        """Gain (channels, frames, freq) of magnitudes of the same shape, and the next state."""
+        inputs = dict(zip(self.state_shapes, state, strict=True))
+        gain, *next_state = self.session.run(None, {"magnitude": magnitude, **inputs})
+        return gain, tuple(next_state)
+
+
+def bundled_models() -> list[str]:
+    """Names of the models that come with the package."""
+    folder = resources.files("tinysignal") / "models"
+    return sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".onnx"))
+
+
+def load_network(model: str | Path = DEFAULT_MODEL, *, threads: int = 1) -> Network:
+    """Load a bundled model by its name, or a model file by its path.
+
+    Parameters
+    ----------
+    model : str or Path
+        ``default`` or another bundled name; anything else is the path of a file.
+    threads : int
+        Threads that one run of the network may use.
+
+    Raises
+    ------
+    ModelError
+        No such file or name; not an ONNX file; no tinysignal spec in it; inputs and outputs that
+        do not follow the contract.
+    """
+    content = _read(model)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what fails is raised, once, below
+    try:
+        session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base but Exception
+        raise ModelError(f"{model}: not a readable ONNX model ({_first_line(error)}).") from None
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if text is None:
+        raise ModelError(
+            f"{model}: an ONNX model without tinysignal's spec. Expected a file written by "
+            "'tinysignal train'."
+        )
+    try:
+        spec = DenoiserSpec.from_json(text)
+        network = Network(spec, session, _state_shapes(session))
+        _try_out(network)
+    except ModelError as error:
+        raise ModelError(f"{model}: {error}") from None
+    return network
+
+
+def _read(model: str | Path) -> bytes:
+    if isinstance(model, str) and model in bundled_models():
+        return (resources.files("tinysignal") / "models" / f"{model}.onnx").read_bytes()
+    path = Path(model)
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        names = ", ".join(bundled_models())
+        raise ModelError(f"{model}: no such model file, nor a bundled model ({names}).") from None
+    except OSError as error:
+        raise ModelError(f"{model}: cannot be read ({error.strerror}).") from None
+
+
+def _state_shapes(session: ort.InferenceSession) -> dict[str, tuple[int, ...]]:
+    names = [node.name for node in session.get_inputs()]
+    outputs = [node.name for node in session.get_outputs()]
+    if names[:1] != ["magnitude"] or outputs[:1] != ["gain"] or len(names) != len(outputs):
+        raise ModelError(
+            f"inputs {names} and outputs {outputs}: expected magnitude and states, gain and states."
+        )
+    shapes: dict[str, tuple[int, ...]] = {}
+    for node in session.get_inputs()[1:]:
+        shape: list[Any] = node.shape[1:]
+        if node.type != "tensor(float)" or not all(isinstance(n, int) for n in shape):
+            raise ModelError(f"state {node.name} has shape {node.shape}, expected fixed numbers.")
+        shapes[node.name] = tuple(shape)
+    return shapes
+
+
+def _try_out(network: Network) -> None:
+    """Run one silent frame, so that a network that cannot run is refused here, by name."""
+    magnitude = np.zeros((1, 1, network.spec.bins), np.float32)
+    state = network.initial_state(1)
+    try:
+        gain, next_state = network.run(magnitude, state)
+    except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base but Exception
+        raise ModelError(f"the network does not run ({_first_line(error)}).") from None
+    if gain.shape != magnitude.shape or [s.shape for s in next_state] != [s.shape for s in state]:
+        raise ModelError(f"the network answers {magnitude.shape} with a gain of {gain.shape}.")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
