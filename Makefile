@@ -1,0 +1,63 @@
+# make help lists what there is. Every target makes the virtual environment that it needs.
+
+PYTHON ?= python3
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Where torch comes from; TORCH_FROM="--index-url https://download.pytorch.org/whl/cpu" takes
+# PyTorch's own CPU build, which is far smaller than the CUDA build that Linux gets from PyPI.
+TORCH_FROM ?=
+
+DEV = .venv/bin
+LIGHT = .venv-light/bin
+DEMO = .venv-demo/bin
+NEEDS_TORCH = tests/train tests/inspect tests/compress
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-full test-light lint format bench clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv-demo/.installed  ## denoise the demo recording, print the levels, draw a picture
+	@$(DEMO)/python demo/run.py
+
+test: lint test-full test-light  ## check style, types and layers, run every test
+
+test-full: .venv/.installed  ## run every test
+	$(DEV)/python -m pytest
+
+test-light: .venv-light/.installed  ## run the tests of the light half where torch is not installed
+	$(LIGHT)/python -c "import importlib.util as u, sys; sys.exit('torch is here' if u.find_spec('torch') else 0)"
+	$(LIGHT)/python -m pytest $(NEEDS_TORCH:%=--ignore=%)
+
+lint: .venv/.installed  ## check style, types and layers
+	$(DEV)/ruff check
+	$(DEV)/ruff format --check
+	$(DEV)/mypy
+	$(DEV)/lint-imports
+
+format: .venv/.installed  ## format the code
+	$(DEV)/ruff check --fix
+	$(DEV)/ruff format
+
+bench: .venv/.installed  ## measure speed and quality (see benchmarks/)
+	@echo "nothing to measure yet" >&2; exit 1
+
+clean:  ## remove the environments and what was made in them
+	rm -rf .venv .venv-light .venv-demo demo-out build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .hypothesis .import_linter_cache
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(DEV)/python $(PIP_INSTALL) $(TORCH_FROM) torch
+	$(DEV)/python $(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
+
+.venv-light/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-light
+	$(LIGHT)/python $(PIP_INSTALL) --editable . hatchling hypothesis onnx pytest
+	@touch $@
+
+.venv-demo/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-demo
+	$(DEMO)/python $(PIP_INSTALL) --editable '.[plot]'
+	@touch $@
