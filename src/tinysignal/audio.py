@@ -25,7 +25,8 @@ def check_rate(sample_rate_hz: int) -> int:
     """
     if (
         isinstance(sample_rate_hz, bool)
-        or int(sample_rate_hz) != sample_rate_hz
+        or not isinstance(sample_rate_hz, (int, float, np.integer, np.floating))
+        or sample_rate_hz % 1 != 0  # NaN and infinity included
         or not MIN_RATE_HZ <= sample_rate_hz <= MAX_RATE_HZ
     ):
         raise SignalError(
@@ -42,9 +43,9 @@ def check_channels(channels: int) -> int:
     ------
     SignalError
     """
-    if not 1 <= channels <= MAX_CHANNELS:
+    if isinstance(channels, bool) or channels % 1 != 0 or not 1 <= channels <= MAX_CHANNELS:
         raise SignalError(f"{channels} channels, expected 1 to {MAX_CHANNELS}.")
-    return channels
+    return int(channels)
 
 
 def check_signal(signal: ArrayLike, *, name: str = "signal") -> Signal:

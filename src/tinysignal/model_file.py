@@ -50,6 +50,8 @@ class Network:
 def bundled_models() -> list[str]:
     """Names of the models that come with the package."""
     folder = resources.files("tinysignal") / "models"
+    if not folder.is_dir():
+        return []
     return sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".onnx"))
 
 
@@ -75,10 +77,15 @@ def load_network(model: str | Path = DEFAULT_MODEL, *, threads: int = 1) -> Netw
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what fails is raised, once, below
     try:
-        session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(
+            content,
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # falling back prints to stdout
+        )
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base but Exception
         raise ModelError(f"{model}: not a readable ONNX model ({_first_line(error)}).") from None
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if text is None:
         raise ModelError(
             f"{model}: an ONNX model without tinysignal's spec. Expected a file written by "
@@ -88,6 +95,8 @@ def load_network(model: str | Path = DEFAULT_MODEL, *, threads: int = 1) -> Netw
         spec = DenoiserSpec.from_json(text)
         network = Network(spec, session, _state_shapes(session))
         _try_out(network)
+    except UnicodeDecodeError:
+        raise ModelError(f"{model}: not a readable ONNX model (a garbled name).") from None
     except ModelError as error:
         raise ModelError(f"{model}: {error}") from None
     return network
@@ -124,9 +133,9 @@ def _state_shapes(session: ort.InferenceSession) -> dict[str, tuple[int, ...]]:
 
 def _try_out(network: Network) -> None:
     """Run one silent frame, so that a network that cannot run is refused here, by name."""
-    magnitude = np.zeros((1, 1, network.spec.bins), np.float32)
-    state = network.initial_state(1)
     try:
+        magnitude = np.zeros((1, 1, network.spec.bins), np.float32)
+        state = network.initial_state(1)
         gain, next_state = network.run(magnitude, state)
     except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base but Exception
         raise ModelError(f"the network does not run ({_first_line(error)}).") from None

@@ -112,7 +112,7 @@ class DenoiserSpec:
         """
         try:
             values: Any = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # too many digits, too deep
             raise ModelError(f"the model's spec is not JSON: {error}.") from None
         if not isinstance(values, dict):
             raise ModelError("the model's spec is not a JSON object.")
