@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+
 from tinysignal.model_file import METADATA_KEY
 from tinysignal.spec import DenoiserSpec
 

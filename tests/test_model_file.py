@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
+
 from tinysignal.errors import ModelError
 from tinysignal.model_file import METADATA_KEY, bundled_models, load_network
 from tinysignal.spec import DenoiserSpec

@@ -8,6 +8,7 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tinysignal.errors import ModelError
 from tinysignal.spec import FORMAT_VERSION, DenoiserSpec
 

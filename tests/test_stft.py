@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tinysignal.stft import IstftStream, StftSize, StftStream, istft, stft
 
 SIZES = st.builds(

@@ -42,6 +42,4 @@ class MissingExtraError(TinysignalError, ImportError):
     """An optional dependency is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(
-            f"{what} needs the '{extra}' extra: pip install 'tinysignal[{extra}]'."
-        )
+        super().__init__(f"{what} needs the '{extra}' extra: pip install 'tinysignal[{extra}]'.")

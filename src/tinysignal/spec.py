@@ -69,7 +69,11 @@ class DenoiserSpec:
                 f"format version {self.format_version}, but this release reads {FORMAT_VERSION}. "
                 "Install a tinysignal release of the model's age."
             )
-        if self.hop_samples < 1 or self.fft_samples < 2 or self.fft_samples % (2 * self.hop_samples):
+        if (
+            self.hop_samples < 1
+            or self.fft_samples < 2
+            or self.fft_samples % (2 * self.hop_samples)
+        ):
             raise ModelError(
                 f"window of {self.fft_samples} samples and hop of {self.hop_samples}: "
                 "the window must be 2, 4, 6, ... hops."
