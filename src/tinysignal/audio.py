@@ -1,100 +1,161 @@
-"""Audio in memory and in files; owns "(channels, time) float32"."""
+"""Audio in memory and in files; owns "(channels, time) float32".
+
+Files are those of libsndfile: WAV (RF64, W64), AIFF, FLAC, CAF, AU, Ogg Vorbis and Opus, MP3 and
+more; `tinysignal.video` adds what FFmpeg reads. A signal that is written and read back has the
+same number of samples in every format that `Writer` accepts, the lossy ones included.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import soxr
+from numpy.typing import ArrayLike
 
-from tinysignal.errors import SignalError
+from tinysignal.audio_checks import (
+    MAX_AMPLITUDE,
+    MAX_CHANNELS,
+    MAX_RATE_HZ,
+    MIN_RATE_HZ,
+    Signal,
+    check_block,
+    check_channels,
+    check_rate,
+    check_signal,
+)
+from tinysignal.audio_file import Reader, Writer
+from tinysignal.audio_format import AudioFormat, AudioInfo, choose_format
 
-Signal = NDArray[np.float32]  # (channels, time)
+__all__ = [
+    "MAX_AMPLITUDE",
+    "MAX_CHANNELS",
+    "MAX_RATE_HZ",
+    "MIN_RATE_HZ",
+    "AudioFormat",
+    "AudioInfo",
+    "Reader",
+    "Signal",
+    "Writer",
+    "check_block",
+    "check_channels",
+    "check_rate",
+    "check_signal",
+    "info",
+    "read",
+    "resample",
+    "write",
+]
 
-MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
-MAX_CHANNELS = 32
-MAX_AMPLITUDE = 1e9  # beyond it the power of a spectrum leaves float32
 
-
-def check_rate(sample_rate_hz: int) -> int:
-    """The rate, if it is a whole number of Hz from 4 to 192 kHz.
+def info(path: str | Path) -> AudioInfo:
+    """The facts of a sound file.
 
     Raises
     ------
-    SignalError
+    AudioFileError
     """
-    if (
-        isinstance(sample_rate_hz, bool)
-        or not isinstance(sample_rate_hz, (int, float, np.integer, np.floating))
-        or sample_rate_hz % 1 != 0  # NaN and infinity included
-        or not MIN_RATE_HZ <= sample_rate_hz <= MAX_RATE_HZ
-    ):
-        raise SignalError(
-            f"sample rate {sample_rate_hz} Hz, expected a whole number "
-            f"from {MIN_RATE_HZ} to {MAX_RATE_HZ}."
-        )
-    return int(sample_rate_hz)
+    with Reader(path) as reader:
+        return reader.info
 
 
-def check_channels(channels: int) -> int:
-    """The number of channels, if it is from 1 to 32.
+def read(path: str | Path, *, sample_rate_hz: int | None = None) -> tuple[Signal, int]:
+    """Read a whole sound file.
+
+    Parameters
+    ----------
+    path : str or Path
+        Of a file that libsndfile reads.
+    sample_rate_hz : int or None
+        Resample to that rate; None for the file's own.
+
+    Returns
+    -------
+    float32 (channels, time)
+    int
+        The rate in Hz.
 
     Raises
     ------
-    SignalError
+    AudioFileError, SignalError
     """
-    if isinstance(channels, bool) or channels % 1 != 0 or not 1 <= channels <= MAX_CHANNELS:
-        raise SignalError(f"{channels} channels, expected 1 to {MAX_CHANNELS}.")
-    return int(channels)
+    with Reader(path) as reader:
+        signal = np.concatenate(list(reader.blocks()), axis=1)
+        rate_hz = reader.info.sample_rate_hz
+    if sample_rate_hz is None:
+        return signal, rate_hz
+    return resample(signal, from_hz=rate_hz, to_hz=sample_rate_hz), sample_rate_hz
 
 
-def check_signal(signal: ArrayLike, *, name: str = "signal") -> Signal:
-    """A whole signal as float32 (channels, time).
+def write(
+    path: str | Path,
+    signal: ArrayLike,
+    *,
+    sample_rate_hz: int,
+    subtype: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Write a whole signal; the container follows from the file name.
+
+    Parameters
+    ----------
+    path : str or Path
+        Overwritten if it exists.
+    signal : floating (time,) or (channels, time)
+        Saturates at full scale, 1.0, unless the subtype is floating point.
+    sample_rate_hz : int
+        4000 to 192000.
+    subtype : str or None
+        libsndfile's name: PCM_16, FLOAT, ...; None for 24 bits or what comes closest.
+    tags : mapping of str to str or None
+        Title, artist, album, comment, date, ...
+
+    Raises
+    ------
+    AudioFileError, ConfigError, SignalError
+    """
+    rows = check_signal(signal)
+    channels, samples = rows.shape
+    like = AudioInfo(
+        sample_rate_hz=sample_rate_hz,
+        channels=channels,
+        samples=samples,
+        container="",
+        subtype="PCM_24",
+    )
+    audio_format, _ = choose_format(like, Path(path).suffix, subtype=subtype)
+    with Writer(
+        path,
+        sample_rate_hz=sample_rate_hz,
+        channels=channels,
+        audio_format=audio_format,
+        samples=samples,
+        tags=tags,
+    ) as writer:
+        writer.write(rows)
+
+
+def resample(signal: ArrayLike, *, from_hz: int, to_hz: int) -> Signal:
+    """Band-limited resampling (soxr, very high quality).
 
     Parameters
     ----------
     signal : floating (time,) or (channels, time)
-        More channels than samples, or more than 32, is taken for a swapped axis order and refused.
-    name : str
-        What the error message calls it.
+        Any level.
+    from_hz, to_hz : int
+        4000 to 192000.
 
-    Raises
-    ------
-    SignalError
-        Not floating point, not one or two axes, axes swapped, no samples, NaN, infinite, or
-        beyond 1e9.
-    """
-    array: NDArray[Any] = np.asarray(signal)
-    if array.ndim not in (1, 2):
-        raise SignalError(
-            f"{name} has shape {array.shape}, expected (time,) or (channels, time)."
-        )
-    rows = array[np.newaxis] if array.ndim == 1 else array
-    if rows.shape[1] == 0 or rows.shape[0] == 0:
-        raise SignalError(f"{name} has shape {array.shape}: there are no samples in it.")
-    if rows.shape[0] > min(rows.shape[1], MAX_CHANNELS):
-        raise SignalError(
-            f"{name} has shape {array.shape}, read as (channels, time) that is "
-            f"{rows.shape[0]} channels. Pass (channels, time), at most {MAX_CHANNELS} channels: "
-            "transpose with array.T."
-        )
-    return check_block(rows, name=name)
-
-
-def check_block(block: NDArray[Any], *, name: str = "block") -> Signal:
-    """Samples (channels, time) as float32, if they are finite floating-point numbers.
+    Returns
+    -------
+    float32 (channels, about time * to_hz / from_hz)
 
     Raises
     ------
     SignalError
     """
-    if not np.issubdtype(block.dtype, np.floating):
-        raise SignalError(
-            f"{name} holds {block.dtype}, expected floating point with full scale at 1.0. "
-            "Divide integers by their full scale, 32768 for int16."
-        )
-    peak = np.abs(block).max(initial=0.0)
-    if not peak <= MAX_AMPLITUDE:  # NaN compares false
-        what = "NaN or infinite samples" if not np.isfinite(peak) else f"a sample of {peak:.3g}"
-        raise SignalError(f"{name} holds {what}, expected finite numbers with full scale at 1.0.")
-    return block.astype(np.float32, copy=False)
+    rows = check_signal(signal)
+    if check_rate(from_hz) == check_rate(to_hz):
+        return rows
+    resampled = soxr.resample(rows.T, from_hz, to_hz, quality="VHQ")
+    return np.ascontiguousarray(resampled.T, dtype=np.float32)
