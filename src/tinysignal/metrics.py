@@ -12,10 +12,9 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
-import soxr
 from numpy.typing import ArrayLike, NDArray
 
-from tinysignal.audio import Signal, check_rate, check_signal
+from tinysignal.audio import Signal, check_rate, check_signal, resample
 from tinysignal.dnsmos import load_networks, opinion_scores
 from tinysignal.errors import MissingExtraError, SignalError
 
@@ -190,7 +189,7 @@ def pesq_wb(estimate: ArrayLike, target: ArrayLike, *, sample_rate_hz: int) -> S
     array([4.6])
     """
     try:
-        import pesq  # noqa: PLC0415 - optional
+        import pesq  # type: ignore[import-untyped]  # noqa: PLC0415 - optional
     except ImportError:
         raise MissingExtraError("PESQ", "eval") from None
     estimated, wanted = _check_pair(estimate, target)
@@ -346,18 +345,14 @@ def _frame_energy(signal: Scores, frame: int, hop: int) -> Scores:
 
 
 def _at_16_khz(signal: NDArray[np.floating[Any]], sample_rate_hz: int) -> Signal:
-    rate_hz = check_rate(sample_rate_hz)
-    samples = signal.astype(np.float32)
-    if rate_hz == PERCEPTUAL_RATE_HZ:
-        return samples
-    return np.ascontiguousarray(soxr.resample(samples.T, rate_hz, PERCEPTUAL_RATE_HZ).T)
+    return resample(signal, from_hz=sample_rate_hz, to_hz=PERCEPTUAL_RATE_HZ)
 
 
 def _pystoi(
     estimate: ArrayLike, target: ArrayLike, sample_rate_hz: int, *, extended: bool
 ) -> Scores:
     try:
-        import pystoi  # noqa: PLC0415 - optional
+        import pystoi  # type: ignore[import-untyped]  # noqa: PLC0415 - optional
     except ImportError:
         raise MissingExtraError("STOI", "eval") from None
     estimated, wanted = _check_pair(estimate, target)

@@ -1,0 +1,124 @@
+"""Which noisy file belongs to which clean one."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinysignal.audio_format import CONTAINERS
+from tinysignal.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A noisy recording and its clean target; ``name`` is what reports call it."""
+
+    name: str
+    noisy: Path
+    clean: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """What was not evaluated, and why; ``metric`` is None where it is the whole file."""
+
+    file: str
+    metric: str | None
+    reason: str
+
+
+def match_folders(noisy: Path, clean: Path) -> tuple[list[Pair], list[Failure]]:
+    """Pair the audio files of two folders by their path inside the folder, without its suffix.
+
+    Parameters
+    ----------
+    noisy, clean : Path
+        Searched with their subfolders; hidden files are left out.
+
+    Returns
+    -------
+    list of Pair, list of Failure
+        Sorted by name. A failure for every file without a counterpart, on either side, and for
+        every name that two files of a folder share.
+
+    Raises
+    ------
+    DataError
+        A folder does not exist, or neither holds an audio file.
+    """
+    sides = {"noisy": _by_name(noisy), "clean": _by_name(clean)}
+    names = sorted(sides["noisy"].keys() | sides["clean"].keys())
+    if not names:
+        raise DataError(f"{noisy}, {clean}: no audio files in these folders.")
+    pairs, failures = [], []
+    for name in names:
+        found = {side: by_name.get(name, []) for side, by_name in sides.items()}
+        problem = _problem(found, {"noisy": noisy, "clean": clean})
+        if problem:
+            failures.append(Failure(file=name, metric=None, reason=problem))
+        else:
+            pairs.append(Pair(name=name, noisy=found["noisy"][0], clean=found["clean"][0]))
+    return pairs, failures
+
+
+def read_manifest(path: Path) -> list[Pair]:
+    """Pairs from a CSV file with the columns ``noisy`` and ``clean``.
+
+    Parameters
+    ----------
+    path : Path
+        Paths in it are absolute, or relative to the CSV file's folder.
+
+    Raises
+    ------
+    DataError
+        Unreadable, without these columns, a row without both paths, or no rows.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or []
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a readable CSV file ({error}).") from None
+    if not {"noisy", "clean"} <= set(columns):
+        raise DataError(f"{path}: columns {', '.join(columns)}; expected noisy, clean.")
+    if not rows:
+        raise DataError(f"{path}: no rows below the header.")
+    pairs = []
+    for number, row in enumerate(rows, start=2):
+        if not row["noisy"] or not row["clean"]:
+            raise DataError(f"{path}: row {number} lacks a path; expected noisy and clean.")
+        noisy, clean = path.parent / row["noisy"], path.parent / row["clean"]
+        pairs.append(Pair(name=_name_inside(row["noisy"]), noisy=noisy, clean=clean))
+    return pairs
+
+
+def _name_inside(path: str) -> str:
+    """The path without suffix, root and steps upward: a name that can be saved in a folder."""
+    parts = Path(path).with_suffix("").parts
+    return "/".join(p for p in parts if p not in ("..", Path(path).anchor))
+
+
+def _by_name(folder: Path) -> dict[str, list[Path]]:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder.")
+    found = defaultdict(list)
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in inside.parts)
+        if path.suffix.lower() in CONTAINERS and not hidden and path.is_file():
+            found[inside.with_suffix("").as_posix()].append(path)
+    return found
+
+
+def _problem(found: dict[str, list[Path]], folders: dict[str, Path]) -> str | None:
+    for side, paths in found.items():
+        if not paths:
+            return f"no file of this name in the {side} folder {folders[side]}."
+        if len(paths) > 1:
+            names = ", ".join(path.name for path in paths)
+            return f"more than one {side} file of this name: {names}."
+    return None
