@@ -78,12 +78,16 @@ def clatter(samples: int, rate_hz: int, rng: np.random.Generator) -> Samples:
     return total / np.abs(total).max()
 
 
-def main() -> None:
-    rng = np.random.default_rng(SEED)
-    clean, rate_hz = speech()
-    shape = clean.size, rate_hz, rng
+def noise_behind(clean: Samples, rate_hz: int) -> Samples:
+    """Hiss, fan and knocks, SNR_DB below the speech with its pauses; from SEED."""
+    shape = clean.size, rate_hz, np.random.default_rng(SEED)
     noise = hiss(*shape) + fan(*shape) + 6 * clatter(*shape)
-    noise *= np.sqrt(np.mean(clean**2) / np.mean(noise**2)) * 10 ** (-SNR_DB / 20)
+    return noise * np.sqrt(np.mean(clean**2) / np.mean(noise**2)) * 10 ** (-SNR_DB / 20)
+
+
+def main() -> None:
+    clean, rate_hz = speech()
+    noise = noise_behind(clean, rate_hz)
     for name, signal in {"talk": clean + noise, "talk_clean": clean}.items():
         soundfile.write(HERE / f"{name}.flac", signal, rate_hz, subtype="PCM_16")
         size_kb = (HERE / f"{name}.flac").stat().st_size / 1000

@@ -1,0 +1,177 @@
+"""What the package says of itself holds: exports, version, errors, wheel, cards, pins, README."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import inspect
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib import import_module, metadata
+from pathlib import Path
+
+import pytest
+import soundfile
+
+import tinysignal
+from tinysignal import errors
+from tinysignal.model_file import DEFAULT_MODEL, bundled_models
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src" / "tinysignal"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+needs_default_model = pytest.mark.skipif(
+    DEFAULT_MODEL not in bundled_models(), reason="no default model is bundled yet"
+)
+
+
+# The export list
+
+
+@pytest.mark.parametrize("name", tinysignal.__all__)
+def test_every_exported_name_resolves(name: str) -> None:
+    thing = getattr(tinysignal, name)
+    if name != "__version__":
+        assert thing.__name__ == name
+
+
+def test_the_export_list_and_the_homes_agree() -> None:
+    assert tinysignal.__all__ == sorted(tinysignal.__all__)
+    assert set(tinysignal.__all__) == {*tinysignal._HOME, "__version__"}
+    assert set(dir(tinysignal)) == set(tinysignal.__all__)
+
+
+def test_type_checkers_see_the_exports_where_they_are() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))
+    [block] = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {
+        alias.name: node.module
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen == {name: f"tinysignal.{home}" for name, home in tinysignal._HOME.items()}
+
+
+def test_an_exported_name_is_defined_in_its_home() -> None:
+    for name, home in tinysignal._HOME.items():
+        assert getattr(tinysignal, name).__module__ == f"tinysignal.{home}"
+
+
+def test_another_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Denoyser'"):
+        _ = tinysignal.Denoyser  # type: ignore[attr-defined]
+
+
+# Errors
+
+
+def test_the_tree_of_errors_is_the_one_drawn() -> None:
+    assert errors.__doc__ is not None
+    drawn = set(re.findall(r"[├└]── (\w+)", errors.__doc__))
+    classes = {name for name, _ in inspect.getmembers(errors, inspect.isclass)}
+    assert classes == drawn | {"TinysignalError"}
+    for name in drawn:
+        assert getattr(errors, name).__bases__[0] is errors.TinysignalError
+
+
+def test_every_error_is_exported() -> None:
+    classes = {name for name, _ in inspect.getmembers(errors, inspect.isclass)}
+    assert classes <= set(tinysignal.__all__)
+
+
+# The distribution
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    assert tinysignal.__version__ == metadata.version("tinysignal") == PROJECT["version"]
+
+
+@pytest.fixture(scope="module")
+def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Names of the files in the wheel that hatchling builds."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    [wheel] = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.namelist()
+
+
+def test_the_wheel_holds_the_package_its_types_and_its_models(wheel_names: list[str]) -> None:
+    assert "tinysignal/py.typed" in wheel_names
+    for name in bundled_models():
+        assert f"tinysignal/models/{name}.onnx" in wheel_names
+        assert f"tinysignal/models/{name}.md" in wheel_names
+    assert any(name.endswith("licenses/LICENSE") for name in wheel_names)
+
+
+def test_the_wheel_holds_nothing_else(wheel_names: list[str]) -> None:
+    tops = {name.split("/")[0] for name in wheel_names}
+    assert tops == {"tinysignal", f"tinysignal-{tinysignal.__version__}.dist-info"}
+    assert not [name for name in wheel_names if "__pycache__" in name]
+
+
+@pytest.mark.parametrize("name", bundled_models())
+def test_a_bundled_model_has_a_card(name: str) -> None:
+    card = (PACKAGE / "models" / f"{name}.md").read_text("utf-8")
+    assert name in card
+
+
+def test_every_direct_dependency_is_pinned() -> None:
+    pinned = set()
+    for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines():
+        if not line.startswith("#"):
+            name, version = line.split("==")
+            assert re.fullmatch(r"[0-9][0-9a-z.]*", version), line
+            pinned.add(name.lower().replace("_", "-"))
+    wanted = PROJECT["dependencies"] + [
+        need for extra in PROJECT["optional-dependencies"].values() for need in extra
+    ]
+    names = {re.split(r"[\[>=<]", need)[0].lower() for need in wanted} - {"tinysignal"}
+    assert names <= pinned
+
+
+def test_the_extra_all_holds_every_other_extra() -> None:
+    extras = PROJECT["optional-dependencies"]
+    [everything] = extras["all"]
+    listed = re.search(r"\[(.*)\]", everything)
+    assert listed
+    assert set(listed[1].split(",")) == set(extras) - {"all", "dev"}
+
+
+# Programs in the documentation
+
+
+@needs_default_model
+@pytest.mark.parametrize("home", sorted({*tinysignal._HOME.values(), "metrics"}))
+def test_examples_in_docstrings_run(home: str) -> None:
+    if home == "metrics":
+        pytest.importorskip("pystoi", reason="the examples need the 'eval' extra")
+        pytest.importorskip("pesq", reason="the examples need the 'eval' extra")
+    result = doctest.testmod(import_module(f"tinysignal.{home}"))
+    assert result.failed == 0
+
+
+README_PROGRAMS = re.findall(
+    r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE
+)
+
+
+def test_the_readme_has_a_program() -> None:
+    assert README_PROGRAMS
+
+
+@needs_default_model
+@pytest.mark.parametrize("program", README_PROGRAMS, ids=range(len(README_PROGRAMS)))
+def test_readme_programs_run(program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(ROOT / "demo" / "talk.flac", tmp_path)
+    samples, rate_hz = soundfile.read(tmp_path / "talk.flac")
+    soundfile.write(tmp_path / "talk.wav", samples, rate_hz)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(program, "README.md", "exec"), {})
