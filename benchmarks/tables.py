@@ -1,0 +1,216 @@
+"""Turn report files into the Markdown tables of README.md and docs/.
+
+    python benchmarks/tables.py --check    # exit status 1 if a document is behind its report
+    python benchmarks/tables.py --write
+
+A document holds ``<!-- table: NAME -->`` and ``<!-- /table -->``, each on a line of its own;
+what is between them belongs to this program. A new table is a function from a report to Markdown
+under ``@table("NAME")``; its report is ``benchmarks/reports/NAME.json`` unless it says otherwise.
+A table that cannot be made yet may stand empty; ``--check`` names it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+REPORTS = REPOSITORY / "benchmarks" / "reports"
+
+Report = dict[str, Any]
+Render = Callable[[Report], str]
+
+TABLES: dict[str, tuple[str, Render]] = {}
+
+_BLOCK = re.compile(
+    r"^<!-- table: (?P<name>[\w-]+) -->\n(?P<body>.*?)^<!-- /table -->$", re.MULTILINE | re.DOTALL
+)
+_MARKER = re.compile(r"^<!-- /?table\b.*$", re.MULTILINE)
+
+
+class TableError(Exception):
+    """A document names a table that cannot be made."""
+
+
+def table(name: str, *, report: str | None = None) -> Callable[[Render], Render]:
+    """Register a function from a report to Markdown under a name."""
+
+    def register(render: Render) -> Render:
+        TABLES[name] = (report or name, render)
+        return render
+
+    return register
+
+
+def render_table(name: str, *, reports: Path = REPORTS) -> str:
+    """The Markdown of a table, with a newline at its end.
+
+    Raises
+    ------
+    TableError
+        No such table, or its report has not been made.
+    """
+    if name not in TABLES:
+        raise TableError(f"table '{name}', expected one of {', '.join(sorted(TABLES))}.")
+    report, render = TABLES[name]
+    path = reports / f"{report}.json"
+    if not path.exists():
+        raise TableError(f"table '{name}' needs {path.name}: run the benchmark that writes it.")
+    return render(json.loads(path.read_text(encoding="utf-8"))).strip() + "\n"
+
+
+def update(text: str, *, reports: Path = REPORTS) -> str:
+    """A document's text with its tables made anew.
+
+    Raises
+    ------
+    TableError
+        A table with content cannot be made, see `render_table`; a marker without its counterpart.
+    """
+    blocks = list(_BLOCK.finditer(text))
+    if 2 * len(blocks) != len(_MARKER.findall(text)):
+        raise TableError("a table marker without its counterpart.")
+
+    def replace(block: re.Match[str]) -> str:
+        name = block["name"]
+        try:
+            body = render_table(name, reports=reports)
+        except TableError:
+            if block["body"].strip():
+                raise
+            return block[0]
+        return f"<!-- table: {name} -->\n{body}<!-- /table -->"
+
+    return _BLOCK.sub(replace, text)
+
+
+def documents(root: Path = REPOSITORY) -> list[Path]:
+    """README.md and everything in docs/."""
+    return [root / "README.md", *sorted((root / "docs").glob("**/*.md"))]
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table; the first column to the left, numbers to the right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def empty_tables(text: str) -> list[str]:
+    """Names of the tables without content."""
+    return [block["name"] for block in _BLOCK.finditer(text) if not block["body"].strip()]
+
+
+@table("cost-speed", report="cost")
+def cost_speed(report: Report) -> str:
+    """Times of whole commands, library calls and the start."""
+    rows = []
+    for row in report["speed"]:
+        channels = "stereo" if row["channels"] == 2 else "mono"
+        what = "`tinysignal denoise`" if row["level"] == "command" else "library call"
+        label = f"{what}, {row['seconds']} s {channels} at {row['sample_rate_hz'] / 1000:g} kHz"
+        rows.append([label, *_times(row), *_real_time_factors(row)])
+    rows.append(["`tinysignal denoise`, 1 s mono: the start", *_times(report["start"]), "", ""])
+    header = ["", "tinysignal", "noisereduce", "RTF tinysignal", "RTF noisereduce"]
+    note = (
+        "Median seconds (lowest to highest) of alternating runs on one core, one thread; RTF is "
+        "seconds of work for a second of sound, lower is better."
+    )
+    return f"{markdown(header, rows)}\n\n{note} {_machine(report)}"
+
+
+@table("cost-memory", report="cost")
+def cost_memory(report: Report) -> str:
+    """Peak memory against the length of the file."""
+    rows = [
+        [_length(row["minutes"]), _peak(row, "tinysignal"), _peak(row, "noisereduce")]
+        for row in report["memory"]
+    ]
+    header = ["stereo file at 48 kHz", "tinysignal, MiB", "noisereduce, MiB"]
+    return f"{markdown(header, rows)}\n\nPeak resident memory of the whole command."
+
+
+@table("cost-install", report="cost")
+def cost_install(report: Report) -> str:
+    """What pip adds to a fresh virtual environment."""
+    if report["install"] is None:
+        raise TableError("cost.json was made with --skip-install.")
+    rows = [
+        [f"`pip install {name}`", f"{size['bytes'] / 2**20:.0f}", str(size["packages"])]
+        for name, size in (
+            ("tinysignal", report["install"]["tinysignal"]),
+            ("noisereduce soundfile", report["install"]["noisereduce"]),
+        )
+    ]
+    return markdown(["fresh environment", "MiB", "packages"], rows)
+
+
+@table("cost")
+def cost(report: Report) -> str:
+    """All of it."""
+    parts = [cost_speed(report), cost_memory(report)]
+    if report["install"] is not None:
+        parts.append(cost_install(report))
+    return "\n\n".join(parts)
+
+
+def _times(row: Report) -> list[str]:
+    return [
+        f"{t['median_s']:.2f} s ({t['min_s']:.2f} to {t['max_s']:.2f})"
+        for t in (row["tinysignal"], row["noisereduce"])
+    ]
+
+
+def _real_time_factors(row: Report) -> list[str]:
+    return [
+        f"{row[name]['median_s'] / row['seconds']:.4f}" for name in ("tinysignal", "noisereduce")
+    ]
+
+
+def _length(minutes: float) -> str:
+    return f"{minutes:g} min"
+
+
+def _peak(row: Report, name: str) -> str:
+    return f"{row[name]['peak_bytes'] / 2**20:.0f}" if name in row else "not run"
+
+
+def _machine(report: Report) -> str:
+    machine = report["machine"]
+    names = ("tinysignal", "noisereduce", "numpy", "onnxruntime")
+    versions = ", ".join(f"{n} {machine['versions'][n]}" for n in names if n in machine["versions"])
+    trial = " **Trial run with --quick, not a measurement.**" if report["quick"] else ""
+    return f"{machine['cpu']}, Python {machine['python']}, {versions}; {report['date']}.{trial}"
+
+
+def main() -> int:
+    """Check or write the documents."""
+    parser = argparse.ArgumentParser(description="Markdown tables from report files")
+    mode = parser.add_mutually_exclusive_group(required=True)
+    mode.add_argument("--check", action="store_true", help="status 1 if a document is behind")
+    mode.add_argument("--write", action="store_true", help="update the documents")
+    options = parser.parse_args()
+    behind, empty = [], []
+    for path in documents():
+        text = path.read_text(encoding="utf-8")
+        try:
+            updated = update(text)
+        except TableError as error:
+            print(f"{path.name}: {error}", file=sys.stderr)
+            return 1
+        empty.extend(f"{path.name} ({name})" for name in empty_tables(updated))
+        if updated != text:
+            behind.append(path.name)
+            if options.write:
+                path.write_text(updated, encoding="utf-8")
+    print(f"{'updated' if options.write else 'behind'}: {', '.join(behind) or 'none'}")
+    print(f"still empty: {', '.join(empty) or 'none'}")
+    return 1 if options.check and behind else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
