@@ -269,7 +269,8 @@ class DenoiserStream:
         gain = gain[:, dropped:]
         waiting = np.concatenate([self._waiting, spectrum], axis=1)
         self._waiting = waiting[:, gain.shape[1] :]
-        return self._synthesis.feed(waiting[:, : gain.shape[1]] * gain)
+        denoised: Spectrum = np.multiply(waiting[:, : gain.shape[1]], gain, dtype=np.complex64)
+        return self._synthesis.feed(denoised)
 
     def _gain(self, spectrum: Spectrum) -> NDArray[np.float32]:
         """Gain of every bin, (channels or 1, frames, bins), ``lookahead_frames`` late."""
@@ -301,7 +302,7 @@ def _top_band_gain(
     first = round(magnitude.shape[2] * (1 - _TOP_BAND))
     before = magnitude[:, :, first:].sum(axis=2, keepdims=True) + _SILENCE
     after = (magnitude * gain)[:, :, first:].sum(axis=2, keepdims=True) + _SILENCE
-    return np.minimum(after / before, 1)
+    return np.asarray(np.minimum(after / before, 1), np.float32)
 
 
 def denoise(

@@ -67,7 +67,8 @@ class StftSize:
         """Dual of the analysis window, (fft_samples,)."""
         window = self.analysis_window.astype(np.float64)
         power = (window**2).reshape(-1, self.hop_samples).sum(axis=0)
-        return (window / np.tile(power, self.fft_samples // self.hop_samples)).astype(np.float32)
+        dual = window / np.tile(power, self.fft_samples // self.hop_samples)
+        return np.asarray(dual, np.float32)
 
 
 def stft(signal: Signal, size: StftSize) -> Spectrum:
@@ -113,7 +114,7 @@ def _analyse(padded: Signal, size: StftSize) -> Spectrum:
     """Spectra of the frames that lie wholly inside ``padded``."""
     frames = np.lib.stride_tricks.sliding_window_view(padded, size.fft_samples, axis=1)
     windowed = frames[:, :: size.hop_samples] * size.analysis_window
-    return np.fft.rfft(windowed, axis=2)
+    return np.asarray(np.fft.rfft(windowed, axis=2), np.complex64)
 
 
 def _synthesise(spectrum: Spectrum, size: StftSize) -> Signal:
