@@ -13,7 +13,7 @@ import soundfile as sf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speech import speech_like
+from speech import save_pair, speech_like
 from tinysignal import evaluation, metrics
 from tinysignal.denoiser import Denoiser
 from tinysignal.errors import ConfigError, DataError, MissingExtraError
@@ -27,20 +27,6 @@ FAST = ("snr", "si_sdr", "segmental_snr")
 def halve(signal: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     """A denoiser of a module, so that it can be sent to other processes."""
     return signal / 2
-
-
-def save_pair(
-    folder: Path, name: str, *, snr_db: float = 10, rate_hz: int = RATE_HZ, channels: int = 1
-) -> Pair:
-    """A pair with white noise at an exact SNR in every channel."""
-    target = np.tile(speech_like(1.0, rate_hz=rate_hz), (channels, 1))
-    noise = np.random.default_rng(len(name)).normal(size=target.shape)
-    noise *= np.sqrt((target**2).sum() / (noise**2).sum()) / 10 ** (snr_db / 20)
-    pair = Pair(name=name, noisy=folder / f"noisy/{name}.wav", clean=folder / f"clean/{name}.wav")
-    for path, signal in ((pair.noisy, target + noise), (pair.clean, target)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sf.write(path, signal.T, rate_hz, subtype="FLOAT")
-    return pair
 
 
 def write_clean(pair: Pair, signal: np.ndarray, rate_hz: int = RATE_HZ) -> None:
