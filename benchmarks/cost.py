@@ -237,10 +237,16 @@ def _installs(folder: Path) -> dict[str, Any]:
         _say(f"install: {name}")
         environment = folder / f"venv-{name}"
         subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
-        site = next(environment.glob("[Ll]ib*/**/site-packages"))
+        site = next(environment.glob("lib/python*/site-packages"))
         before = _contents(site)
-        python = next(environment.glob("*/python*"))
-        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [
+            str(environment / "bin" / "python"),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
         subprocess.run([*pip, *packages], check=True)
         after = _contents(site)
         added = {path: after[path] - before.get(path, 0) for path in after}

@@ -42,7 +42,7 @@ def load_networks() -> Networks:
     ------
     MissingExtraError
     """
-    import onnxruntime as ort  # 0.1 s that the other metrics do not need
+    import onnxruntime as ort  # noqa: PLC0415 - 0.1 s that the other metrics do not need
 
     found = importlib.util.find_spec("speechmos")  # located, not imported: see above
     if found is None or found.origin is None:

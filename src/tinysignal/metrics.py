@@ -189,7 +189,7 @@ def pesq_wb(estimate: ArrayLike, target: ArrayLike, *, sample_rate_hz: int) -> S
     array([4.6])
     """
     try:
-        import pesq
+        import pesq  # noqa: PLC0415 - optional
     except ImportError:
         raise MissingExtraError("PESQ", "eval") from None
     estimated, wanted = _check_pair(estimate, target)
@@ -352,7 +352,7 @@ def _pystoi(
     estimate: ArrayLike, target: ArrayLike, sample_rate_hz: int, *, extended: bool
 ) -> Scores:
     try:
-        import pystoi
+        import pystoi  # noqa: PLC0415 - optional
     except ImportError:
         raise MissingExtraError("STOI", "eval") from None
     estimated, wanted = _check_pair(estimate, target)

@@ -27,6 +27,7 @@ from tinysignal.evaluation import (
     read_manifest,
 )
 from tinysignal.evaluation.report import CONFIDENCE
+from tinysignal.model_file import bundled_models
 from tinysignal.spec import DenoiserSpec
 
 
@@ -91,8 +92,9 @@ def evaluate(
 
 
 def _model_path(model: str) -> str:
-    """The file inside a run folder; anything else as it is."""
-    return str(Path(model) / "model.onnx") if Path(model).is_dir() else model
+    """The file inside a run folder; a bundled name, though a folder be called so, as it is."""
+    is_run = model not in bundled_models() and Path(model).is_dir()
+    return str(Path(model) / "model.onnx") if is_run else model
 
 
 def _list_pairs(
