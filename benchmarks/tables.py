@@ -160,14 +160,14 @@ def cost(report: Report) -> str:
 
 def _times(row: Report) -> list[str]:
     return [
-        f"{t['median_s']:.2f} s ({t['min_s']:.2f} to {t['max_s']:.2f})"
+        f"{t['median_s']:.3g} s ({t['min_s']:.3g} to {t['max_s']:.3g})"
         for t in (row["tinysignal"], row["noisereduce"])
     ]
 
 
 def _real_time_factors(row: Report) -> list[str]:
     return [
-        f"{row[name]['median_s'] / row['seconds']:.4f}" for name in ("tinysignal", "noisereduce")
+        f"{row[name]['median_s'] / row['seconds']:.2g}" for name in ("tinysignal", "noisereduce")
     ]
 
 

@@ -58,7 +58,7 @@ def test_only_what_is_between_the_markers_changes(reports: Path) -> None:
 
 def test_cost_table_holds_medians_spread_and_real_time_factors(reports: Path) -> None:
     text = tables.render_table("cost", reports=reports)
-    times = "1.50 s (1.25 to 2.00) | 6.00 s (1.25 to 2.00) | 0.0250 | 0.1000 |"
+    times = "1.5 s (1.25 to 2) | 6 s (1.25 to 2) | 0.025 | 0.1 |"
     assert f"| `tinysignal denoise`, 60 s stereo at 48 kHz | {times}" in text
     assert f"| library call, 60 s stereo at 48 kHz | {times}" in text
     assert "| `pip install tinysignal` | 256 | 12 |" in text
