@@ -123,6 +123,13 @@ def test_a_damaged_file_is_refused_or_still_keeps_the_contract(
         assert isinstance(network.spec, DenoiserSpec)
 
 
+@pytest.mark.parametrize("name", [b"magnitude", b"next_state", b"tinysignal"])
+def test_a_name_that_is_not_text_is_refused(onset_model: Path, tmp_path: Path, name: bytes) -> None:
+    path = tmp_path / "garbled.onnx"
+    path.write_bytes(onset_model.read_bytes().replace(name, b"\xff" * len(name)))
+    refused(path, "not a readable ONNX model")
+
+
 def test_an_onnx_model_of_another_program_is_refused(onset_model: Path, tmp_path: Path) -> None:
     refused(with_spec(onset_model, tmp_path / "m.onnx", None), "without tinysignal's spec")
 
