@@ -1,0 +1,1 @@
+"""Train networks; torch lives here and nowhere above."""

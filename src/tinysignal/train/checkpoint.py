@@ -1,0 +1,107 @@
+"""Checkpoints as safetensors: tensors, and the rest as JSON text; never a pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import CheckpointIO
+from lightning.fabric.utilities.types import _PATH
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from tinysignal.errors import ModelError
+from tinysignal.files import atomic
+
+_KEY = "tinysignal"
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write nested dicts, lists, numbers, strings and tensors; the file is replaced at once."""
+    tensors: dict[str, Tensor] = {}
+    text = json.dumps(_pack(state, tensors))
+    with atomic(path) as temporary:
+        save_file(tensors, temporary, metadata={_KEY: text})
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read what `save_state` wrote.
+
+    Raises
+    ------
+    ModelError
+        Missing, damaged, or not a file of tinysignal's.
+    """
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            text = (file.metadata() or {}).get(_KEY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: not a readable checkpoint ({error}).") from None
+    if text is None:
+        raise ModelError(f"{path}: a safetensors file, but not a checkpoint of tinysignal's.")
+    state: dict[str, Any] = _unpack(json.loads(text), tensors)
+    return state
+
+
+def save_weights(path: Path, net: nn.Module) -> None:
+    """Write a network's parameters and buffers alone."""
+    tensors = {name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()}
+    with atomic(path) as temporary:
+        save_file(tensors, temporary)
+
+
+class SafetensorsIO(CheckpointIO):
+    """Lightning's checkpoints through `save_state` and `load_state`."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None
+    ) -> None:
+        """Write Lightning's checkpoint."""
+        save_state(Path(path), checkpoint)
+
+    def load_checkpoint(
+        self, path: _PATH, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read Lightning's checkpoint."""
+        return load_state(Path(path))
+
+    def remove_checkpoint(self, path: _PATH) -> None:
+        """Delete a checkpoint."""
+        Path(path).unlink(missing_ok=True)
+
+
+def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """JSON for a value; tensors go aside, and dicts become lists of pairs to keep their keys."""
+    if isinstance(value, Tensor):
+        name = str(len(tensors))
+        tensors[name] = value.detach().cpu().clone().contiguous()
+        return {"tensor": name}
+    if isinstance(value, dict):
+        return {"dict": [[_pack(k, tensors), _pack(v, tensors)] for k, v in value.items()]}
+    if isinstance(value, list | tuple):
+        kind = "list" if isinstance(value, list) else "tuple"
+        return {kind: [_pack(v, tensors) for v in value]}
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    raise TypeError(f"a checkpoint cannot hold {type(value).__name__}")
+
+
+def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {_unpack(k, tensors): _unpack(v, tensors) for k, v in content}
+    items = [_unpack(v, tensors) for v in content]
+    return items if kind == "list" else tuple(items)
+
+
+def as_float(value: Tensor | float) -> float:
+    """A number out of a tensor or a number."""
+    return float(value.item()) if isinstance(value, torch.Tensor) else float(value)

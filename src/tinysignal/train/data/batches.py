@@ -1,0 +1,57 @@
+"""Batches that depend on nothing but the seed and their number, so a resumed run sees the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+Array = NDArray[np.float32]
+
+
+class BatchSource(Protocol):
+    """Where training batches come from."""
+
+    steps_per_epoch: int
+
+    def batch(self, number: int) -> tuple[Array, Array]:
+        """Noisy and clean signals (batch, time), or magnitudes (batch, frames, freq)."""
+        ...
+
+
+class Batches(Dataset[tuple[Tensor, Tensor]]):
+    """A source as a torch data set whose items are whole batches."""
+
+    def __init__(self, source: BatchSource) -> None:
+        self.source = source
+
+    def __len__(self) -> int:
+        return self.source.steps_per_epoch
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+        noisy, clean = self.source.batch(number)
+        return torch.from_numpy(noisy), torch.from_numpy(clean)
+
+
+class EpochSampler(Sampler[int]):
+    """Numbers of an epoch's batches, counted on from epoch to epoch."""
+
+    def __init__(self, steps_per_epoch: int) -> None:
+        self.steps_per_epoch = steps_per_epoch
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before every epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self.steps_per_epoch
+
+    def __iter__(self) -> Iterator[int]:
+        first = self._epoch * self.steps_per_epoch
+        yield from range(first, first + self.steps_per_epoch)

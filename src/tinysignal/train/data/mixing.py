@@ -1,0 +1,190 @@
+"""Noisy speech made on the fly: speech of one recording, noise of another, at a random SNR."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinysignal.train.data.batches import Array
+from tinysignal.train.data.pairs import Pair
+from tinysignal.train.data.recordings import Clip
+
+_ACTIVE_DB = 40  # 20 ms frames this far below the loudest are pauses
+_EQ_KNOTS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixOptions:
+    """How speech and noise are mixed.
+
+    Parameters
+    ----------
+    snr_db : (float, float)
+        Range of the level of the active speech above the noise.
+    level_dbfs : (float, float)
+        Range of the root mean square of the active speech.
+    filter_db : float
+        Speech and noise go through random smooth filters of up to plus or minus this; 0 for none.
+    low_pass_share : float
+        Share of the mixtures that are low-passed at 3 to 7 kHz, as telephones and codecs do.
+    noise_only_share, clean_only_share : float
+        Share of the mixtures without speech, and without noise.
+    second_noise_share : float
+        Share of the mixtures with two noises.
+    """
+
+    snr_db: tuple[float, float] = (-5.0, 20.0)
+    level_dbfs: tuple[float, float] = (-30.0, -20.0)
+    filter_db: float = 6.0
+    low_pass_share: float = 0.1
+    noise_only_share: float = 0.03
+    clean_only_share: float = 0.05
+    second_noise_share: float = 0.2
+
+
+class _Pool:
+    """Draws clips: a group by the root of its duration, then a recording by its duration."""
+
+    def __init__(self, clips: list[Clip]) -> None:
+        self._groups: list[list[Clip]] = []
+        by_group: dict[str, list[Clip]] = {}
+        for clip in clips:
+            by_group.setdefault(clip.group, []).append(clip)
+        self._groups = list(by_group.values())
+        durations = np.array([sum(c.samples.size for c in g) for g in self._groups], float)
+        self._share = np.sqrt(durations) / np.sqrt(durations).sum()
+
+    def draw(self, rng: np.random.Generator, samples: int, *, loop: bool) -> NDArray[np.float32]:
+        """float32 (samples,) from a random place; shorter recordings are looped or padded."""
+        group = self._groups[rng.choice(len(self._groups), p=self._share)]
+        sizes = np.array([c.samples.size for c in group], float)
+        recording = group[rng.choice(len(group), p=sizes / sizes.sum())].samples
+        if recording.size >= samples:
+            start = rng.integers(0, recording.size - samples + 1)
+            return _as_float(recording[start : start + samples])
+        if loop:
+            start = rng.integers(0, recording.size)
+            looped = np.take(recording, np.arange(start, start + samples), mode="wrap")
+            return _as_float(looped)
+        padded = np.zeros(samples, np.float32)
+        offset = rng.integers(0, samples - recording.size + 1)
+        padded[offset : offset + recording.size] = _as_float(recording)
+        return padded
+
+
+class Mixtures:
+    """Batches of mixtures; batch ``n`` depends on the seed and ``n`` only.
+
+    Parameters
+    ----------
+    speech, noise : list of Clip
+    options : MixOptions
+    sample_rate_hz, clip_samples, batch, steps_per_epoch, seed : int
+    """
+
+    def __init__(
+        self,
+        speech: list[Clip],
+        noise: list[Clip],
+        options: MixOptions,
+        *,
+        sample_rate_hz: int,
+        clip_samples: int,
+        batch: int,
+        steps_per_epoch: int,
+        seed: int,
+    ) -> None:
+        self._speech = _Pool(speech)
+        self._noise = _Pool(noise)
+        self._options = options
+        self._sample_rate_hz = sample_rate_hz
+        self._clip_samples = clip_samples
+        self._batch = batch
+        self._seed = seed
+        self.steps_per_epoch = steps_per_epoch
+
+    def batch(self, number: int) -> tuple[Array, Array]:
+        """Noisy and clean signals, float32 (batch, clip_samples)."""
+        rng = np.random.default_rng([self._seed, number])
+        mixtures = [self.mixture(rng) for _ in range(self._batch)]
+        noisy, clean = (np.stack(signals) for signals in zip(*mixtures, strict=True))
+        return noisy, clean
+
+    def mixture(
+        self, rng: np.random.Generator, *, snr_db: float | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """One noisy and clean signal, float32 (clip_samples,); with an SNR, always of both."""
+        options = self._options
+        kind = rng.random()
+        speech = self._speech.draw(rng, self._clip_samples, loop=False)
+        noise = self._noise.draw(rng, self._clip_samples, loop=True)
+        if rng.random() < options.second_noise_share:
+            other = self._noise.draw(rng, self._clip_samples, loop=True)
+            noise = noise + other * (_rms(noise) / (_rms(other) + 1e-9) * rng.uniform(0.2, 1))
+        speech, noise = self._filter(rng, speech), self._filter(rng, noise)
+        if rng.random() < options.low_pass_share:
+            response = self._low_pass(rng)
+            speech, noise = _apply(speech, response), _apply(noise, response)
+        level = 10 ** (rng.uniform(*options.level_dbfs) / 20)
+        speech = speech * np.float32(level / (active_rms(speech, self._sample_rate_hz) + 1e-9))
+        drawn_db = rng.uniform(*options.snr_db)
+        noise_level = level * 10 ** (-(drawn_db if snr_db is None else snr_db) / 20)
+        noise = noise * np.float32(noise_level / (_rms(noise) + 1e-9))
+        if snr_db is None and kind < options.noise_only_share:
+            speech = np.zeros_like(speech)
+        elif snr_db is None and kind > 1 - options.clean_only_share:
+            noise = np.zeros_like(noise)
+        noisy = speech + noise
+        peak = np.abs(noisy).max()
+        if peak > 1:
+            noisy, speech = noisy / peak, speech / peak
+        return noisy, speech
+
+    def fixed_pairs(self, count: int, snrs_db: tuple[float, ...]) -> list[Pair]:
+        """Mixtures for validation, at these SNRs in turn."""
+        rng = np.random.default_rng([self._seed, 2**31])
+        pairs = []
+        for i in range(count):
+            snr_db = snrs_db[i % len(snrs_db)]
+            noisy, clean = self.mixture(rng, snr_db=snr_db)
+            pairs.append(Pair(noisy, clean, f"mixture {i} at {snr_db:g} dB"))
+        return pairs
+
+    def _filter(self, rng: np.random.Generator, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self._options.filter_db == 0:
+            return x
+        knots_db = rng.uniform(-1, 1, _EQ_KNOTS) * self._options.filter_db
+        freq = np.arange(x.size // 2 + 1) / (x.size // 2)
+        # Knots lie evenly on a warped axis: denser at low frequencies.
+        response_db = np.interp(np.sqrt(freq), np.linspace(0, 1, _EQ_KNOTS), knots_db)
+        return _apply(x, 10 ** (response_db / 20))
+
+    def _low_pass(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        cutoff_hz = rng.uniform(3_000, 7_000)
+        freq_hz = np.fft.rfftfreq(self._clip_samples, 1 / self._sample_rate_hz)
+        return 1 / (1 + (freq_hz / cutoff_hz) ** 12)
+
+
+def _as_float(samples: NDArray[np.int16]) -> NDArray[np.float32]:
+    return samples.astype(np.float32) / np.float32(32768)
+
+
+def active_rms(x: NDArray[np.float32], sample_rate_hz: int) -> float:
+    """Root mean square of the 20 ms frames within 40 dB of the loudest."""
+    frame = sample_rate_hz // 50
+    power = np.square(x[: x.size // frame * frame], dtype=np.float64).reshape(-1, frame).mean(1)
+    loudest = power.max(initial=0)
+    if loudest == 0:
+        return 0.0
+    return float(np.sqrt(power[power >= loudest * 10 ** (-_ACTIVE_DB / 10)].mean()))
+
+
+def _rms(x: NDArray[np.float32]) -> float:
+    return float(np.sqrt(np.square(x, dtype=np.float64).mean()))
+
+
+def _apply(x: NDArray[np.float32], response: NDArray[np.float64]) -> NDArray[np.float32]:
+    spectrum = np.fft.rfft(x) * response.astype(np.float32)
+    return np.fft.irfft(spectrum, x.size).astype(np.float32)

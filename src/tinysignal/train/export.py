@@ -1,0 +1,165 @@
+"""From a trained network to the one file that the light runtime reads."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from tinysignal.errors import ModelError
+from tinysignal.files import atomic
+from tinysignal.model_file import METADATA_KEY, load_network
+from tinysignal.spec import DenoiserSpec
+from tinysignal.stft import StftSize
+from tinysignal.train.nets import CnnNet, DenoisingNet
+
+PARITY = 1e-4  # largest difference between ONNX and torch, of magnitudes around 1
+
+
+class _GainForm(nn.Module):
+    """A network in the file's contract: gain and states as separate inputs and outputs."""
+
+    def __init__(self, net: DenoisingNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, magnitude: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        gain, next_state = self.net.gain(magnitude, state)
+        return (gain, *next_state)
+
+
+def export_denoiser(
+    net: DenoisingNet,
+    size: StftSize,
+    path: Path,
+    *,
+    arch: str,
+    sample_rate_hz: int,
+    name: str,
+    trained_on: str,
+    licence: str,
+) -> DenoiserSpec:
+    """Write a denoising network as ONNX with its spec, and hold the file to the network.
+
+    Batch normalisation is folded into the convolutions.
+
+    Returns
+    -------
+    DenoiserSpec
+        The one in the file.
+
+    Raises
+    ------
+    ModelError
+        The file's answers differ from the network's by more than 1e-4.
+    """
+    net = _folded(net)
+    spec = DenoiserSpec(
+        name=name,
+        arch=arch,
+        sample_rate_hz=sample_rate_hz,
+        fft_samples=size.fft_samples,
+        hop_samples=size.hop_samples,
+        lookahead_frames=net.lookahead_frames,
+        receptive_field_frames=net.receptive_field_frames,
+        parameters=sum(p.numel() for p in net.parameters()),
+        macs_per_s=round(macs_per_frame(net, size) * sample_rate_hz / size.hop_samples),
+        level=net.level,
+        trained_on=trained_on,
+        licence=licence,
+    )
+    with atomic(path) as temporary:
+        _write_onnx(net, spec, temporary)
+        difference = parity(net, temporary)
+        if not difference <= PARITY:
+            raise ModelError(
+                f"{path}: the exported model differs from the network by {difference:.2g}, "
+                f"more than {PARITY:g}. It was not kept."
+            )
+    return spec
+
+
+def parity(net: DenoisingNet, path: Path) -> float:
+    """Largest difference between the magnitudes that the file and the network make of noise.
+
+    The file runs in blocks of 1, 7 and 32 frames, the network over all of them at once.
+    """
+    network = load_network(path)
+    rng = np.random.default_rng(0)
+    magnitude = np.abs(rng.normal(0, 1, (2, 40, network.spec.bins))).astype(np.float32)
+    with torch.no_grad():
+        expected, _ = net.eval().gain(torch.from_numpy(magnitude), net.initial_state(2))
+    state = network.initial_state(2)
+    gains = []
+    for block in np.split(magnitude, [1, 8], axis=1):
+        gain, state = network.run(block, state)
+        gains.append(gain)
+    return float(np.abs((np.concatenate(gains, axis=1) - expected.numpy()) * magnitude).max())
+
+
+def macs_per_frame(net: DenoisingNet, size: StftSize) -> float:
+    """Multiply-accumulate operations of the layers for one frame of one channel."""
+    frames = 8
+    total = 0
+
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        if isinstance(layer, nn.Linear):
+            total += output.numel() * layer.in_features
+        elif isinstance(layer, nn.Conv2d):
+            total += output.numel() * layer.weight[0].numel()
+
+    hooks = [layer.register_forward_hook(count) for layer in net.modules()]
+    with torch.no_grad():
+        net.gain(torch.ones(1, frames, size.bins), net.initial_state(1))
+    for hook in hooks:
+        hook.remove()
+    return total / frames
+
+
+def _folded(net: DenoisingNet) -> DenoisingNet:
+    """A copy on the CPU, ready to run, without batch normalisation."""
+    net = copy.deepcopy(net).cpu().float().eval()
+    if isinstance(net, CnnNet):
+        for layer in [*net.encoder, *net.middle, *net.decoder]:
+            layer.conv = fuse_conv_bn_eval(layer.conv, layer.norm)
+            layer.norm = nn.Identity()
+    return net
+
+
+def _write_onnx(net: DenoisingNet, spec: DenoiserSpec, path: Path) -> None:
+    # Sizes above 1 keep the exporter from taking them for constants.
+    example = (torch.ones(2, 3, spec.bins), *net.initial_state(2))
+    states = [f"state_{i}" for i in range(len(example) - 1)]
+    channels, frames = torch.export.Dim("channels"), torch.export.Dim("frames")
+    shapes: list[object] = [{0: channels, 1: frames}]
+    if states:  # torch.export wants no entry for an empty *state
+        shapes.append(tuple({0: channels} for _ in states))
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # the exporter warns about its own future
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            _GainForm(net).eval(),
+            example,
+            input_names=["magnitude", *states],
+            output_names=["gain", *(f"next_{name}" for name in states)],
+            dynamic_shapes=tuple(shapes),
+            dynamo=True,
+            optimize=True,
+            verbose=False,
+        )
+    if program is None:
+        raise ModelError(f"{path}: torch made no ONNX program of the network.")
+    model = program.model_proto
+    onnx.helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())

@@ -1,0 +1,27 @@
+"""The networks, and how to make one by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tinysignal.stft import StftSize
+from tinysignal.train.nets.base import DenoisingNet
+from tinysignal.train.nets.cnn import CnnNet
+from tinysignal.train.nets.linear import LinearNet
+
+__all__ = ["ARCHITECTURES", "Architecture", "CnnNet", "DenoisingNet", "LinearNet"]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How to build a network, and the STFT it was designed for at 16 kHz."""
+
+    build: Callable[..., DenoisingNet]
+    stft: StftSize
+
+
+ARCHITECTURES = {
+    "linear": Architecture(LinearNet, StftSize(1024, 512)),
+    "cnn": Architecture(CnnNet, StftSize(512, 256)),
+}

@@ -1,0 +1,110 @@
+"""What every denoising network is: magnitudes and state in, gain and state out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+State = tuple[Tensor, ...]
+
+_SMALLEST = 1e-8  # magnitudes below this are digital silence
+
+
+class DenoisingNet(nn.Module):
+    """A network over magnitude spectra, the same code for training, export and streaming.
+
+    Convolutions over time see the frames before a block through their state, which is zero at
+    the start of a signal, so a block on its own is a signal from its start.
+
+    Attributes
+    ----------
+    lookahead_frames : int
+        Frame ``t`` of the output belongs to frame ``t - lookahead_frames`` of the input.
+    receptive_field_frames : int
+        Frames of input that one frame of output depends on.
+    """
+
+    lookahead_frames: int
+    receptive_field_frames: int
+    level: str
+
+    @abstractmethod
+    def initial_state(self, batch: int) -> State:
+        """State at the start of a signal, zeros (batch, ...)."""
+
+    @abstractmethod
+    def estimate(self, magnitude: Tensor, state: State) -> tuple[Tensor, State]:
+        """Magnitude of the clean signal.
+
+        Parameters
+        ----------
+        magnitude : float (batch, frames, freq)
+        state : tuple of float (batch, ...)
+
+        Returns
+        -------
+        float (batch, frames, freq), ``lookahead_frames`` late, and the next state
+        """
+
+    def gain(self, magnitude: Tensor, state: State) -> tuple[Tensor, State]:
+        """What to multiply the noisy spectrum by; arguments and shapes as `estimate`."""
+        estimate, state = self.estimate(magnitude, state)
+        return estimate / magnitude.clamp_min(_SMALLEST), state
+
+    def forward(self, magnitude: Tensor) -> Tensor:
+        """Magnitudes of the clean signal for whole signals, aligned with the input.
+
+        Parameters
+        ----------
+        magnitude : float (batch, frames, freq)
+
+        Returns
+        -------
+        float (batch, frames, freq)
+        """
+        ahead = self.lookahead_frames
+        padded = nn.functional.pad(magnitude, (0, 0, 0, ahead)) if ahead else magnitude
+        estimate, _ = self.estimate(padded, self._start(magnitude))
+        return estimate[:, ahead:]
+
+    def _start(self, magnitude: Tensor) -> State:
+        return tuple(s.to(magnitude.device) for s in self.initial_state(magnitude.shape[0]))
+
+
+class RunningLevel(nn.Module):
+    """Root mean square of all frames so far, older ones forgotten with a time constant.
+
+    A sum of powers and a sum of weights decay together, so the first frame already has a level,
+    and what follows does not depend on the scale of the recording.
+    """
+
+    def __init__(self, time_constant_frames: float) -> None:
+        super().__init__()
+        self.rate = 1.0 / time_constant_frames
+
+    def forward(self, magnitude: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Level of every frame.
+
+        Parameters
+        ----------
+        magnitude : float (batch, frames, freq)
+        state : float (batch, 2)
+            Decayed sums of power and of weight.
+
+        Returns
+        -------
+        float (batch, frames, 1), and the next state
+        """
+        power = magnitude.float().square().mean(dim=2)
+        both = torch.stack([power, torch.ones_like(power)], dim=2)  # (batch, frames, 2)
+        index = torch.arange(power.shape[1], device=power.device, dtype=torch.float32)
+        age = index[:, None] - index[None, :]
+        weight = torch.exp(-self.rate * age.clamp_min(0.0)) * (age >= 0)  # (frames, frames)
+        carried = torch.exp(-self.rate * (index + 1))[None, :, None] * state[:, None, :]
+        # einsum would run in bfloat16 under autocast; the level wants float32.
+        with torch.autocast(power.device.type, enabled=False):
+            sums = torch.matmul(weight, both) + carried
+        level = torch.sqrt(sums[:, :, :1] / sums[:, :, 1:])
+        return level.clamp_min(1e-6), sums[:, -1, :]

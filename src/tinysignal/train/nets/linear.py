@@ -1,0 +1,62 @@
+"""The course's frame-wise network."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tinysignal.errors import ConfigError
+from tinysignal.train.nets.base import DenoisingNet, RunningLevel, State
+
+
+class LinearNet(DenoisingNet):
+    """Three fully connected layers on one frame: freq, width, width, freq, ReLU after each.
+
+    With the defaults at 513 bins it is exactly the network of the course's exercise.
+
+    Parameters
+    ----------
+    bins : int
+        Frequency bins of a frame.
+    width : int
+        Units of both hidden layers.
+    level : {"none", "running"}
+        ``running`` divides by the running level before the first layer and multiplies after the
+        last, so that the recording's level does not matter; the course has ``none``.
+    frames_per_s : float
+        For the time constant of the running level.
+    """
+
+    def __init__(
+        self,
+        *,
+        bins: int,
+        width: int = 1024,
+        level: str = "none",
+        lookahead_frames: int = 0,
+        frames_per_s: float,
+    ) -> None:
+        super().__init__()
+        if lookahead_frames:
+            raise ConfigError("the linear network sees one frame; look-ahead must be 0.")
+        self.lookahead_frames = 0
+        self.receptive_field_frames = 1
+        self.level = level
+        self.running = RunningLevel(2.0 * frames_per_s) if level == "running" else None
+        self.layers = nn.Sequential(
+            nn.Linear(bins, width),
+            nn.ReLU(),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Linear(width, bins),
+            nn.ReLU(),
+        )
+
+    def initial_state(self, batch: int) -> State:
+        return (torch.zeros(batch, 2),) if self.running is not None else ()
+
+    def estimate(self, magnitude: Tensor, state: State) -> tuple[Tensor, State]:
+        if self.running is None:
+            return self.layers(magnitude).float(), state
+        level, next_level = self.running(magnitude, state[0])
+        return self.layers(magnitude / level).float() * level, (next_level,)

@@ -1,0 +1,399 @@
+"""One training run, from a configuration to a run folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning as pl
+import torch
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+from safetensors.torch import load_file
+from torch.utils.data import DataLoader
+
+from tinysignal.errors import ConfigError, DataError
+from tinysignal.files import atomic
+from tinysignal.spec import DenoiserSpec
+from tinysignal.stft import StftSize
+from tinysignal.train.budget import Budget
+from tinysignal.train.checkpoint import SafetensorsIO, load_state, save_weights
+from tinysignal.train.config import DenoiserConfig
+from tinysignal.train.data.batches import Batches, BatchSource, EpochSampler
+from tinysignal.train.data.mixing import MixOptions, Mixtures
+from tinysignal.train.data.pairs import (
+    Pair,
+    PairClips,
+    WholePair,
+    hold_out_end,
+    load_pair,
+    load_pair_folders,
+)
+from tinysignal.train.data.recordings import Recording, list_recordings, load_clips
+from tinysignal.train.denoising import DenoisingTask, score_pairs
+from tinysignal.train.export import export_denoiser
+from tinysignal.train.keeper import BEST, CHECKPOINT, CURVE, Keeper, plot_curve, write_curve
+from tinysignal.train.nets import ARCHITECTURES, DenoisingNet
+from tinysignal.train.progress import TrainingProgress
+
+CONFIG = "config.toml"
+_VALID_MIXTURES = 60
+_VALID_SNRS_DB = (0.0, 5.0, 10.0)
+_PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run left behind.
+
+    Parameters
+    ----------
+    folder : Path
+    spec : DenoiserSpec
+    metrics : dict
+        The contents of ``metrics.json``.
+    interrupted : bool
+        Whether it was stopped before its budget was spent.
+    """
+
+    folder: Path
+    spec: DenoiserSpec
+    metrics: dict[str, Any]
+    interrupted: bool
+
+
+@dataclass(frozen=True)
+class _Data:
+    source: BatchSource
+    score: list[Pair]
+    side: str  # what `score` is to the training: "valid" or "train"
+    summary: dict[str, Any]
+
+
+def train_denoiser(
+    config: DenoiserConfig,
+    folder: Path,
+    *,
+    data_dir: Path | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+) -> RunResult:
+    """Train a denoiser and write its run folder.
+
+    The folder holds ``config.toml``, ``curve.csv`` and ``curve.png``, ``metrics.json``,
+    ``model.safetensors`` (the chosen weights), ``last.safetensors`` (to resume from) and
+    ``model.onnx`` (for the light runtime).
+
+    Parameters
+    ----------
+    config : DenoiserConfig
+    folder : Path
+        Made if it is not there.
+    data_dir : Path or None
+        Where the configuration's data paths are looked for if they are not found as they are.
+    resume : bool
+        Continue from the folder's checkpoint. With a budget in epochs or steps on one device,
+        the result is that of an uninterrupted run.
+    quiet : bool
+        No progress bar.
+
+    Raises
+    ------
+    ConfigError
+        The folder holds a run already, or nothing to resume.
+    DataError, AudioFileError, ModelError
+    """
+    checkpoint = folder / CHECKPOINT
+    if resume and not checkpoint.is_file():
+        raise ConfigError(f"{folder}: nothing to resume, there is no {CHECKPOINT} in it.")
+    if not resume and (folder / CONFIG).exists():
+        raise ConfigError(f"{folder}: holds a run already. Pass --resume, or another folder.")
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    size = stft_size(config)
+    pl.seed_everything(config.seed, verbose=False)
+    net = build_net(config, size)
+    data = _load_data(config, size, data_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic(folder / CONFIG) as temporary:
+        temporary.write_text(config.to_toml(), encoding="utf-8")
+
+    task = DenoisingTask(net, size, loss=config.loss, learning_rate=config.learning_rate)
+    budget = Budget(config, data.source.steps_per_epoch)
+    with TrainingProgress(budget, quiet=quiet) as progress, _calm():
+        every = config.validate_every * (20 if config.whole_recording else 1)
+        keeper = Keeper(
+            folder=folder,
+            pairs=data.score,
+            side=data.side,
+            every_epochs=every,
+            budget=budget,
+            report=progress.report,
+        )
+        if resume and _already_done(checkpoint, budget):
+            _restore(task, keeper, checkpoint)
+        else:
+            trainer = _trainer(config, folder, [budget, keeper])
+            with _stop_on_signals(trainer, keeper):
+                trainer.fit(
+                    task, _loader(config, data.source), ckpt_path=checkpoint if resume else None
+                )
+    return _finish(config, folder, task, keeper, data)
+
+
+def stft_size(config: DenoiserConfig) -> StftSize:
+    """The STFT of a configuration: what it says, else the architecture's own at this rate."""
+    own = ARCHITECTURES[config.arch].stft
+    if bool(config.fft_samples) != bool(config.hop_samples):
+        raise ConfigError("fft_samples and hop_samples come together: give both or neither.")
+    if config.fft_samples:
+        if config.fft_samples % (2 * config.hop_samples):
+            raise ConfigError(
+                f"window of {config.fft_samples} samples and hop of {config.hop_samples}: "
+                "the window must be 2, 4, 6, ... hops."
+            )
+        return StftSize(config.fft_samples, config.hop_samples)
+    return StftSize.at_rate(
+        fft_samples=own.fft_samples,
+        hop_samples=own.hop_samples,
+        model_rate_hz=16_000,
+        sample_rate_hz=config.sample_rate_hz,
+    )
+
+
+def build_net(config: DenoiserConfig, size: StftSize) -> DenoisingNet:
+    """The network of a configuration, with fresh weights from torch's random state."""
+    options: dict[str, Any] = {"lookahead_frames": config.lookahead_frames}
+    if config.width:
+        options["width"] = config.width
+    if config.level:
+        options["level"] = config.level
+    return ARCHITECTURES[config.arch].build(
+        bins=size.bins, frames_per_s=config.sample_rate_hz / size.hop_samples, **options
+    )
+
+
+def _find(path: str, data_dir: Path | None) -> Path:
+    if data_dir and not Path(path).exists() and (data_dir / path).exists():
+        return data_dir / path
+    return Path(path)
+
+
+def _load_data(config: DenoiserConfig, size: StftSize, data_dir: Path | None) -> _Data:
+    if config.pair:
+        return _single_pair(config, size, data_dir)
+    clips: dict[str, int] = {
+        "clip_samples": round(config.clip_s * config.sample_rate_hz),
+        "batch": config.batch,
+        "steps_per_epoch": config.steps_per_epoch,
+        "seed": config.seed,
+    }
+    if config.pairs:
+        clean, noisy = (_find(path, data_dir) for path in config.pairs)
+        train, valid = load_pair_folders(
+            noisy,
+            clean,
+            sample_rate_hz=config.sample_rate_hz,
+            valid_share=config.valid_share,
+            seed=config.seed,
+        )
+        summary = {"train_pairs": len(train), "valid_pairs": len(valid)}
+        score, side = (valid, "valid") if valid else (train, "train")
+        return _Data(PairClips(train, **clips), score, side, summary)
+    return _mixtures(config, clips, data_dir)
+
+
+def _single_pair(config: DenoiserConfig, size: StftSize, data_dir: Path | None) -> _Data:
+    assert config.pair is not None
+    clean, noisy = (_find(path, data_dir) for path in config.pair)
+    train = load_pair(noisy, clean, sample_rate_hz=config.sample_rate_hz)
+    score, side = [train], "train"
+    if config.holdout:
+        train, end = hold_out_end(train, config.holdout)
+        score, side = [end], "valid"
+    summary = {"train_s": train.noisy.size / config.sample_rate_hz, "holdout": config.holdout}
+    if config.whole_recording:
+        return _Data(WholePair(train, size), score, side, summary)
+    source = PairClips(
+        [train],
+        clip_samples=round(config.clip_s * config.sample_rate_hz),
+        batch=config.batch,
+        steps_per_epoch=config.steps_per_epoch,
+        seed=config.seed,
+    )
+    return _Data(source, score, side, summary)
+
+
+def _mixtures(config: DenoiserConfig, clips: dict[str, int], data_dir: Path | None) -> _Data:
+    summary: dict[str, Any] = {}
+    loaded: dict[tuple[str, str], Any] = {}
+    for what, source in (("speech", config.clean), ("noise", config.noise)):
+        listed = list_recordings(
+            _find(source, data_dir),
+            valid_share=config.valid_share,
+            seed=config.seed,
+            test_share=config.test_share,
+        )
+        for split in ("train", "valid"):
+            chosen: list[Recording] = [r for r in listed if r.split == split]
+            if split == "train" and not chosen:
+                raise DataError(f"{source}: no recording of {what} is left for training.")
+            loaded[what, split] = load_clips(chosen, sample_rate_hz=config.sample_rate_hz)
+            summary[f"{split}_{what}"] = {
+                "files": len(chosen),
+                "groups": len({r.group for r in chosen}),
+                "minutes": sum(c.samples.size for c in loaded[what, split])
+                / config.sample_rate_hz
+                / 60,
+            }
+    options = MixOptions(
+        snr_db=config.snr_db, level_dbfs=config.level_dbfs, filter_db=config.filter_db
+    )
+    rate = config.sample_rate_hz
+    train = Mixtures(
+        loaded["speech", "train"], loaded["noise", "train"], options, sample_rate_hz=rate, **clips
+    )
+    score: list[Pair] = []
+    if loaded["speech", "valid"] and loaded["noise", "valid"]:
+        # Validation is the same for every seed and filter, so that runs can be compared.
+        plain = MixOptions(
+            level_dbfs=config.level_dbfs, filter_db=0, low_pass_share=0, second_noise_share=0
+        )
+        valid = Mixtures(
+            loaded["speech", "valid"],
+            loaded["noise", "valid"],
+            plain,
+            sample_rate_hz=rate,
+            **{**clips, "seed": 0},
+        )
+        score = valid.fixed_pairs(_VALID_MIXTURES, _VALID_SNRS_DB)
+    return _Data(train, score, "valid", summary)
+
+
+def _loader(config: DenoiserConfig, source: BatchSource) -> DataLoader[Any]:
+    return DataLoader(
+        Batches(source),
+        batch_size=None,
+        sampler=EpochSampler(source.steps_per_epoch),
+        num_workers=config.workers,
+        persistent_workers=config.workers > 0,
+    )
+
+
+def _trainer(config: DenoiserConfig, folder: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
+    logger: Any = False
+    if config.log == "tensorboard":
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        logger = TensorBoardLogger(folder, name="tensorboard")
+    return pl.Trainer(
+        accelerator="gpu" if config.device == "cuda" else config.device,
+        devices=config.devices,
+        precision=_PRECISIONS[config.precision],  # type: ignore[arg-type]
+        max_epochs=-1,
+        callbacks=callbacks,
+        plugins=[SafetensorsIO()],
+        logger=logger,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+@contextmanager
+def _calm() -> Iterator[None]:
+    """Lightning's advice to programmers is not for those who train with a command."""
+    loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=PossibleUserWarning)
+        warnings.filterwarnings("ignore", module=r"lightning\.")
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+@contextmanager
+def _stop_on_signals(trainer: pl.Trainer, keeper: Keeper) -> Iterator[None]:
+    """The first interrupt ends the run after its step, so that a usable model is written."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        keeper.interrupted = True
+        trainer.should_stop = True
+        signal.signal(number, before.get(number, signal.SIG_DFL))
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():  # elsewhere no handler may be set
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _already_done(checkpoint: Path, budget: Budget) -> bool:
+    state = load_state(checkpoint)
+    budget.load_state_dict(state["callbacks"][budget.state_key])
+    return budget.spent(state["global_step"]) >= 1
+
+
+def _restore(task: DenoisingTask, keeper: Keeper, checkpoint: Path) -> None:
+    state = load_state(checkpoint)
+    task.load_state_dict(state["state_dict"])
+    keeper.load_state_dict(state["callbacks"][keeper.state_key])
+
+
+def _finish(
+    config: DenoiserConfig, folder: Path, task: DenoisingTask, keeper: Keeper, data: _Data
+) -> RunResult:
+    """Choose the weights, write the model, the curve and the metrics."""
+    task = task.cpu()
+    last = score_pairs(task, data.score)
+    use_best = config.select == "best" and (folder / BEST).exists() and bool(keeper.best)
+    if use_best:
+        task.net.load_state_dict(load_file(folder / BEST))
+    save_weights(folder / "model.safetensors", task.net)
+    spec = export_denoiser(
+        task.net,
+        task.size,
+        folder / "model.onnx",
+        arch=config.arch,
+        sample_rate_hz=config.sample_rate_hz,
+        name=config.name or folder.resolve().name,
+        trained_on=config.trained_on,
+        licence=config.licence,
+    )
+    if keeper.rows:
+        write_curve(folder / CURVE, keeper.rows)
+        plot_curve(folder / "curve.png", keeper.rows)
+    final = keeper.rows[-1] if keeper.rows else {}
+    metrics = {
+        "weights": "best" if use_best else "last",
+        "interrupted": keeper.interrupted,
+        "epochs": final.get("epoch", 0),
+        "steps": final.get("step", 0),
+        "minutes": final.get("minutes", 0.0),
+        "loss": final.get("loss"),
+        data.side: score_pairs(task, data.score),
+        f"{data.side}_last": last,
+        "best": keeper.best or None,
+        "data": data.summary,
+        "spec": asdict(spec),
+    }
+    with atomic(folder / "metrics.json") as temporary:
+        temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    return RunResult(folder, spec, metrics, keeper.interrupted)
