@@ -13,7 +13,7 @@ from tinysignal.evaluation.pairs import Failure
 from tinysignal.evaluation.table import Column, Metric
 
 INPUT_SNR_EDGES_DB = (0, 5, 10, 15)
-CONFIDENCE = "95 % of the mean, Student's t over files"
+CONFIDENCE = "half width of the mean's 95 % confidence interval, Student's t over files"
 
 
 @dataclass(frozen=True, kw_only=True)
