@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from speech import save_pair
 from tinysignal.cli.evaluate import evaluate
-from tinysignal.errors import ConfigError, DataError, ModelError
+from tinysignal.cli.main import run as command_line
 
 
 @pytest.fixture
@@ -123,17 +123,23 @@ def test_what_is_not_installed_is_named_on_stderr(
     assert set(json.loads(result.stdout)["mean"]) == {"snr", "si_sdr", "segmental_snr"}
 
 
-def test_wrong_usage_is_refused_by_name(folders: Path, onset_model: Path) -> None:
-    """The command line's entry point turns these errors into one line and status 2."""
-    refused = {
-        (str(onset_model), "--noisy", str(folders)): ConfigError,
-        (str(onset_model), *map(str, sides(folders)[:4]), "--metrics", "loudness"): ConfigError,
-        (str(onset_model), "--noisy", str(folders / "x"), "--clean", str(folders)): DataError,
-        (str(folders), *map(str, sides(folders))): ModelError,
-    }
-    for arguments, error in refused.items():
-        assert isinstance(run(*arguments).exception, error)
-    assert run(onset_model, "--jobs", "0").exit_code == 2
+def test_exit_status_is_2_for_wrong_usage_and_1_for_input_that_fails(
+    folders: Path, onset_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, empty = str(onset_model), folders / "empty"
+    empty.mkdir()
+    given = [str(argument) for argument in sides(folders)[:4]]
+    for arguments, status, message in (
+        ([model, "--noisy", str(folders)], 2, "expected --noisy DIR and --clean DIR"),
+        ([model, *given, "--metrics", "loudness"], 2, "metric 'loudness'"),
+        ([model, *given, "--jobs", "0"], 2, "jobs"),
+        ([model, "--noisy", str(folders / "x"), "--clean", str(folders)], 2, "does not exist"),
+        ([model, "--noisy", str(empty), "--clean", str(empty)], 1, "no audio files"),
+        ([str(empty), *given], 1, "no such model file"),
+        ([model, *given, "--metrics", "snr", "--json"], 0, ""),
+    ):
+        assert command_line(["evaluate", *arguments]) == status
+        assert message in capsys.readouterr().err
 
 
 def test_help_shows_an_example() -> None:

@@ -36,12 +36,21 @@ def evaluate(
         str, typer.Argument(help="A model.onnx, a run folder that holds one, or a bundled name.")
     ],
     *,
-    noisy: Annotated[Path | None, typer.Option(help="Folder of noisy recordings.")] = None,
+    noisy: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder of noisy recordings."),
+    ] = None,
     clean: Annotated[
-        Path | None, typer.Option(help="Folder of their clean sides, under the same names.")
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, help="Folder of their clean sides, under the same names."
+        ),
     ] = None,
     pairs: Annotated[
-        Path | None, typer.Option(help="Instead: a CSV file with the columns noisy, clean.")
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Instead: a CSV file with the columns noisy, clean."
+        ),
     ] = None,
     metrics: Annotated[
         str | None,
@@ -61,7 +70,7 @@ def evaluate(
     Example: tinysignal evaluate default --noisy test/noisy --clean test/clean --json
 
     SNR, SI-SDR and segmental SNR at the recordings' own rate; PESQ, STOI and DNSMOS (the 'eval'
-    extra) at 16 kHz. Exit status: 0 all evaluated, 1 some failed, 2 wrong usage.
+    extra) at 16 kHz. Exit status: 0 all evaluated, 1 some or all failed, 2 wrong usage.
     """
     names = [name.strip() for name in metrics.split(",")] if metrics is not None else None
     path = _model_path(model)
