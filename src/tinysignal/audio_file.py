@@ -60,7 +60,7 @@ class Reader:
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
-        _check_file(self._path)
+        check_readable(self._path)
         check_complete(self._path)
         self._file = self._open()
         if self._file.frames >= _UNKNOWN_LENGTH:  # a FLAC file written into a pipe
@@ -147,7 +147,13 @@ class Reader:
             yield block
 
 
-def _check_file(path: Path) -> None:
+def check_readable(path: Path) -> None:
+    """Refuse what is missing, a folder, out of reach or empty.
+
+    Raises
+    ------
+    AudioFileError
+    """
     try:
         with path.open("rb") as file:
             empty = not file.read(1)
@@ -221,7 +227,7 @@ class Writer:
     peak : float
         The largest magnitude given so far.
     clipped : int
-        Samples that did not fit in full scale; always 0 for floating-point formats.
+        Samples beyond full scale, 1.0; always 0 for floating-point formats.
     lost_tags : list of str
         Tags that the container does not take.
 
@@ -303,6 +309,8 @@ class Writer:
         if block.shape[1] == 0:
             return
         self.peak = max(self.peak, float(np.abs(block).max()))
+        if not self.audio_format.is_float:
+            self.clipped += int(np.count_nonzero(np.abs(block) > 1))
         try:
             self._file.write(self._encode(block).T)
         except sf.LibsndfileError:
@@ -334,13 +342,10 @@ class Writer:
     def _encode(self, block: Signal) -> NDArray[Any]:
         bits = BITS.get(self.audio_format.subtype)
         if bits is None:
-            if self.audio_format.subtype not in LOSSY:
-                return block
-            self.clipped += int(np.count_nonzero(np.abs(block) > 1))
-            return np.clip(block, -1, 1) if self._clamp else block
+            clamped = self._clamp and self.audio_format.subtype in LOSSY
+            return np.clip(block, -1, 1) if clamped else block
         top = 2 ** (bits - 1) - 1
         steps = np.rint(block.astype(np.float64) * (top + 1))
-        self.clipped += int(np.count_nonzero((steps > top) | (steps < -top - 1)))
         held = np.int16 if bits <= 16 else np.int32
         scale = 2 ** (np.iinfo(held).bits - bits)  # libsndfile takes the upper bits
         whole: NDArray[Any] = np.clip(steps, -top - 1, top).astype(held) * held(scale)

@@ -62,6 +62,12 @@ _NEXT_BEST = {
     "PCM_24": ("PCM_24",),
     "PCM_U8": ("PCM_U8", "PCM_S8"),
     "PCM_S8": ("PCM_S8", "PCM_U8"),
+    # FFmpeg's names.
+    "pcm_f32le": ("FLOAT", "PCM_24"),
+    "pcm_s32le": ("PCM_32", "PCM_24"),
+    "pcm_s24le": ("PCM_24",),
+    "flac": ("PCM_24",),
+    "alac": ("PCM_24",),
 }
 _FOUR_GIB = 1 << 32
 _HEADER_BYTES = 1 << 20  # room for the header and the tags

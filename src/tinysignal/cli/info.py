@@ -1,0 +1,61 @@
+"""``tinysignal info``: the facts of a sound file or of a model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tinysignal.model_file import bundled_models, load_network
+from tinysignal.video import open_sound
+
+
+def info(
+    item: Annotated[str, typer.Argument(metavar="FILE|MODEL", help="A sound file or a model.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout, no table.")] = False,
+) -> None:
+    """Show the facts of a sound file or of a model.
+
+    Example: tinysignal info talk.wav
+    """
+    is_model = Path(item).suffix.lower() == ".onnx" or item in bundled_models()
+    facts = model_facts(item) if is_model else sound_facts(item)
+    if as_json:
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    table = Table(show_header=False, box=None)
+    for name, value in facts.items():
+        table.add_row(name, _shown(value))
+    Console().print(table)
+
+
+def sound_facts(path: str) -> dict[str, Any]:
+    """The facts of a sound file, as they are printed."""
+    with open_sound(path) as reader:
+        facts = asdict(reader.info)
+        return {"file": path, **facts, "duration_s": round(reader.info.duration_s, 6)}
+
+
+def model_facts(model: str) -> dict[str, Any]:
+    """The spec of a model and what follows from it, as they are printed."""
+    spec = load_network(model).spec
+    return {
+        "model": model,
+        **asdict(spec),
+        "latency_ms": round(spec.latency_s * 1000, 3),
+        "receptive_field_ms": round(spec.receptive_field_s * 1000, 3),
+    }
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {text}" for name, text in value.items())
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}".replace(",", " ")
+    return str(value)

@@ -1,0 +1,99 @@
+"""The ``tinysignal`` command: what goes wrong ends in one line and an exit status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, NoReturn, cast
+
+import typer
+
+from tinysignal import __version__
+from tinysignal.cli.denoise import denoise
+from tinysignal.cli.evaluate import evaluate
+from tinysignal.cli.info import info
+from tinysignal.cli.play import play
+from tinysignal.cli.train import app as train_app
+from tinysignal.errors import ConfigError, MissingExtraError, TinysignalError
+
+app = typer.Typer(
+    name="tinysignal",
+    help="Denoise recordings; train, evaluate and inspect small networks on signals.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command(no_args_is_help=True)(denoise)
+app.command(no_args_is_help=True)(info)
+app.command(no_args_is_help=True)(play)
+app.command(no_args_is_help=True)(evaluate)
+app.add_typer(train_app, name="train")
+
+# typer carries click inside it in some releases and imports it in others.
+_ClickError = cast(type[typer.BadParameter], typer.BadParameter.__mro__[2])
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, taken the way of an interrupt so that everything is cleaned up."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Terminated
+
+
+def main() -> None:
+    """Run the command line and exit.
+
+    Status 0: all done; 1: some input failed; 2: wrong usage; 130 or 143: interrupted.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line and return its exit status."""
+    if arguments == ["--version"]:  # without a command, which typer would ask for
+        print(__version__)
+        return 0
+    try:
+        status = typer.main.get_command(app).main(
+            arguments, prog_name="tinysignal", standalone_mode=False
+        )
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads stdout has gone; what is left in its buffer must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (typer.Abort, KeyboardInterrupt, _ClickError, TinysignalError, OSError) as error:
+        message, status = _explained(error)
+        print(message, file=sys.stderr)
+        return status
+    return status if isinstance(status, int) else 0
+
+
+def _explained(error: BaseException) -> tuple[str, int]:
+    """What to say about an error, on one line, and the exit status."""
+    if isinstance(error, typer.Abort | KeyboardInterrupt):
+        terminated = isinstance(error.__cause__ or error, _Terminated)
+        return "error: interrupted.", 143 if terminated else 130
+    status = 1
+    message = str(error)
+    if isinstance(error, _ClickError):
+        message, status = error.format_message(), 2
+        if "\n" in message:  # the help of a command that was given nothing
+            return message, status
+    elif isinstance(error, ConfigError | MissingExtraError):
+        status = 2
+    return f"error: {' '.join(message.split())}", status

@@ -1,0 +1,222 @@
+"""Files and folders: which are read, which are written, and writing them whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinysignal.audio_format import CONTAINERS
+from tinysignal.errors import AudioFileError, ConfigError
+from tinysignal.video import SUFFIXES
+
+SOUND_SUFFIXES = SUFFIXES | CONTAINERS.keys()
+CLEAN, RESIDUAL = ".clean", ".residual"  # before the extension of what is written beside its input
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An input and where its output goes."""
+
+    source: Path
+    target: Path
+
+
+@contextmanager
+def atomic(target: str | Path) -> Iterator[Path]:
+    """A temporary path beside ``target`` that replaces it when the block ends well.
+
+    When the block ends with any exception, an interrupt included, the temporary file is removed
+    and ``target`` is as it was.
+
+    Parameters
+    ----------
+    target : str or Path
+        A symbolic link is followed. Keeps its permissions if it exists.
+
+    Raises
+    ------
+    AudioFileError
+        The folder is missing or cannot be written, ``target`` is a folder or a device, or the disk
+        is full.
+    """
+    final = Path(os.path.realpath(target))
+    _check_place(Path(target), final)
+    # The suffix stays last: libraries take the container from it.
+    part = final.with_name(f".{final.stem}.{secrets.token_hex(4)}.part{final.suffix}")
+    try:
+        part.touch(exist_ok=False)
+        yield part
+        if final.exists():
+            part.chmod(final.stat().st_mode & 0o7777)
+        _sync(part)
+        part.replace(final)
+    except OSError as error:
+        if isinstance(error, AudioFileError):
+            # People know the file by its own name.
+            raise AudioFileError(str(error).replace(str(part), str(target))) from None
+        raise AudioFileError(f"{target}: cannot be written ({error.strerror}).") from None
+    finally:
+        with suppress(FileNotFoundError):
+            part.unlink()
+
+
+def _check_place(target: Path, final: Path) -> None:
+    if final.is_dir():
+        raise AudioFileError(f"{target}: a folder, expected the name of a file to write.")
+    if final.exists() and not final.is_file():
+        raise AudioFileError(f"{target}: not a regular file. Use '-' to write into a pipe.")
+    if not final.parent.is_dir():
+        raise AudioFileError(f"{target}: there is no folder {final.parent}. Create it first.")
+    if not os.access(final.parent, os.W_OK | os.X_OK):
+        raise AudioFileError(f"{target}: the folder {final.parent} cannot be written to.")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and those above it.
+
+    Raises
+    ------
+    AudioFileError
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AudioFileError(
+            f"{folder}: cannot be created ({os.strerror(error.errno or errno.EIO)})."
+        ) from None
+
+
+def beside(path: Path, mark: str, suffix: str | None = None) -> Path:
+    """``talk.wav`` with a mark before its extension: ``talk.clean.wav``."""
+    return path.with_name(f"{path.stem}{mark}{suffix or path.suffix}")
+
+
+def find_sounds(folder: Path, *, leave_out: Path | None = None) -> list[Path]:
+    """Sound files below a folder, by their extension, in a fixed order.
+
+    Hidden files are passed over, and so is what an earlier run wrote: the folder ``leave_out``, and
+    ``NAME.clean.EXT`` and ``NAME.residual.EXT`` beside a ``NAME``.
+
+    Raises
+    ------
+    AudioFileError
+        A folder that cannot be read, or no sound file.
+    """
+    found = []
+    left_out = None if leave_out is None else leave_out.resolve()
+
+    def refuse(error: OSError) -> None:
+        raise AudioFileError(f"{error.filename}: cannot be read ({error.strerror}).")
+
+    for where, folders, names in os.walk(folder, onerror=refuse):
+        here = Path(where)
+        folders[:] = [f for f in folders if not f.startswith(".")]
+        if left_out is not None:
+            folders[:] = [f for f in folders if (here / f).resolve() != left_out]
+        known = {Path(name).stem for name in names}
+        for name in names:
+            path = Path(name)
+            unmarked = Path(path.stem)
+            ours = unmarked.suffix in (CLEAN, RESIDUAL) and unmarked.stem in known
+            if path.suffix.lower() in SOUND_SUFFIXES and not name.startswith(".") and not ours:
+                found.append(here / name)
+    if not found:
+        raise AudioFileError(f"{folder}: there is no audio file in this folder.")
+    return sorted(found)
+
+
+def pair(
+    inputs: Sequence[Path], *, out_folder: Path | None = None, suffix: str | None = None
+) -> list[Pair]:
+    """Inputs and their outputs; folders are walked and their structure is kept.
+
+    Parameters
+    ----------
+    inputs : sequence of Path
+        Files and folders. A file that is missing is paired all the same: reading it will tell.
+    out_folder : Path or None
+        None to write ``NAME.clean.EXT`` beside every input.
+    suffix : str or None
+        Extension of the outputs; None for that of the input.
+
+    Raises
+    ------
+    ConfigError
+        Two inputs that would be written to the same place, or an output that is an input.
+    AudioFileError
+        A folder that cannot be read or holds no sound file.
+    """
+    pairs = []
+    for item in inputs:
+        folder = item if item.is_dir() else item.parent
+        sources = find_sounds(item, leave_out=out_folder) if item.is_dir() else [item]
+        for source in sources:
+            if out_folder is None:
+                target = beside(source, CLEAN, suffix)
+            else:
+                target = out_folder / source.relative_to(folder)
+                target = target.with_suffix(suffix or target.suffix)
+            pairs.append(Pair(source, target))
+    check_pairs(pairs)
+    return pairs
+
+
+def check_pairs(pairs: Iterable[Pair], *, also_written: Iterable[Path] = ()) -> None:
+    """Refuse outputs that meet each other or an input, through links as well.
+
+    Parameters
+    ----------
+    pairs : iterable of Pair
+    also_written : iterable of Path
+        Further files that the run writes.
+
+    Raises
+    ------
+    ConfigError
+    """
+    pairs = list(pairs)
+    inputs = {_identity(p.source): p.source for p in pairs}
+    outputs: dict[object, Path] = {}
+    written = [(p.target, p.source) for p in pairs] + [(path, path) for path in also_written]
+    for target, source in written:
+        identity = _identity(target)
+        if identity in inputs:
+            raise ConfigError(
+                f"{target}: the output is the input {inputs[identity]}. Choose another name."
+            )
+        if identity in outputs:
+            raise ConfigError(
+                f"{target}: would be written twice, for {outputs[identity]} and {source}. "
+                "Run them apart, or into different folders."
+            )
+        outputs[identity] = source
+
+
+def _identity(path: Path) -> object:
+    """Equal for two paths of one file, be it through symbolic or hard links."""
+    try:
+        status = path.stat()
+    except OSError:
+        return os.path.realpath(path)
+    return (status.st_dev, status.st_ino)
+
+
+def is_done(item: Pair) -> bool:
+    """Whether the output exists and is no older than its input."""
+    try:
+        return item.target.stat().st_mtime_ns >= item.source.stat().st_mtime_ns
+    except OSError:
+        return False
