@@ -80,7 +80,7 @@ def main() -> None:
             "date": datetime.now(UTC).date().isoformat(),
             "quick": options.quick,
             "machine": _machine(pinned=core is not None),
-            "model": options.model,
+            "model": Path(options.model).name,
             "speed": bench.speed(plan),
             "start": bench.start(plan),
             "memory": bench.memory(plan),

@@ -67,7 +67,7 @@ def evaluate(
 ) -> None:
     """Score a model on noisy recordings whose clean side is known.
 
-    Example: tinysignal evaluate default --noisy test/noisy --clean test/clean --json
+    Example: tinysignal evaluate default --noisy noisy/ --clean clean/ --json
 
     SNR, SI-SDR and segmental SNR at the recordings' own rate; PESQ, STOI and DNSMOS (the 'eval'
     extra) at 16 kHz. Exit status: 0 all evaluated, 1 some or all failed, 2 wrong usage.
