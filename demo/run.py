@@ -12,6 +12,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from tinysignal.model_file import DEFAULT_MODEL
+
 HERE = Path(__file__).parent
 OUT = HERE.parent / "demo-out"
 FRAME_S = 0.02
@@ -70,18 +72,23 @@ def table(before: Levels, after: Levels) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=OUT, help="folder for what is made")
-    out: Path = parser.parse_args().out
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="bundled name or model file")
+    arguments = parser.parse_args()
+    out: Path = arguments.out
     out.mkdir(exist_ok=True)
-    output, picture = out / "talk.flac", out / "before-after.png"
+    output = out / "talk.clean.flac"
     program = Path(sys.executable).with_name("tinysignal")
-    command = [program, "denoise", HERE / "talk.flac", "-o", output, "--plot", picture]
-    status = subprocess.run([str(part) for part in command], check=False).returncode
+    command = [program, "denoise", HERE / "talk.flac", "-o", output, "-m", arguments.model]
+    options = ["--plot", "--overwrite"]
+    status = subprocess.run([str(part) for part in command] + options, check=False).returncode
     if status != 0:
         return status
     clean, rate_hz = soundfile.read(HERE / "talk_clean.flac")
     before, after = (soundfile.read(path)[0] for path in (HERE / "talk.flac", output))
     print(table(measure(before, clean, rate_hz), measure(after, clean, rate_hz)))
-    print(f"listen:  {HERE / 'talk.flac'}\n         {output}\nlook:    {picture}")
+    print(
+        f"listen:  {HERE / 'talk.flac'}\n         {output}\nlook:    {output.with_suffix('.png')}"
+    )
     return 0
 
 

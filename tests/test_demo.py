@@ -46,16 +46,36 @@ def test_levels_and_ratio_are_those_of_a_signal_made_to_measure() -> None:
     assert levels.snr_db == pytest.approx(20 - 10 * np.log10(4), abs=0.01)
 
 
-@pytest.mark.skipif(DEFAULT_MODEL not in bundled_models(), reason="no default model is bundled yet")
-def test_the_demo_runs_and_the_noise_falls(tmp_path: Path) -> None:
+def run_demo(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     pytest.importorskip("matplotlib", reason="the picture needs the 'plot' extra")
-    command = [sys.executable, str(DEMO / "run.py"), "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, str(DEMO / "run.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_demo_runs_twice_and_says_where_its_files_are(
+    tmp_path: Path, onset_model: Path
+) -> None:
+    for _ in range(2):
+        done = run_demo("--out", tmp_path, "--model", onset_model)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "talk.clean.png").stat().st_size > 10_000
+    for words in ("level in the pauses", "talk.clean.flac", "talk.clean.png"):
+        assert words in done.stdout
+
+
+def test_the_demo_fails_with_the_command_line(tmp_path: Path) -> None:
+    done = run_demo("--out", tmp_path, "--model", tmp_path / "none.onnx")
+    assert done.returncode != 0
+    assert "none.onnx" in done.stderr
+
+
+@pytest.mark.skipif(DEFAULT_MODEL not in bundled_models(), reason="no default model is bundled yet")
+def test_the_default_model_takes_the_noise_away_and_leaves_the_voice(tmp_path: Path) -> None:
+    done = run_demo("--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "before-after.png").stat().st_size > 10_000
     clean, rate_hz = soundfile.read(DEMO / "talk_clean.flac")
     before = run.measure(soundfile.read(DEMO / "talk.flac")[0], clean, rate_hz)
-    after = run.measure(soundfile.read(tmp_path / "talk.flac")[0], clean, rate_hz)
+    after = run.measure(soundfile.read(tmp_path / "talk.clean.flac")[0], clean, rate_hz)
     assert after.pauses_dbfs < before.pauses_dbfs - 6
     assert after.snr_db > before.snr_db
     assert abs(after.speech_dbfs - before.speech_dbfs) < 3

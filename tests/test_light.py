@@ -44,7 +44,6 @@ def run_without_extras(program: str, *arguments: str) -> subprocess.CompletedPro
 
 
 def run_command_line(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    pytest.importorskip("tinysignal.cli.main", reason="the command line is not written yet")
     program = "from tinysignal.cli.main import main\nsys.argv[0] = 'tinysignal'\nsys.exit(main())"
     return run_without_extras(program, *map(str, arguments))
 
