@@ -24,10 +24,16 @@ def speech_like(seconds: float, *, rate_hz: int = 16_000, seed: int = 0) -> np.n
 
 
 def save_pair(
-    folder: Path, name: str, *, snr_db: float = 10, rate_hz: int = 16_000, channels: int = 1
+    folder: Path,
+    name: str,
+    *,
+    snr_db: float = 10,
+    seconds: float = 1.0,
+    rate_hz: int = 16_000,
+    channels: int = 1,
 ) -> Pair:
     """A pair with white noise at an exact SNR in every channel."""
-    target = np.tile(speech_like(1.0, rate_hz=rate_hz), (channels, 1))
+    target = np.tile(speech_like(seconds, rate_hz=rate_hz), (channels, 1))
     noise = np.random.default_rng(len(name)).normal(size=target.shape)
     noise *= np.sqrt((target**2).sum() / (noise**2).sum()) / 10 ** (snr_db / 20)
     pair = Pair(name=name, noisy=folder / f"noisy/{name}.wav", clean=folder / f"clean/{name}.wav")

@@ -303,7 +303,7 @@ def dnsmos(estimate: ArrayLike, *, sample_rate_hz: int) -> Dnsmos:
     -------
     >>> import numpy as np
     >>> from tinysignal.metrics import dnsmos
-    >>> noise = np.random.default_rng(0).normal(0, 0.1, (1, 16000))
+    >>> noise = np.random.default_rng(0).normal(0, 0.1, (1, 160000))
     >>> dnsmos(noise, sample_rate_hz=16000).ovrl.shape
     (1,)
     """
