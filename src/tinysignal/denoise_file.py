@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
+import soundfile as sf
 
 from tinysignal.audio import AudioInfo, Reader, Signal, Writer
 from tinysignal.audio_format import LOSSY, choose_format
@@ -53,6 +54,10 @@ class FileOptions:
         if self.clip_mode not in get_args(ClipMode):
             raise ConfigError(
                 f"clip mode '{self.clip_mode}', expected one of: {', '.join(get_args(ClipMode))}."
+            )
+        if self.subtype is not None and self.subtype.upper() not in sf.available_subtypes():
+            raise ConfigError(
+                f"subtype '{self.subtype}', expected one of: {', '.join(sf.available_subtypes())}."
             )
 
 

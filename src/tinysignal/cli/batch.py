@@ -116,16 +116,16 @@ def run_batch(
 
         # Threads, not processes: the network, the FFT and the codecs work outside Python's lock,
         # and only the main thread is ever interrupted, so a worker always cleans up.
-        with ThreadPoolExecutor(jobs) as pool:
-            futures = [pool.submit(one, item) for item in work]
-            try:
-                for future in futures:
-                    outcomes.append(future.result())
-                    _report(outcomes[-1], console)
-            except BaseException:
-                stop.set()
-                pool.shutdown(cancel_futures=True)
-                raise
+        pool = ThreadPoolExecutor(jobs)
+        try:
+            for future in [pool.submit(one, item) for item in work]:
+                outcomes.append(future.result())
+                _report(outcomes[-1], console)
+        except BaseException:
+            stop.set()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
     return outcomes
 
 

@@ -36,6 +36,9 @@ app.add_typer(train_app, name="train")
 _ClickError = cast(type[typer.BadParameter], typer.BadParameter.__mro__[2])
 
 
+_INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+
+
 @app.callback()
 def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
@@ -45,12 +48,12 @@ def _options(
         raise typer.Exit
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, taken the way of an interrupt so that everything is cleaned up."""
+class _TerminatedError(BaseException):
+    """SIGTERM, raised so that everything is cleaned up on the way out."""
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise _Terminated
+    raise _TerminatedError
 
 
 def main() -> None:
@@ -76,18 +79,20 @@ def run(arguments: list[str]) -> int:
         # Whoever reads stdout has gone; what is left in its buffer must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (typer.Abort, KeyboardInterrupt, _ClickError, TinysignalError, OSError) as error:
+    except (typer.Abort, KeyboardInterrupt):
+        status = _INTERRUPTED
+    except _TerminatedError:
+        status = _TERMINATED
+    except (_ClickError, TinysignalError, OSError) as error:
         message, status = _explained(error)
         print(message, file=sys.stderr)
-        return status
+    if status in (_INTERRUPTED, _TERMINATED):  # newer typers turn the exception into the status
+        print("error: interrupted.", file=sys.stderr)
     return status if isinstance(status, int) else 0
 
 
-def _explained(error: BaseException) -> tuple[str, int]:
+def _explained(error: Exception) -> tuple[str, int]:
     """What to say about an error, on one line, and the exit status."""
-    if isinstance(error, typer.Abort | KeyboardInterrupt):
-        terminated = isinstance(error.__cause__ or error, _Terminated)
-        return "error: interrupted.", 143 if terminated else 130
     status = 1
     message = str(error)
     if isinstance(error, _ClickError):

@@ -1,0 +1,354 @@
+"""Claims about `tinysignal denoise` and `tinysignal play`, made where their user stands."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from tinysignal import audio
+from tinysignal.cli.main import run
+from tinysignal.denoiser import Denoiser
+
+Noisy = Callable[..., np.ndarray]
+COMMAND = [sys.executable, "-c", "from tinysignal.cli.main import main; main()"]
+
+
+@pytest.fixture
+def talk(tmp_path: Path, make_noisy: Noisy) -> Path:
+    path = tmp_path / "talk.wav"
+    noisy = make_noisy(seconds=1.5, rate_hz=44_100, channels=2)
+    audio.write(path, noisy, sample_rate_hz=44_100, subtype="PCM_24", tags={"title": "Talk"})
+    return path
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_a_file_keeps_its_facts_and_gets_the_librarys_answer(
+    talk: Path, onset_model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.wav"
+    assert run(["denoise", str(talk), "-m", str(onset_model), "-o", str(out)]) == 0
+    assert audio.info(out) == audio.info(talk)
+    expected = Denoiser.load(onset_model)(audio.read(talk)[0], sample_rate_hz=44_100)
+    np.testing.assert_allclose(audio.read(out)[0], expected, atol=2**-23)
+
+
+def test_a_folder_with_json_reports_every_file_in_order_and_nothing_else(
+    talk: Path, onset_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "in", tmp_path / "new" / "out"
+    (folder / "deep").mkdir(parents=True)
+    for name in ("c.wav", "a.wav", "deep/b.wav"):
+        (folder / name).write_bytes(talk.read_bytes())
+    (folder / "bad.wav").write_bytes(b"RIFF")
+    arguments = ["denoise", str(folder), "-d", str(out), "--json", "-m", str(onset_model)]
+    assert run([*arguments, "--jobs", "3"]) == 1
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    assert [report[k] for k in ("done", "skipped", "failed")] == [3, 0, 1]
+    assert [Path(f["input"]).name for f in report["files"]] == [
+        "a.wav",
+        "bad.wav",
+        "c.wav",
+        "b.wav",
+    ]
+    assert names_in(out) == ["a.wav", "c.wav", "deep/b.wav"]
+    done, failed = report["files"][0], report["files"][1]
+    assert done["subtype"] == "PCM_24"
+    assert (done["sample_rate_hz"], done["channels"], done["seconds"]) == (44_100, 2, 1.5)
+    assert done["level_out_dbfs"] < done["level_in_dbfs"] < 0
+    assert done["speed"] * done["real_time_factor"] == pytest.approx(1, rel=1e-3)
+    assert "bad.wav" in failed["error"]
+    assert failed["seconds"] is None
+    assert "error: " in captured.err
+    assert run(arguments) == 1
+    assert json.loads(capsys.readouterr().out)["skipped"] == 3
+    assert run([*arguments, "--overwrite"]) == 1
+    assert json.loads(capsys.readouterr().out)["done"] == 3
+
+
+def test_without_a_destination_the_clean_file_lies_beside(
+    talk: Path, onset_model: Path, tmp_path: Path
+) -> None:
+    arguments = ["denoise", str(talk), "-m", str(onset_model), "--residual", "--plot"]
+    assert run(arguments) == 0
+    written = ["talk.clean.png", "talk.clean.residual.wav", "talk.clean.wav", "talk.wav"]
+    assert names_in(tmp_path) == written
+    assert (tmp_path / "talk.clean.png").read_bytes()[:4] == b"\x89PNG"
+    parts = [audio.read(tmp_path / name)[0] for name in written[1:]]
+    np.testing.assert_allclose(parts[0] + parts[1], parts[2], atol=2**-22)
+    assert run(["denoise", str(tmp_path), "-m", str(onset_model)]) == 0
+    assert names_in(tmp_path) == written
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"), [("rescale", "wav"), ("clamp", "wav"), ("none", "wav"), ("rescale", "ogg")]
+)
+def test_too_loud_a_signal_is_treated_as_asked(
+    mode: str,
+    suffix: str,
+    onset_model: Path,
+    make_noisy: Noisy,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source, out = tmp_path / "x.wav", tmp_path / f"y.{suffix}"
+    loud = 5 * make_noisy(seconds=1)
+    audio.write(source, loud, sample_rate_hz=16_000, subtype="FLOAT")
+    subtype = [] if suffix == "ogg" else ["--subtype", "pcm_16"]
+    arguments = ["denoise", str(source), "-o", str(out), "-m", str(onset_model), *subtype]
+    assert run([*arguments, "--clip-mode", mode]) == 0
+    said = capsys.readouterr().err
+    clean = Denoiser.load(onset_model)(loud, sample_rate_hz=16_000)
+    peak = np.abs(clean).max()
+    assert peak > 1
+    found, _ = audio.read(out)
+    if mode == "rescale":
+        assert "dB quieter" in said
+        tolerance = 0.2 if suffix == "ogg" else 2**-15
+        np.testing.assert_allclose(found, clean / peak, atol=tolerance)
+    else:
+        np.testing.assert_allclose(found, np.clip(clean, -1, 1), atol=2**-15)
+        clipped = np.count_nonzero(np.abs(clean) > 1)
+        assert (f"{clipped} samples beyond full scale" in said) == (mode == "clamp")
+
+
+def test_a_float_file_is_never_rescaled(
+    onset_model: Path, make_noisy: Noisy, tmp_path: Path
+) -> None:
+    source, out = tmp_path / "x.wav", tmp_path / "y.wav"
+    loud = 5 * make_noisy(seconds=1)
+    audio.write(source, loud, sample_rate_hz=16_000, subtype="FLOAT")
+    assert run(["denoise", str(source), "-o", str(out), "-m", str(onset_model)]) == 0
+    clean = Denoiser.load(onset_model)(loud, sample_rate_hz=16_000)
+    np.testing.assert_allclose(audio.read(out)[0], clean, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "channels", "kind"),
+    [
+        (4000, 1, ("WAV", "PCM_16", "wav")),
+        (192_000, 2, ("FLAC", "PCM_24", "flac")),
+        (48_000, 32, ("WAV", "PCM_24", "wav")),
+        (48_000, 2, ("OGG", "OPUS", "opus")),
+        (44_100, 2, ("OGG", "VORBIS", "ogg")),
+        (44_100, 1, ("MP3", "MPEG_LAYER_III", "mp3")),
+        (22_050, 1, ("AIFF", "PCM_16", "aiff")),
+    ],
+)
+def test_odd_files_come_back_as_they_were(
+    rate_hz: int,
+    channels: int,
+    kind: tuple[str, str, str],
+    onset_model: Path,
+    make_noisy: Noisy,
+    tmp_path: Path,
+) -> None:
+    source = tmp_path / f"x.{kind[2]}"
+    noisy = make_noisy(seconds=0.777, rate_hz=rate_hz, channels=channels)
+    sf.write(source, noisy.T, rate_hz, format=kind[0], subtype=kind[1])
+    assert run(["denoise", str(source), "-m", str(onset_model)]) == 0
+    before, after = audio.info(source), audio.info(tmp_path / f"x.clean.{kind[2]}")
+    assert before == after
+    assert (after.container, after.subtype) in [kind[:2], ("WAVEX", kind[1])]
+
+
+def test_an_adpcm_file_becomes_pcm_and_says_so(
+    onset_model: Path, make_noisy: Noisy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sf.write(tmp_path / "x.wav", make_noisy()[0], 16_000, subtype="IMA_ADPCM")
+    assert run(["denoise", str(tmp_path / "x.wav"), "-m", str(onset_model)]) == 0
+    assert "PCM_16 is written instead" in capsys.readouterr().err
+    found = audio.info(tmp_path / "x.clean.wav")
+    assert (found.subtype, found.samples) == ("PCM_16", audio.info(tmp_path / "x.wav").samples)
+
+
+@pytest.mark.parametrize("container", [None, "flac"])
+def test_a_pipe_carries_a_whole_file_and_nothing_else(
+    container: str | None, talk: Path, onset_model: Path
+) -> None:
+    kind = [] if container is None else ["--format", container]
+    done = subprocess.run(
+        [*COMMAND, "denoise", "-", "-m", str(onset_model), *kind],
+        input=talk.read_bytes(),
+        capture_output=True,
+        check=True,
+    )
+    piped, rate_hz = sf.read(io.BytesIO(done.stdout), always_2d=True)
+    assert (piped.shape, rate_hz) == ((66_150, 2), 44_100)
+    found = sf.info(io.BytesIO(done.stdout))
+    assert (found.format, found.subtype) == ((container or "wav").upper(), "PCM_24")
+    assert b"-> -" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["nope.wav"], 1, "nope.wav: cannot be read (No such file"),
+        (["empty.wav"], 1, "an empty file"),
+        (["silence.wav"], 1, "no samples"),
+        (["text.wav"], 1, "not a readable audio file"),
+        (["cut.wav"], 1, "truncated"),
+        (["nan.wav"], 1, "at 0.250 s, channel 1"),
+        (["slow.wav"], 1, "1000 Hz"),
+        (["wide.wav"], 1, "40 channels"),
+        (["bare"], 1, "no audio file"),
+        (["talk.wav", "-o", "no/x.wav"], 1, "there is no folder"),
+        (["talk.wav", "-o", "x.xyz"], 0, ""),
+        (["talk.wav", "-o", "x.m4a"], 1, "x.m4a: this container"),
+        (["talk.wav", "-o", "x.opus"], 1, "Opus only supports"),
+        (["talk.wav", "-o", "talk.wav"], 2, "the output is the input"),
+        (["talk.wav", "-o", "bare"], 2, "is a folder"),
+        (["talk.wav", "-o", "a.wav", "-d", "b"], 2, "only one of them"),
+        (["talk.wav", "nan.wav", "-o", "a.wav"], 2, "one input"),
+        (["talk.wav", "talk.wav"], 2, "would be written twice"),
+        (["talk.wav", "--subtype", "PCM_99"], 2, "expected one of"),
+        (["talk.wav", "--format", "flac", "--subtype", "FLOAT"], 1, "FLAC takes one of"),
+        (["talk.wav", "--format", "docx"], 2, "expected one of"),
+        (["talk.wav", "--mix", "7"], 2, "--mix"),
+        (["talk.wav", "--jobs", "0"], 2, "--jobs"),
+        (["talk.wav", "--frobnicate"], 2, "--frobnicate"),
+        (["talk.wav", "-m", "text.wav"], 1, "not a readable ONNX model"),
+        (["talk.wav", "-m", "nope.onnx"], 1, "no such model"),
+    ],
+)
+def test_wrong_input_and_usage_end_in_one_line(
+    arguments: list[str],
+    status: int,
+    message: str,
+    talk: Path,
+    onset_model: Path,
+    make_noisy: Noisy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty.wav").touch()
+    Path("text.wav").write_text("not audio " * 30)
+    Path("cut.wav").write_bytes(talk.read_bytes()[:50_000])
+    Path("bare").mkdir()
+    sf.write("silence.wav", np.zeros(0), 16_000)
+    sf.write("nan.wav", np.where(np.arange(16_000) == 4000, np.nan, 0), 16_000, subtype="FLOAT")
+    sf.write("slow.wav", np.zeros(100), 1000)
+    sf.write("wide.wav", np.zeros((100, 40)), 16_000)
+    before = names_in(tmp_path)
+    model = [] if "-m" in arguments else ["-m", str(onset_model)]
+    assert run(["denoise", *arguments, *model]) == status
+    if status:
+        assert message in one_line(capsys)
+        assert names_in(tmp_path) == before
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_leaves_nothing_half_written(
+    number: signal.Signals, status: int, onset_model: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "long.wav"
+    noise = np.random.default_rng(0).normal(0, 0.1, 48_000 * 20).astype(np.float32)
+    with sf.SoundFile(source, "w", 48_000, 1) as file:
+        for _ in range(30):
+            file.write(noise)
+    process = subprocess.Popen(
+        [*COMMAND, "denoise", str(source), "-m", str(onset_model), "--residual"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 20
+    while not any(p.stat().st_size for p in tmp_path.glob(".*.part.wav")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == status
+    assert said == "error: interrupted.\n"
+    assert names_in(tmp_path) == ["long.wav"]
+
+
+def test_a_reader_of_the_pipe_that_leaves_is_no_drama(talk: Path, onset_model: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*COMMAND, "denoise", str(talk), "-m", str(onset_model), "-o", "-", "-q"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_the_command_starts_without_torch_or_matplotlib(talk: Path, onset_model: Path) -> None:
+    program = (
+        "import sys; from tinysignal.cli.main import run; "
+        f"assert run({['denoise', str(talk), '-m', str(onset_model)]!r}) == 0; "
+        "run(['--help']); "
+        "print([m for m in ('torch', 'matplotlib', 'av', 'onnx') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+class FakeStream:
+    played: list[Any] = []  # noqa: RUF012 - shared on purpose
+
+    def __init__(self, *, samplerate: int, channels: int, dtype: str) -> None:
+        self.facts = (samplerate, channels, dtype)
+
+    def __enter__(self) -> FakeStream:
+        self.played.append([])
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def write(self, block: np.ndarray) -> None:
+        assert block.shape[1] == self.facts[1]
+        self.played[-1].append(block)
+
+
+def test_play_plays_before_and_then_after(
+    talk: Path, onset_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = ModuleType("sounddevice")
+    device.OutputStream = FakeStream  # type: ignore[attr-defined]
+    device.PortAudioError = RuntimeError  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "sounddevice", device)
+    assert run(["play", str(talk), "-m", str(onset_model)]) == 0
+    before, after = (np.concatenate(blocks).T for blocks in FakeStream.played)
+    np.testing.assert_array_equal(before, audio.read(talk)[0])
+    expected = Denoiser.load(onset_model)(before, sample_rate_hz=44_100)
+    np.testing.assert_allclose(after, expected, atol=1e-6)
+
+
+def test_play_names_its_extra(
+    talk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    assert run(["play", str(talk)]) == 2
+    assert "tinysignal[play]" in one_line(capsys)

@@ -1,0 +1,177 @@
+"""Claims about what is written: whole or not at all, where it belongs, never over an input."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tinysignal.errors import AudioFileError, ConfigError
+from tinysignal.files import Pair, atomic, check_pairs, find_sounds, is_done, pair
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def fail_half_way(target: Path, error: type[BaseException]) -> None:
+    with atomic(target) as part:
+        part.write_text("half")
+        raise error
+
+
+def test_a_file_appears_whole_and_nothing_else_remains(tmp_path: Path) -> None:
+    target = tmp_path / "x.wav"
+    target.write_text("old")
+    with atomic(target) as part:
+        assert part.suffix == ".wav"
+        part.write_text("new")
+        assert target.read_text() == "old"
+    assert target.read_text() == "new"
+    assert names_in(tmp_path) == ["x.wav"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_after_any_failure_the_old_file_stands(error: type[BaseException], tmp_path: Path) -> None:
+    target = tmp_path / "x.wav"
+    target.write_text("old")
+    with pytest.raises(error):
+        fail_half_way(target, error)
+    assert target.read_text() == "old"
+    assert names_in(tmp_path) == ["x.wav"]
+
+
+def test_a_link_is_followed_and_permissions_stay(tmp_path: Path) -> None:
+    target, link = tmp_path / "x.wav", tmp_path / "link.wav"
+    target.write_text("old")
+    target.chmod(0o640)
+    link.symlink_to(target)
+    with atomic(link) as part:
+        part.write_text("new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    assert target.stat().st_mode & 0o777 == 0o640
+
+
+def test_places_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
+    for target, message in [
+        (tmp_path, "a folder"),
+        (tmp_path / "no" / "x.wav", "there is no folder"),
+        (Path("/dev/null"), "not a regular file"),
+    ]:
+        with pytest.raises(AudioFileError, match=message), atomic(target):
+            pytest.fail("the block was entered")
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    program = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from tinysignal.audio_file import Writer
+from tinysignal.audio_format import AudioFormat
+from tinysignal.errors import AudioFileError
+from tinysignal.files import atomic
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+kind = AudioFormat(sys.argv[2], sys.argv[3])
+try:
+    with atomic(sys.argv[1]) as part, Writer(
+        part, sample_rate_hz=48000, channels=1, audio_format=kind
+    ) as writer:
+        for seed in range(20):
+            noise = np.random.default_rng(seed).normal(0, 0.1, (1, 48000))
+            writer.write(noise.astype(np.float32))
+except AudioFileError as error:
+    print(error)
+"""
+    for kind in (("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS")):
+        done = subprocess.run(
+            [sys.executable, "-c", program, tmp_path / "x.bin", *kind],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.startswith(f"{tmp_path / 'x.bin'}: cannot be written (")
+        assert done.stdout.count("\n") == 1
+        assert done.stderr == ""
+        assert names_in(tmp_path) == []
+
+
+def test_folders_are_walked_for_known_extensions_in_a_fixed_order(tmp_path: Path) -> None:
+    touch(
+        tmp_path / "b.WAV",
+        tmp_path / "a" / "x.flac",
+        tmp_path / "a" / "film.mkv",
+        tmp_path / "notes.txt",
+        tmp_path / ".hidden.wav",
+        tmp_path / ".git" / "y.wav",
+        tmp_path / "b.clean.WAV",
+        tmp_path / "b.residual.WAV",
+        tmp_path / "only.clean.wav",
+        tmp_path / "out" / "b.WAV",
+    )
+    found = find_sounds(tmp_path, leave_out=tmp_path / "out")
+    names = [str(path.relative_to(tmp_path)) for path in found]
+    assert names == ["a/film.mkv", "a/x.flac", "b.WAV", "only.clean.wav"]
+
+
+def test_a_folder_without_sounds_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path / "notes.txt")
+    with pytest.raises(AudioFileError, match="no audio file"):
+        find_sounds(tmp_path)
+
+
+def test_structure_is_kept(tmp_path: Path) -> None:
+    touch(tmp_path / "in" / "a" / "x.wav", tmp_path / "in" / "y.flac")
+    out = tmp_path / "out"
+    pairs = pair([tmp_path / "in"], out_folder=out)
+    assert [p.target for p in pairs] == [out / "a" / "x.wav", out / "y.flac"]
+    (only,) = pair([tmp_path / "in" / "y.flac"], out_folder=out, suffix=".wav")
+    assert only.target == out / "y.wav"
+    (beside,) = pair([tmp_path / "in" / "y.flac"])
+    assert beside.target == tmp_path / "in" / "y.clean.flac"
+
+
+def test_two_inputs_for_one_output_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path / "a" / "x.wav", tmp_path / "b" / "x.wav", tmp_path / "a" / "x.flac")
+    with pytest.raises(ConfigError, match="would be written twice"):
+        pair([tmp_path / "a", tmp_path / "b"], out_folder=tmp_path / "out")
+    with pytest.raises(ConfigError, match="would be written twice"):
+        pair([tmp_path / "a"], out_folder=tmp_path / "out", suffix=".wav")
+
+
+@pytest.mark.parametrize("link", ["none", "symbolic", "hard", "folder"])
+def test_an_input_is_never_overwritten(link: str, tmp_path: Path) -> None:
+    source, target = tmp_path / "x.wav", tmp_path / "y.wav"
+    touch(source)
+    if link == "none":
+        target = tmp_path / "sub" / ".." / "x.wav"
+        (tmp_path / "sub").mkdir()
+    elif link == "symbolic":
+        target.symlink_to(source)
+    elif link == "hard":
+        target.hardlink_to(source)
+    else:
+        (tmp_path / "loop").symlink_to(tmp_path)
+        target = tmp_path / "loop" / "x.wav"
+    with pytest.raises(ConfigError, match="the output is the input"):
+        check_pairs([Pair(source, target)])
+
+
+def test_done_means_the_output_is_no_older(tmp_path: Path) -> None:
+    item = Pair(tmp_path / "x.wav", tmp_path / "y.wav")
+    touch(item.source)
+    assert not is_done(item)
+    touch(item.target)
+    assert is_done(item)
+    os.utime(item.source, (2e9, 2e9))
+    assert not is_done(item)

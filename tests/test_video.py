@@ -1,0 +1,153 @@
+"""Claims about films: the sound is cleaned, the rest is untouched, time stands still."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinysignal import video
+from tinysignal.denoise_file import FileOptions, denoise_file
+from tinysignal.denoiser import Denoiser
+from tinysignal.errors import AudioFileError, MissingExtraError
+
+av = pytest.importorskip("av")
+
+RATE_HZ = 48_000
+KINDS = [
+    ("x.m4a", "aac"),
+    ("x.mp4", "aac"),
+    ("x.mkv", "libopus"),
+    ("x.mkv", "flac"),
+    ("x.mov", "pcm_s16le"),
+    ("x.mkv", "libmp3lame"),
+    ("x.m4a", "alac"),
+]
+
+
+def make_film(path: Path, sound: np.ndarray, *, codec: str = "aac", start: int = 0) -> Path:
+    """A second of moving grey, a subtitle where the container takes one, and the sound."""
+    with av.open(str(path), "w") as film:
+        film.metadata["title"] = "A film"
+        picture = None
+        if path.suffix != ".m4a":
+            picture = film.add_stream("mpeg4", rate=25)
+            picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        layout = "stereo" if sound.shape[0] == 2 else "mono"
+        track = film.add_stream(codec, rate=RATE_HZ, layout=layout)
+        track.metadata["language"] = "deu"
+        if picture is not None:
+            for i in range(25):
+                grey = np.full((48, 64, 3), i * 10, np.uint8)
+                frame = av.VideoFrame.from_ndarray(grey, format="rgb24")
+                film.mux(picture.encode(frame))
+            film.mux(picture.encode())
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(sound), format="fltp", layout=layout
+        )
+        frame.sample_rate, frame.pts, frame.time_base = RATE_HZ, start, Fraction(1, RATE_HZ)
+        film.mux(track.encode(frame))
+        film.mux(track.encode())
+    return path
+
+
+def packets(path: Path, kind: str) -> list[tuple[Any, bytes]]:
+    with av.open(str(path)) as film:
+        stream = getattr(film.streams, kind)[0]
+        return [(p.pts * p.time_base, bytes(p)) for p in film.demux(stream) if p.pts is not None]
+
+
+def read(path: Path) -> np.ndarray:
+    with video.TrackReader(path) as reader:
+        return np.concatenate(list(reader.blocks()), axis=1)
+
+
+@pytest.mark.parametrize(("name", "codec"), KINDS)
+def test_a_film_keeps_codec_length_time_and_tags(
+    name: str, codec: str, tmp_path: Path, onset_model: Path, make_noisy: Callable[..., np.ndarray]
+) -> None:
+    sound = make_noisy(seconds=1.2345, rate_hz=RATE_HZ, channels=2)
+    source = make_film(tmp_path / name, sound, codec=codec)
+    target = tmp_path / f"out{source.suffix}"
+    denoise_file(source, target, denoiser=Denoiser.load(onset_model))
+    before, after = video.info(source), video.info(target)
+    assert after == before
+    assert after.tags["title"] == "A film"
+    assert read(target).shape == read(source).shape == sound.shape
+    assert packets(target, "audio")[0][0] == packets(source, "audio")[0][0]
+    if source.suffix != ".m4a":
+        assert packets(target, "video") == packets(source, "video")
+
+
+def test_with_mix_0_the_sound_stays_in_place(
+    tmp_path: Path, onset_model: Path, make_noisy: Callable[..., np.ndarray]
+) -> None:
+    sound = make_noisy(seconds=1.0, rate_hz=RATE_HZ, channels=1)
+    source = make_film(tmp_path / "x.mkv", sound, codec="flac", start=RATE_HZ // 4)
+    target = tmp_path / "y.mkv"
+    denoise_file(source, target, denoiser=Denoiser.load(onset_model), options=FileOptions(mix=0))
+    np.testing.assert_allclose(read(target), sound, atol=2**-14)
+    assert packets(target, "audio")[0][0] == packets(source, "audio")[0][0] == Fraction(1, 4)
+
+
+def test_the_sound_of_a_film_can_be_written_alone(
+    tmp_path: Path, onset_model: Path, make_noisy: Callable[..., np.ndarray]
+) -> None:
+    source = make_film(tmp_path / "x.mp4", make_noisy(seconds=1.1, rate_hz=RATE_HZ))
+    report = denoise_file(source, tmp_path / "x.wav", denoiser=Denoiser.load(onset_model))
+    assert (report.container, report.subtype, report.samples) == ("WAV", "PCM_16", 52_800)
+
+
+def test_a_hole_in_the_timestamps_is_silence(tmp_path: Path) -> None:
+    path = tmp_path / "x.mkv"
+    tone = np.full((1, 4800), 0.5, np.float32)
+    with av.open(str(path), "w") as film:
+        track = film.add_stream("pcm_s16le", rate=RATE_HZ, layout="mono")
+        for start in (0, 24_000):
+            frame = av.AudioFrame.from_ndarray(
+                (tone * 32768).astype(np.int16), format="s16", layout="mono"
+            )
+            frame.sample_rate, frame.pts, frame.time_base = RATE_HZ, start, Fraction(1, RATE_HZ)
+            film.mux(track.encode(frame))
+        film.mux(track.encode())
+    found = read(path)
+    assert found.shape == (1, 28_800)
+    assert not found[:, 4800:24_000].any()
+    np.testing.assert_array_equal(found[:, 24_000:], tone)
+
+
+def test_a_truncated_film_is_refused(
+    tmp_path: Path, onset_model: Path, make_noisy: Callable[..., np.ndarray]
+) -> None:
+    source = make_film(tmp_path / "x.mkv", make_noisy(seconds=8, rate_hz=RATE_HZ), codec="flac")
+    source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+    with pytest.raises(AudioFileError, match=r"truncated|damaged"):
+        denoise_file(source, tmp_path / "y.mkv", denoiser=Denoiser.load(onset_model))
+    assert [p.name for p in tmp_path.iterdir()] == ["x.mkv"]
+
+
+def test_what_is_no_film_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.mp4"
+    path.write_bytes(b"no film" * 100)
+    with pytest.raises(AudioFileError, match="not a readable audio or video file"):
+        video.open_sound(path)
+    with av.open(str(tmp_path / "mute.mp4"), "w") as film:
+        picture = film.add_stream("mpeg4", rate=25)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        grey = np.zeros((48, 64, 3), np.uint8)
+        film.mux(picture.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+        film.mux(picture.encode())
+    with pytest.raises(AudioFileError, match="no sound track"):
+        video.open_sound(tmp_path / "mute.mp4")
+
+
+def test_without_pyav_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    (tmp_path / "x.m4a").write_bytes(b"x")
+    with pytest.raises(MissingExtraError, match=r"tinysignal\[video\]"):
+        video.open_sound(tmp_path / "x.m4a")
