@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile as sf
 
 from tinysignal import video
 from tinysignal.denoise_file import FileOptions, denoise_file
@@ -151,3 +152,20 @@ def test_without_pyav_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "x.m4a").write_bytes(b"x")
     with pytest.raises(MissingExtraError, match=r"tinysignal\[video\]"):
         video.open_sound(tmp_path / "x.m4a")
+
+
+def test_an_mp3_of_varying_bit_rate_without_a_header_is_read_whole(
+    tmp_path: Path, onset_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = np.random.default_rng(0).normal(0, 0.1, (480_000, 2))
+    sound[: 480_000 // 2] = 0
+    path = tmp_path / "x.mp3"
+    sf.write(path, sound[::-1], RATE_HZ, bitrate_mode="VARIABLE", compression_level=0.3)
+    content = path.read_bytes()
+    path.write_bytes(content[content.index(b"\xff\xfb", 10) :])  # the frame with the Xing header
+    report = denoise_file(path, tmp_path / "y.mp3", denoiser=Denoiser.load(onset_model))
+    assert (report.subtype, report.sample_rate_hz) == ("MPEG_LAYER_III", RATE_HZ)
+    assert 480_000 <= report.samples < 480_000 + 4 * 1152
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(AudioFileError, match=r"only 3\.2 s of 10\.0 s would be read"):
+        video.open_sound(path)

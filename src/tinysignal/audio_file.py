@@ -21,11 +21,16 @@ from tinysignal.audio_format import (
     compression_level,
     wide_enough,
 )
-from tinysignal.audio_header import check_complete
+from tinysignal.audio_header import check_complete, mp3_samples
 from tinysignal.errors import AudioFileError, SignalError
 
 _BLOCK_SAMPLES = 1 << 17  # of all channels together: half a MiB
 _UNKNOWN_LENGTH = 1 << 62
+_MP3_SLACK = 4 * 1152  # the encoder's delay and padding, and the estimate's rounding
+
+
+class ForeignFileError(AudioFileError):
+    """Not for libsndfile, but FFmpeg may read it."""
 
 
 class _Sequential(sf.SoundFile):  # type: ignore[misc]  # soundfile carries no types
@@ -80,6 +85,7 @@ class Reader:
         )
         try:
             check_facts(self._path, self.info)
+            self._check_mp3()
         except AudioFileError:
             self.close()
             raise
@@ -120,12 +126,24 @@ class Reader:
                 f"ends at {position / self.info.sample_rate_hz:.3f} s. Copy it again."
             )
 
+    def _check_mp3(self) -> None:
+        if self.info.container != "MP3":
+            return
+        frames = mp3_samples(self._path)
+        if frames is not None and frames > self.info.samples + _MP3_SLACK:
+            raise ForeignFileError(
+                f"{self._path}: an MP3 file of varying bit rate without a Xing header: only "
+                f"{self.info.duration_s:.1f} s of {frames / self.info.sample_rate_hz:.1f} s would "
+                "be read. Install the 'video' extra, pip install 'tinysignal[video]', or convert "
+                "it to .wav first."
+            )
+
     def _open(self) -> _Sequential:
         try:
             return _Sequential(str(self._path))
         except (sf.LibsndfileError, TypeError) as error:
             what = getattr(error, "error_string", "headerless samples")
-            raise AudioFileError(
+            raise ForeignFileError(
                 f"{self._path}: not a readable audio file ({what.rstrip('. ')})."
             ) from None
 

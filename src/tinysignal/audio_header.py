@@ -1,11 +1,13 @@
-"""What the header of an uncompressed file promises, held to what the file contains.
+"""What a file's header promises, held to what the file contains.
 
 libsndfile reads a truncated WAV, AIFF, AU or W64 as a shorter one without a word. Headers written
-into a pipe hold a placeholder instead of a length; those are taken as they come.
+into a pipe hold a placeholder instead of a length; those are taken as they come. An MP3 file
+without a header of its own is read as if its first frame's bit rate held to the end.
 """
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,3 +101,43 @@ def _chunks(file: BinaryIO, order: str) -> Iterator[tuple[bytes, int, int]]:
 
 def _is_placeholder(size: int) -> bool:
     return any(low <= size <= high for low, high in _PLACEHOLDERS)
+
+
+# ISO 11172-3 and 13818-3, Layer III: kbit/s by index, and Hz by index for MPEG 1.
+_MP3_KBPS_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0)
+_MP3_KBPS_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0)
+_MP3_HZ = (44_100, 48_000, 32_000, 0)
+
+
+def mp3_samples(path: Path) -> int | None:
+    """Samples in the frames of an MP3 file that has no Xing, Info or VBRI header to tell.
+
+    None if it has one, or is no MPEG Layer III file.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        position = 0
+        if content[:3] == b"ID3":
+            a, b, c, d = content[6:10]
+            position = 10 + (a << 21 | b << 14 | c << 7 | d)
+        first = content[position : position + 200]
+        if any(name in first for name in (b"Xing", b"Info", b"VBRI")):
+            return None
+        total = 0
+        while (frame := _mp3_frame(content[position : position + 4])) is not None:
+            size, samples = frame
+            position += size
+            total += samples
+        return total or None
+
+
+def _mp3_frame(header: bytes) -> tuple[int, int] | None:
+    """Bytes and samples of the frame that starts with these four bytes."""
+    if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE6 != 0xE2:
+        return None
+    version = header[1] >> 3 & 3  # 3: MPEG 1, 2: MPEG 2, 0: MPEG 2.5
+    kbps = (_MP3_KBPS_1 if version == 3 else _MP3_KBPS_2)[header[2] >> 4]
+    rate_hz = _MP3_HZ[header[2] >> 2 & 3] // {3: 1, 2: 2, 0: 4}.get(version, 1)
+    if version == 1 or not kbps or not rate_hz:
+        return None
+    samples = 1152 if version == 3 else 576
+    return samples * kbps * 125 // rate_hz + (header[2] >> 1 & 1), samples

@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from tinysignal.audio import AudioInfo, Reader, Signal
-from tinysignal.audio_file import check_facts, check_finite, check_readable
+from tinysignal.audio_file import ForeignFileError, check_facts, check_finite, check_readable
 from tinysignal.audio_format import CONTAINERS
 from tinysignal.errors import AudioFileError, MissingExtraError
 
@@ -62,9 +62,9 @@ def open_sound(path: str | Path) -> Reader | TrackReader:
         return TrackReader(path)
     try:
         return Reader(path)
-    except AudioFileError as error:
+    except ForeignFileError as error:
         # A damaged file of a kind that libsndfile knows is not FFmpeg's to patch up in silence.
-        if suffix in CONTAINERS or "not a readable audio file" not in str(error):
+        if suffix in CONTAINERS and suffix != ".mp3":
             raise
         try:
             return TrackReader(path)
