@@ -20,7 +20,7 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 
-from tinysignal.errors import ConfigError, DataError
+from tinysignal.errors import ConfigError
 from tinysignal.files import atomic
 from tinysignal.spec import DenoiserSpec
 from tinysignal.stft import StftSize
@@ -28,25 +28,14 @@ from tinysignal.train.budget import Budget
 from tinysignal.train.checkpoint import SafetensorsIO, load_state, save_weights
 from tinysignal.train.config import DenoiserConfig
 from tinysignal.train.data.batches import Batches, BatchSource, EpochSampler
-from tinysignal.train.data.mixing import MixOptions, Mixtures
-from tinysignal.train.data.pairs import (
-    Pair,
-    PairClips,
-    WholePair,
-    hold_out_end,
-    load_pair,
-    load_pair_folders,
-)
-from tinysignal.train.data.recordings import Recording, list_recordings, load_clips
 from tinysignal.train.denoising import DenoisingTask, score_pairs
 from tinysignal.train.export import export_denoiser
 from tinysignal.train.keeper import BEST, CHECKPOINT, CURVE, Keeper, plot_curve, write_curve
 from tinysignal.train.nets import ARCHITECTURES, DenoisingNet
 from tinysignal.train.progress import TrainingProgress
+from tinysignal.train.sources import TrainingData, load_training_data
 
 CONFIG = "config.toml"
-_VALID_MIXTURES = 60
-_VALID_SNRS_DB = (0.0, 5.0, 10.0)
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
@@ -68,14 +57,6 @@ class RunResult:
     spec: DenoiserSpec
     metrics: dict[str, Any]
     interrupted: bool
-
-
-@dataclass(frozen=True)
-class _Data:
-    source: BatchSource
-    score: list[Pair]
-    side: str  # what `score` is to the training: "valid" or "train"
-    summary: dict[str, Any]
 
 
 def train_denoiser(
@@ -121,7 +102,7 @@ def train_denoiser(
     size = stft_size(config)
     pl.seed_everything(config.seed, verbose=False)
     net = build_net(config, size)
-    data = _load_data(config, size, data_dir)
+    data = load_training_data(config, size, data_dir)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic(folder / CONFIG) as temporary:
         temporary.write_text(config.to_toml(), encoding="utf-8")
@@ -179,103 +160,6 @@ def build_net(config: DenoiserConfig, size: StftSize) -> DenoisingNet:
     return ARCHITECTURES[config.arch].build(
         bins=size.bins, frames_per_s=config.sample_rate_hz / size.hop_samples, **options
     )
-
-
-def _find(path: str, data_dir: Path | None) -> Path:
-    if data_dir and not Path(path).exists() and (data_dir / path).exists():
-        return data_dir / path
-    return Path(path)
-
-
-def _load_data(config: DenoiserConfig, size: StftSize, data_dir: Path | None) -> _Data:
-    if config.pair:
-        return _single_pair(config, size, data_dir)
-    clips: dict[str, int] = {
-        "clip_samples": round(config.clip_s * config.sample_rate_hz),
-        "batch": config.batch,
-        "steps_per_epoch": config.steps_per_epoch,
-        "seed": config.seed,
-    }
-    if config.pairs:
-        clean, noisy = (_find(path, data_dir) for path in config.pairs)
-        train, valid = load_pair_folders(
-            noisy,
-            clean,
-            sample_rate_hz=config.sample_rate_hz,
-            valid_share=config.valid_share,
-            seed=config.seed,
-        )
-        summary = {"train_pairs": len(train), "valid_pairs": len(valid)}
-        score, side = (valid, "valid") if valid else (train, "train")
-        return _Data(PairClips(train, **clips), score, side, summary)
-    return _mixtures(config, clips, data_dir)
-
-
-def _single_pair(config: DenoiserConfig, size: StftSize, data_dir: Path | None) -> _Data:
-    assert config.pair is not None
-    clean, noisy = (_find(path, data_dir) for path in config.pair)
-    train = load_pair(noisy, clean, sample_rate_hz=config.sample_rate_hz)
-    score, side = [train], "train"
-    if config.holdout:
-        train, end = hold_out_end(train, config.holdout)
-        score, side = [end], "valid"
-    summary = {"train_s": train.noisy.size / config.sample_rate_hz, "holdout": config.holdout}
-    if config.whole_recording:
-        return _Data(WholePair(train, size), score, side, summary)
-    source = PairClips(
-        [train],
-        clip_samples=round(config.clip_s * config.sample_rate_hz),
-        batch=config.batch,
-        steps_per_epoch=config.steps_per_epoch,
-        seed=config.seed,
-    )
-    return _Data(source, score, side, summary)
-
-
-def _mixtures(config: DenoiserConfig, clips: dict[str, int], data_dir: Path | None) -> _Data:
-    summary: dict[str, Any] = {}
-    loaded: dict[tuple[str, str], Any] = {}
-    for what, source in (("speech", config.clean), ("noise", config.noise)):
-        listed = list_recordings(
-            _find(source, data_dir),
-            valid_share=config.valid_share,
-            seed=config.seed,
-            test_share=config.test_share,
-        )
-        for split in ("train", "valid"):
-            chosen: list[Recording] = [r for r in listed if r.split == split]
-            if split == "train" and not chosen:
-                raise DataError(f"{source}: no recording of {what} is left for training.")
-            loaded[what, split] = load_clips(chosen, sample_rate_hz=config.sample_rate_hz)
-            summary[f"{split}_{what}"] = {
-                "files": len(chosen),
-                "groups": len({r.group for r in chosen}),
-                "minutes": sum(c.samples.size for c in loaded[what, split])
-                / config.sample_rate_hz
-                / 60,
-            }
-    options = MixOptions(
-        snr_db=config.snr_db, level_dbfs=config.level_dbfs, filter_db=config.filter_db
-    )
-    rate = config.sample_rate_hz
-    train = Mixtures(
-        loaded["speech", "train"], loaded["noise", "train"], options, sample_rate_hz=rate, **clips
-    )
-    score: list[Pair] = []
-    if loaded["speech", "valid"] and loaded["noise", "valid"]:
-        # Validation is the same for every seed and filter, so that runs can be compared.
-        plain = MixOptions(
-            level_dbfs=config.level_dbfs, filter_db=0, low_pass_share=0, second_noise_share=0
-        )
-        valid = Mixtures(
-            loaded["speech", "valid"],
-            loaded["noise", "valid"],
-            plain,
-            sample_rate_hz=rate,
-            **{**clips, "seed": 0},
-        )
-        score = valid.fixed_pairs(_VALID_MIXTURES, _VALID_SNRS_DB)
-    return _Data(train, score, "valid", summary)
 
 
 def _loader(config: DenoiserConfig, source: BatchSource) -> DataLoader[Any]:
@@ -336,8 +220,8 @@ def _stop_on_signals(trainer: pl.Trainer, keeper: Keeper) -> Iterator[None]:
 
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():  # elsewhere no handler may be set
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, stop)
+        for end in (signal.SIGINT, signal.SIGTERM):
+            before[end] = signal.signal(end, stop)
     try:
         yield
     finally:
@@ -358,7 +242,7 @@ def _restore(task: DenoisingTask, keeper: Keeper, checkpoint: Path) -> None:
 
 
 def _finish(
-    config: DenoiserConfig, folder: Path, task: DenoisingTask, keeper: Keeper, data: _Data
+    config: DenoiserConfig, folder: Path, task: DenoisingTask, keeper: Keeper, data: TrainingData
 ) -> RunResult:
     """Choose the weights, write the model, the curve and the metrics."""
     task = task.cpu()

@@ -141,8 +141,8 @@ class CnnNet(DenoisingNet):
         x = x.contiguous(memory_format=torch.channels_last)
 
         def step(layer: nn.Module, x: Tensor) -> Tensor:
-            past = pasts.pop(0) if layer.past_frames else None
-            y, past = layer(x, past)
+            y: Tensor
+            y, past = layer(x, pasts.pop(0) if layer.past_frames else None)
             if past is not None:
                 next_state.append(past)
             return y

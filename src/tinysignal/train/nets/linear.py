@@ -9,6 +9,9 @@ from tinysignal.errors import ConfigError
 from tinysignal.train.nets.base import DenoisingNet, RunningLevel, State
 
 
+_FIRST_OUTPUT = 0.1
+
+
 class LinearNet(DenoisingNet):
     """Three fully connected layers on one frame: freq, width, width, freq, ReLU after each.
 
@@ -51,6 +54,11 @@ class LinearNet(DenoisingNet):
             nn.Linear(width, bins),
             nn.ReLU(),
         )
+        # With the default bias around zero, a third of the bins never leave the last ReLU's flat
+        # side in the course's experiment; a positive start keeps all but a few alive.
+        last = self.layers[-2]
+        assert isinstance(last, nn.Linear)
+        nn.init.constant_(last.bias, _FIRST_OUTPUT)
 
     def initial_state(self, batch: int) -> State:
         return (torch.zeros(batch, 2),) if self.running is not None else ()

@@ -1,0 +1,5 @@
+"""`python -m tinysignal` is the command `tinysignal`."""
+
+from tinysignal.cli.main import main
+
+main()

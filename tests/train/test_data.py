@@ -1,0 +1,201 @@
+"""Recordings, pairs and mixtures: nothing crosses a split, and batches depend on their number."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinysignal.errors import DataError
+from tinysignal.train.data.batches import EpochSampler
+from tinysignal.train.data.mixing import MixOptions, Mixtures, active_rms
+from tinysignal.train.data.pairs import (
+    Pair,
+    PairClips,
+    hold_out_end,
+    load_pair,
+    load_pair_folders,
+)
+from tinysignal.train.data.recordings import Clip, hold_out, list_recordings, load_clips
+
+RATE_HZ = 16_000
+
+
+def clips(count: int, seconds: float, seed: int) -> list[Clip]:
+    rng = np.random.default_rng(seed)
+    size = round(seconds * RATE_HZ)
+    return [Clip(rng.integers(-9000, 9000, size).astype(np.int16), str(i)) for i in range(count)]
+
+
+def mixtures(options: MixOptions, *, seed: int = 0, batch: int = 2) -> Mixtures:
+    return Mixtures(
+        clips(3, 2, 1),
+        clips(3, 0.4, 2),
+        options,
+        sample_rate_hz=RATE_HZ,
+        clip_samples=RATE_HZ,
+        batch=batch,
+        steps_per_epoch=4,
+        seed=seed,
+    )
+
+
+def test_no_speaker_is_on_two_sides(speech_and_noise: tuple[Path, Path]) -> None:
+    found = list_recordings(speech_and_noise[0], valid_share=0.4, seed=3, test_share=0.5)
+    sides = {split: {r.group for r in found if r.split == split} for split in ("train", "valid")}
+    sides["test"] = {r.group for r in found if r.split == "test"}
+    assert [len(sides[s]) for s in ("train", "valid", "test")] == [4, 1, 1]
+    assert len(set.union(*sides.values())) == 6
+    assert len(found) == 12
+
+
+def test_the_test_groups_are_the_same_for_every_seed(tmp_path: Path) -> None:
+    with (tmp_path / "manifest.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "speaker", "split"])
+        for i in range(10):
+            soundfile.write(tmp_path / f"{i}.wav", np.zeros(10), RATE_HZ)
+            writer.writerow([f"{i}.wav", f"s{i}", "valid" if i > 3 else "train"])
+    listed = [
+        list_recordings(tmp_path, valid_share=0.1, seed=seed, test_share=0.5) for seed in (0, 1)
+    ]
+    assert listed[0] == listed[1]
+    assert sum(r.split == "test" for r in listed[0]) == 3
+
+
+@pytest.mark.parametrize("below", [True, False])
+def test_a_manifest_names_files_groups_and_splits(tmp_path: Path, below: bool) -> None:
+    folder = tmp_path / "speech"
+    folder.mkdir()
+    soundfile.write(folder / "a.wav", np.zeros(10), RATE_HZ)
+    prefix = "" if below else "speech/"
+    (folder / "manifest.csv").write_text(f"path,speaker,split\n{prefix}a.wav,ann,valid\n")
+    (only,) = list_recordings(folder, valid_share=0.1, seed=0)
+    assert (only.path.name, only.group, only.split) == ("a.wav", "ann", "valid")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("path,speaker\nb.wav,ann\n", "b.wav is listed but not there"), ("file\na\n", "no column")],
+)
+def test_a_wrong_manifest_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "manifest.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        list_recordings(tmp_path, valid_share=0.1, seed=0)
+
+
+def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no audio files"):
+        list_recordings(tmp_path, valid_share=0.1, seed=0)
+    with pytest.raises(DataError, match="no such folder"):
+        list_recordings(tmp_path / "absent", valid_share=0.1, seed=0)
+
+
+@given(
+    groups=st.sets(st.text(min_size=1, max_size=4), max_size=20),
+    share=st.floats(0, 0.9),
+    seed=st.integers(0, 5),
+)
+def test_holding_out_leaves_something_on_both_sides(
+    groups: set[str], share: float, seed: int
+) -> None:
+    held = hold_out(groups, share, seed)
+    assert held <= groups
+    if len(groups) >= 2 and share > 0:
+        assert 0 < len(held) < len(groups)
+
+
+def test_clips_are_read_at_the_rate_asked_for(tmp_path: Path) -> None:
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(44100) / 44100)
+    soundfile.write(tmp_path / "a.wav", np.stack([tone, tone], 1), 44100)
+    (clip,) = load_clips(list_recordings(tmp_path, valid_share=0, seed=0), sample_rate_hz=RATE_HZ)
+    assert clip.samples.shape == (RATE_HZ,)
+    assert np.abs(clip.samples[1000:-1000]).max() == pytest.approx(16384, rel=0.01)
+
+
+@given(snr_db=st.floats(-10, 30), level_db=st.floats(-40, -20))
+def test_a_mixture_has_the_snr_and_level_asked_for(snr_db: float, level_db: float) -> None:
+    options = MixOptions(snr_db=(snr_db, snr_db), level_dbfs=(level_db, level_db))
+    noisy, clean = mixtures(options).mixture(np.random.default_rng(0), snr_db=snr_db)
+    if np.abs(noisy).max() > 0.99:
+        return  # scaled down so as not to clip
+    level = active_rms(clean, RATE_HZ)
+    noise = np.sqrt(np.mean((noisy - clean).astype(float) ** 2))
+    assert 20 * np.log10(level) == pytest.approx(level_db, abs=0.05)
+    assert 20 * np.log10(level / noise) == pytest.approx(snr_db, abs=0.05)
+
+
+def test_a_batch_depends_on_seed_and_number_only() -> None:
+    first, second = mixtures(MixOptions()), mixtures(MixOptions())
+    first.batch(0)
+    for a, b in zip(first.batch(5), second.batch(5), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(first.batch(5)[0], first.batch(6)[0])
+    assert not np.array_equal(first.batch(5)[0], mixtures(MixOptions(), seed=1).batch(5)[0])
+
+
+def test_shares_of_noise_only_and_clean_only_mixtures() -> None:
+    only_noise = mixtures(MixOptions(noise_only_share=1.0)).batch(0)
+    assert not only_noise[1].any()
+    assert only_noise[0].any()
+    only_clean = mixtures(MixOptions(noise_only_share=0, clean_only_share=1.0)).batch(0)
+    np.testing.assert_array_equal(*only_clean)
+
+
+def test_mixtures_never_clip() -> None:
+    noisy, _ = mixtures(MixOptions(snr_db=(-20, -20), level_dbfs=(-1, -1)), batch=4).batch(0)
+    assert np.abs(noisy).max() <= 1
+
+
+def test_epochs_count_on() -> None:
+    sampler = EpochSampler(3)
+    sampler.set_epoch(2)
+    assert list(sampler) == [6, 7, 8]
+
+
+def test_a_pair_of_different_recordings_is_refused(tmp_path: Path) -> None:
+    for name, samples in (("a.wav", 1000), ("b.wav", 1200)):
+        soundfile.write(tmp_path / name, np.zeros(samples), RATE_HZ)
+    with pytest.raises(DataError, match="same recording"):
+        load_pair(tmp_path / "a.wav", tmp_path / "b.wav", sample_rate_hz=RATE_HZ)
+
+
+def test_folders_of_pairs_are_matched_by_name_and_split_by_subfolder(tmp_path: Path) -> None:
+    for i in range(6):
+        for side in ("noisy", "clean"):
+            (tmp_path / side / f"s{i // 2}").mkdir(parents=True, exist_ok=True)
+            suffix = "wav" if side == "noisy" else "flac"
+            signal = np.full(50 + i, 0.1)
+            soundfile.write(tmp_path / side / f"s{i // 2}" / f"{i}.{suffix}", signal, RATE_HZ)
+    sides = load_pair_folders(
+        tmp_path / "noisy", tmp_path / "clean", sample_rate_hz=RATE_HZ, valid_share=0.3, seed=0
+    )
+    sizes = [sorted((p.noisy.size - 50) // 2 for p in side) for side in sides]
+    assert [len(s) for s in sizes] == [4, 2]
+    assert not set(sizes[0]) & set(sizes[1])
+    (tmp_path / "noisy" / "s0" / "0.wav").unlink()
+    with pytest.raises(DataError, match=r"no partner, the first is s0/0"):
+        load_pair_folders(
+            tmp_path / "noisy", tmp_path / "clean", sample_rate_hz=RATE_HZ, valid_share=0, seed=0
+        )
+
+
+def test_clips_of_pairs_stay_aligned() -> None:
+    ramp = np.linspace(0, 1, 5000, dtype=np.float32)
+    source = PairClips([Pair(ramp + 1, ramp, "x")], clip_samples=800, batch=3,
+                       steps_per_epoch=1, seed=0)  # fmt: skip
+    noisy, clean = source.batch(0)
+    np.testing.assert_allclose(noisy - clean, 1, atol=1e-6)
+    assert len({row[0] for row in clean.tolist()}) == 3
+
+
+def test_the_held_out_end_is_not_in_the_training_part() -> None:
+    ramp = np.arange(1000, dtype=np.float32)
+    train, end = hold_out_end(Pair(ramp, ramp, "x"), 0.2)
+    np.testing.assert_array_equal(np.concatenate([train.clean, end.clean]), ramp)
+    assert end.clean.size == 200

@@ -1,0 +1,92 @@
+"""The file that training writes is the network that was trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tinysignal import Denoiser, ModelError
+from tinysignal.stft import StftSize
+from tinysignal.train import export
+from tinysignal.train.denoising import DenoisingTask
+from tinysignal.train.nets import CnnNet, DenoisingNet, LinearNet
+
+SIZE = StftSize(256, 128)
+
+
+def make_net(arch: str) -> DenoisingNet:
+    torch.manual_seed(0)
+    if arch == "linear":
+        return LinearNet(bins=SIZE.bins, width=32, frames_per_s=125)
+    net = CnnNet(bins=SIZE.bins, width=4, blocks=2, lookahead_frames=2, frames_per_s=125)
+    net.train()
+    net(torch.rand(4, 30, SIZE.bins))  # gives batch normalisation statistics to fold
+    return net
+
+
+def write(net: DenoisingNet, path: Path, arch: str) -> None:
+    export.export_denoiser(
+        net,
+        SIZE,
+        path,
+        arch=arch,
+        sample_rate_hz=16_000,
+        name="test",
+        trained_on="noise",
+        licence="MIT",
+    )
+
+
+@pytest.mark.parametrize("arch", ["linear", "cnn"])
+def test_the_light_runtime_gives_what_torch_gives(arch: str, tmp_path: Path) -> None:
+    net = make_net(arch)
+    write(net, tmp_path / "m.onnx", arch)
+    denoiser = Denoiser.load(tmp_path / "m.onnx")
+    noisy = np.random.default_rng(0).normal(0, 0.3, (2, 5000)).astype(np.float32)
+    task = DenoisingTask(net, SIZE, loss="mse", learning_rate=1e-3).eval()
+    expected = task.denoise(torch.from_numpy(noisy)).numpy()
+    actual = denoiser(noisy, sample_rate_hz=16_000, channel_mode="independent")
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
+
+
+def test_the_spec_says_what_the_network_is(tmp_path: Path) -> None:
+    net = make_net("cnn")
+    write(net, tmp_path / "m.onnx", "cnn")
+    spec = Denoiser.load(tmp_path / "m.onnx").spec
+    assert (spec.arch, spec.name, spec.trained_on, spec.licence) == ("cnn", "test", "noise", "MIT")
+    assert (spec.fft_samples, spec.hop_samples, spec.lookahead_frames) == (256, 128, 2)
+    assert spec.receptive_field_frames == net.receptive_field_frames
+    assert spec.latency_s == pytest.approx((256 + 2 * 128) / 16_000)
+    # Batch normalisation is folded: weights and one bias a channel.
+    assert spec.parameters == sum(
+        m.weight.numel() + m.weight.shape[0]
+        for m in net.modules()
+        if isinstance(m, torch.nn.Conv2d)
+    )
+
+
+def test_multiplications_of_the_linear_network_are_its_weights(tmp_path: Path) -> None:
+    net = make_net("linear")
+    weights = sum(p.numel() for p in net.parameters() if p.ndim == 2)
+    assert export.macs_per_frame(net, SIZE) == weights
+
+
+def test_a_file_that_differs_from_the_network_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "PARITY", -1.0)
+    with pytest.raises(ModelError, match="differs from the network"):
+        write(make_net("linear"), tmp_path / "m.onnx", "linear")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parity_sees_another_network(tmp_path: Path) -> None:
+    net = make_net("linear")
+    write(net, tmp_path / "m.onnx", "linear")
+    assert export.parity(net, tmp_path / "m.onnx") < 1e-5
+    with torch.no_grad():
+        next(net.parameters()).add_(0.1)
+    assert export.parity(net, tmp_path / "m.onnx") > export.PARITY

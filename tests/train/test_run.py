@@ -1,0 +1,248 @@
+"""A run from a configuration to a folder: learns, resumes, stops, refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.torch import load_file
+
+from tinysignal import ConfigError, DataError, Denoiser
+from tinysignal.train import keeper
+from tinysignal.train.config import read_config
+from tinysignal.train.run import train_denoiser
+
+FILES = {
+    "config.toml",
+    "curve.csv",
+    "curve.png",
+    "last.safetensors",
+    "metrics.json",
+    "model.onnx",
+    "model.safetensors",
+}
+
+
+def mixing(data: tuple[Path, Path], **changes: Any) -> dict[str, Any]:
+    speech, noise = data
+    small = {"width": 4, "batch": 2, "clip_s": 0.5, "steps_per_epoch": 2, "epochs": 4}
+    fixed = {"device": "cpu", "validate_every": 2, "fft_samples": 256, "hop_samples": 128}
+    return {"clean": str(speech), "noise": str(noise), **small, **fixed, **changes}
+
+
+def curve(folder: Path) -> list[dict[str, str]]:
+    with (folder / "curve.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_linear_network_learns_a_pair(pair_files: tuple[Path, Path], tmp_path: Path) -> None:
+    flags = {
+        "arch": "linear",
+        "width": 64,
+        "pair": tuple(map(str, pair_files)),
+        "epochs": 150,
+        "learning_rate": 0.01,
+    }
+    result = train_denoiser(read_config(None, {**flags, "device": "cpu"}), tmp_path / "run")
+    assert {p.name for p in (tmp_path / "run").iterdir()} == FILES
+    scores = result.metrics["train"]
+    assert scores["snr_denoised_db"] > scores["snr_noisy_db"] + 3
+    losses = [float(row["loss"]) for row in curve(tmp_path / "run")]
+    assert len(losses) == 150
+    assert losses[-1] < 0.3 * losses[0]
+    # The light runtime reaches the same SNR from the files.
+    clean, noisy = (soundfile.read(path, dtype="float32")[0] for path in pair_files)
+    denoised = Denoiser.load(tmp_path / "run" / "model.onnx")(noisy, sample_rate_hz=16_000)
+    snr_db = 10 * np.log10(np.sum(clean**2) / np.sum((denoised - clean) ** 2))
+    assert snr_db == pytest.approx(scores["snr_denoised_db"], abs=0.01)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_a_killed_run_resumes_to_the_same_result(
+    speech_and_noise: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    schedule: str,
+) -> None:
+    monkeypatch.setattr(keeper, "_SAVE_EVERY_S", 0.0)
+    config = read_config(None, mixing(speech_and_noise, schedule=schedule))
+    train_denoiser(config, tmp_path / "whole")
+
+    def die(self: keeper.Keeper, *args: Any) -> dict[str, float]:
+        if args[0].current_epoch == 3:
+            raise RuntimeError("killed")
+        return score(self, *args)
+
+    score = keeper.Keeper._score
+    with monkeypatch.context() as patch:
+        patch.setattr(keeper.Keeper, "_score", die)
+        with pytest.raises(RuntimeError, match="killed"):
+            train_denoiser(config, tmp_path / "killed")
+    assert not (tmp_path / "killed" / "model.onnx").exists()
+    resumed = train_denoiser(config, tmp_path / "killed", resume=True)
+
+    whole, again = (load_file(tmp_path / n / "last.safetensors") for n in ("whole", "killed"))
+    assert whole.keys() == again.keys()
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    for a, b in zip(curve(tmp_path / "whole"), curve(tmp_path / "killed"), strict=True):
+        assert {**a, "minutes": ""} == {**b, "minutes": ""}
+    assert resumed.metrics["best"]["epoch"] in (2, 4)
+
+
+def test_a_finished_run_resumes_to_itself(pair_files: tuple[Path, Path], tmp_path: Path) -> None:
+    flags = {"arch": "linear", "width": 16, "pair": tuple(map(str, pair_files)), "steps": 3}
+    config = read_config(None, {**flags, "device": "cpu"})
+    first = train_denoiser(config, tmp_path / "run")
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    again = train_denoiser(config, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+    assert again.metrics["steps"] == first.metrics["steps"] == 3
+
+
+def test_the_best_weights_are_those_of_the_best_validation(
+    speech_and_noise: tuple[Path, Path], tmp_path: Path
+) -> None:
+    # A rate this high makes the network worse after the first scoring or two.
+    flags = mixing(speech_and_noise, epochs=6, validate_every=1, learning_rate=0.5)
+    result = train_denoiser(read_config(None, flags), tmp_path / "run")
+    scored = [float(r["valid_si_sdr_denoised_db"]) for r in curve(tmp_path / "run")]
+    assert result.metrics["weights"] == "best"
+    assert result.metrics["valid"]["si_sdr_denoised_db"] == pytest.approx(max(scored), abs=1e-3)
+    assert result.metrics["best"]["epoch"] == scored.index(max(scored)) + 1
+
+
+def test_a_pair_can_keep_its_end_out(pair_files: tuple[Path, Path], tmp_path: Path) -> None:
+    flags = {"arch": "linear", "width": 16, "pair": tuple(map(str, pair_files)), "epochs": 2}
+    config = read_config(None, {**flags, "device": "cpu", "holdout": 0.25})
+    result = train_denoiser(config, tmp_path / "run")
+    assert result.metrics["data"] == {"train_s": 1.5, "holdout": 0.25}
+    assert "valid" in result.metrics
+
+
+def test_folders_of_pairs_train(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for side in ("clean", "noisy"):
+        (tmp_path / side).mkdir()
+        for i in range(3):
+            signal = rng.normal(0, 0.1, 9000)
+            soundfile.write(tmp_path / side / f"{i}.wav", signal, 16_000)
+    flags = {
+        "pairs": (str(tmp_path / "clean"), str(tmp_path / "noisy")),
+        "arch": "linear",
+        "width": 8,
+        "clip_s": 0.25,
+        "batch": 2,
+        "steps": 2,
+        "device": "cpu",
+    }
+    result = train_denoiser(read_config(None, flags), tmp_path / "run")
+    assert result.metrics["data"] == {"train_pairs": 2, "valid_pairs": 1}
+
+
+def test_a_folder_with_a_run_is_not_overwritten(
+    pair_files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    flags = {"arch": "linear", "width": 16, "pair": tuple(map(str, pair_files)), "epochs": 1}
+    config = read_config(None, {**flags, "device": "cpu"})
+    train_denoiser(config, tmp_path / "run")
+    with pytest.raises(ConfigError, match="holds a run already"):
+        train_denoiser(config, tmp_path / "run")
+    with pytest.raises(ConfigError, match="nothing to resume"):
+        train_denoiser(config, tmp_path / "other", resume=True)
+
+
+def test_missing_data_leaves_no_run_folder(tmp_path: Path) -> None:
+    config = read_config(None, mixing((tmp_path / "a", tmp_path / "b")))
+    with pytest.raises(DataError, match="no such folder"):
+        train_denoiser(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "tinysignal", *map(str, arguments)]
+
+
+def test_an_interrupt_leaves_a_usable_model(
+    speech_and_noise: tuple[Path, Path], tmp_path: Path
+) -> None:
+    speech, noise = speech_and_noise
+    run = tmp_path / "run"
+    options = [
+        "--width",
+        "4",
+        "--batch",
+        "2",
+        "--clip-s",
+        "0.5",
+        "--steps-per-epoch",
+        "5",
+        "--device",
+        "cpu",
+    ]
+    process = subprocess.Popen(
+        command("train", "denoiser", "--clean", speech, "--noise", noise, "--minutes", 10,
+                "-o", run, *options),
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 120
+        while not (run / "best.safetensors").exists() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, messages = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 0, messages
+    assert "Stopped early" in messages
+    assert "Traceback" not in messages
+    assert json.loads((run / "metrics.json").read_text())["interrupted"] is True
+    assert Denoiser.load(run / "model.onnx").spec.arch == "cnn"
+
+
+def test_the_commands_of_the_documentation(pair_files: tuple[Path, Path], tmp_path: Path) -> None:
+    """Train on a pair below the data folder, then denoise with the exported model."""
+    clean, noisy = pair_files
+    train = command("train", "denoiser", "--arch", "linear", "--pair", clean.name, noisy.name,
+                    "--epochs", 3, "--seed", 0, "-o", tmp_path / "run", "--json")  # fmt: skip
+    environment = {**os.environ, "TINYSIGNAL_DATA": str(clean.parent)}
+    trained = subprocess.run(train, env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(trained.stdout)["epochs"] == 3
+    output = tmp_path / "out.wav"
+    subprocess.run(
+        command("denoise", noisy, "-m", tmp_path / "run" / "model.onnx", "-o", output), check=True
+    )
+    assert soundfile.info(output).frames == soundfile.info(noisy).frames
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs", "1"], "give one of a pair"),
+        (["--pair", "absent.wav", "absent.wav", "--epochs", "1"], "absent.wav"),
+        (["--config", "absent.toml"], "absent.toml: cannot be read"),
+        (["--clean", "absent", "--noise", "absent", "--steps", "1"], "absent: no such folder"),
+    ],
+)
+def test_mistakes_end_in_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        command("train", "denoiser", "-o", "run", *arguments),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (1, 2)
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
