@@ -77,3 +77,10 @@ def test_a_wrong_file_is_refused_in_one_line(tmp_path: Path, text: str, message:
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_config(tmp_path / "absent.toml", {})
+
+
+def test_a_length_is_not_needed() -> None:
+    mixed = read_config(None, {"clean": "a", "noise": "b"})
+    assert (mixed.epochs, mixed.minutes) == (0, 20.0)
+    single = read_config(None, {"pair": ("a", "b")})
+    assert (single.epochs, single.minutes) == (3000, 0.0)

@@ -130,13 +130,15 @@ def denoiser(
         typer.Option(help="mse (default), compressed or mixed.", rich_help_panel=_FIT),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Length of the run.", rich_help_panel=_FIT)
+        int | None,
+        typer.Option(help="Length of the run [3000 for --pair].", rich_help_panel=_FIT),
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Length of the run.", rich_help_panel=_FIT)
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Length of the run.", rich_help_panel=_FIT)
+        float | None,
+        typer.Option(help="Length of the run [20 but for --pair].", rich_help_panel=_FIT),
     ] = None,
     batch: Annotated[
         int | None, typer.Option(help="Clips in a batch [16].", rich_help_panel=_FIT)

@@ -22,6 +22,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "precision": ("32", "bf16", "16"),
     "log": ("csv", "tensorboard"),
 }
+_PAIR_EPOCHS = 3000
+_MINUTES = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +184,9 @@ class DenoiserConfig:
 def read_config(path: Path | None, flags: Mapping[str, Any]) -> DenoiserConfig:
     """A TOML file's values, with those flags that are not None on top.
 
+    Without a length, a single pair gets the course's 3000 epochs, anything else 20 minutes;
+    without ``clip_s``, a single pair is one whole batch.
+
     Raises
     ------
     ConfigError
@@ -192,8 +197,11 @@ def read_config(path: Path | None, flags: Mapping[str, Any]) -> DenoiserConfig:
     for group in (("pair", "pairs", "clean", "noise"), ("epochs", "steps", "minutes")):
         if any(name in given for name in group):
             values = {name: value for name, value in values.items() if name not in group}
-    if {"pair"} & (values.keys() | given.keys()):
+    single = "pair" in values or "pair" in given
+    if single:
         values.setdefault("clip_s", 0.0)
+    if not any({**values, **given}.get(name) for name in ("epochs", "steps", "minutes")):
+        values |= {"epochs": _PAIR_EPOCHS} if single else {"minutes": _MINUTES}
     return DenoiserConfig(**_typed({**values, **given}, str(path or "options")))
 
 
