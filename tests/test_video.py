@@ -32,16 +32,24 @@ KINDS = [
 
 
 def make_film(path: Path, sound: np.ndarray, *, codec: str = "aac", start: int = 0) -> Path:
-    """A second of moving grey, a subtitle where the container takes one, and the sound."""
+    """A second of moving grey, the sound and, in Matroska, a subtitle and a chapter."""
     with av.open(str(path), "w") as film:
         film.metadata["title"] = "A film"
         picture = None
         if path.suffix != ".m4a":
             picture = film.add_stream("mpeg4", rate=25)
             picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+            picture.codec_context.max_b_frames = 2  # shown in another order than stored
         layout = "stereo" if sound.shape[0] == 2 else "mono"
         track = film.add_stream(codec, rate=RATE_HZ, layout=layout)
         track.metadata["language"] = "deu"
+        subtitle = None
+        if path.suffix == ".mkv":
+            subtitle = film.add_mux_stream("subrip")
+            millisecond = Fraction(1, 1000)
+            film.set_chapters(
+                [{"id": 1, "start": 0, "end": 500, "time_base": millisecond, "metadata": {}}]
+            )
         if picture is not None:
             for i in range(25):
                 grey = np.full((48, 64, 3), i * 10, np.uint8)
@@ -54,6 +62,12 @@ def make_film(path: Path, sound: np.ndarray, *, codec: str = "aac", start: int =
         frame.sample_rate, frame.pts, frame.time_base = RATE_HZ, start, Fraction(1, RATE_HZ)
         film.mux(track.encode(frame))
         film.mux(track.encode())
+        if subtitle is not None:
+            packet = av.Packet(b"Hello")
+            packet.stream, packet.time_base = subtitle, millisecond
+            packet.pts = packet.dts = 250
+            packet.duration = 100
+            film.mux(packet)
     return path
 
 
@@ -83,6 +97,10 @@ def test_a_film_keeps_codec_length_time_and_tags(
     assert packets(target, "audio")[0][0] == packets(source, "audio")[0][0]
     if source.suffix != ".m4a":
         assert packets(target, "video") == packets(source, "video")
+    if source.suffix == ".mkv":
+        assert packets(target, "subtitles") == packets(source, "subtitles") != []
+        with av.open(str(source)) as old, av.open(str(target)) as new:
+            assert new.chapters() == old.chapters() != []
 
 
 def test_with_mix_0_the_sound_stays_in_place(
@@ -102,6 +120,33 @@ def test_the_sound_of_a_film_can_be_written_alone(
     source = make_film(tmp_path / "x.mp4", make_noisy(seconds=1.1, rate_hz=RATE_HZ))
     report = denoise_file(source, tmp_path / "x.wav", denoiser=Denoiser.load(onset_model))
     assert (report.container, report.subtype, report.samples) == ("WAV", "PCM_16", 52_800)
+
+
+def test_a_cover_picture_stays(
+    tmp_path: Path, onset_model: Path, make_noisy: Callable[..., np.ndarray]
+) -> None:
+    source, target = tmp_path / "x.m4a", tmp_path / "y.m4a"
+    with av.open(str(source), "w", format="mp4") as song:
+        track = song.add_stream("aac", rate=RATE_HZ, layout="mono")
+        cover = song.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 48, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        grey = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 99, np.uint8), format="rgb24")
+        song.mux(cover.encode(grey))
+        song.mux(cover.encode())
+        frame = av.AudioFrame.from_ndarray(
+            make_noisy(rate_hz=RATE_HZ), format="fltp", layout="mono"
+        )
+        frame.sample_rate, frame.pts, frame.time_base = RATE_HZ, 0, Fraction(1, RATE_HZ)
+        song.mux(track.encode(frame))
+        song.mux(track.encode())
+    report = denoise_file(source, target, denoiser=Denoiser.load(onset_model))
+    assert report.notes == ()
+    pictures = []
+    for path in (source, target):
+        with av.open(str(path)) as song:
+            pictures.append([bytes(p) for p in song.demux(video=0) if p.size])
+    assert pictures[0] == pictures[1] != []
 
 
 def test_a_hole_in_the_timestamps_is_silence(tmp_path: Path) -> None:

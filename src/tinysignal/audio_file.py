@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -372,8 +372,7 @@ class Writer:
     def _unwritable(self) -> AudioFileError:
         # libsndfile does not say which system error it met.
         try:
-            free = os.statvfs(self._path.parent)
-            full = free.f_bavail * free.f_frsize < 1 << 20
+            full = shutil.disk_usage(self._path.parent).free < 1 << 20
         except OSError:
             full = False
         what = "no space left on the disk" if full else "the system refused: disk or quota full"

@@ -4,7 +4,8 @@ The sound track is decoded, cleaned and encoded anew, in the same codec where FF
 for it; pictures, subtitles and chapters are copied packet by packet. Timestamps are kept. A codec
 works in frames, so the length is exact where the container notes what is left of the last frame
 (MP4, M4A, MOV), and for lossless codecs and Opus anywhere. AAC in Matroska ends on a whole frame of
-1024 samples; bare ADTS (.aac) has no place for the encoder's delay and comes out one frame later.
+1024 samples; bare ADTS (.aac) has no place for the encoder's delay and comes out one frame later
+and longer.
 """
 
 from __future__ import annotations

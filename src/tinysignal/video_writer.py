@@ -61,7 +61,9 @@ class TrackWriter:
         self._layout = track.codec_context.layout.name
         self._start = round((track.start_time or 0) * track.time_base * self._rate_hz)
         try:
-            self._output = self._av.open(str(path), "w")
+            # FFmpeg's writer of .m4a takes no cover picture, its sibling for .mp4 does.
+            pictured = self._path.suffix.lower() in (".m4a", ".m4b") and self._source.streams.video
+            self._output = self._av.open(str(path), "w", format="mp4" if pictured else None)
         except (self._av.error.FFmpegError, ValueError) as error:
             raise AudioFileError(f"{path}: FFmpeg cannot write this kind ({error}).") from None
         self._streams: dict[int, Any] = {}
@@ -140,8 +142,6 @@ class TrackWriter:
         for name in choices:
             try:
                 codec = self._av.Codec(name, "w")
-                if name not in self._output.supported_codecs:
-                    continue
                 formats = [f.name for f in codec.audio_formats or ()]
                 own = track.codec_context.format.name
                 stream = self._output.add_stream(
@@ -177,11 +177,40 @@ class TrackWriter:
             self.notes.append(f"stream {stream.index}, a further sound track, is copied as it is")
 
     def _copied_packets(self) -> Iterator[Any]:
+        """Packets of the copied streams, each with a decoding time."""
+        undated: dict[int, list[Any]] = {index: [] for index in self._streams}
         for packet in self._source.demux():
-            copy = self._streams.get(packet.stream.index)
-            if copy is not None and packet.dts is not None:
-                packet.stream = copy
+            index = packet.stream.index
+            if index not in self._streams or not packet.size:  # demuxing ends in empty packets
+                continue
+            if undated.get(index) is not None:
+                undated[index].append(packet)
+                if packet.dts is None:
+                    continue
+                yield from self._dated(undated.pop(index))
+            else:
+                packet.stream = self._streams[index]
                 yield packet
+        for packets in undated.values():
+            yield from self._dated(packets)
+
+    def _dated(self, packets: list[Any]) -> Iterator[Any]:
+        """Packets of one stream before and with the first that has a decoding time.
+
+        Matroska stores none; FFmpeg leaves those of the first reordered pictures open. A cover
+        picture has no time at all.
+        """
+        following = None
+        for packet in reversed(packets):
+            if packet.dts is None:
+                shown = packet.pts or 0
+                step = max(1, packet.duration or 1)
+                packet.dts = shown if following is None else min(shown, following - step)
+                packet.pts = shown
+            following = packet.dts
+        for packet in packets:
+            packet.stream = self._streams[packet.stream.index]
+            yield packet
 
     def _copy_until(self, time_s: float) -> None:
         while self._next is not None and float(self._next.dts * self._next.time_base) <= time_s:
