@@ -445,3 +445,41 @@ def test_a_refused_block_leaves_the_stream_as_it_was(denoiser: Denoiser) -> None
     pieces += [stream.feed(signal[:, 1000:]), stream.flush()]
     offline = denoiser(signal, sample_rate_hz=16_000)
     np.testing.assert_allclose(np.concatenate(pieces, axis=1), offline, atol=1e-5)
+
+
+@pytest.mark.parametrize(("rate_hz", "leaks"), [(16_000, True), (48_000, False)])
+def test_what_a_model_says_of_its_last_bins_counts_at_its_own_rate_only(
+    tmp_path: Path, rate_hz: int, leaks: bool
+) -> None:
+    """Recordings at 16 kHz hold nothing there, so a network learns nothing about it."""
+    gains = np.full(257, 0.1, np.float32)
+    gains[-4:] = 1
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["channels", "frames", 257])
+        for name in ("magnitude", "gain")
+    ]
+    initializers = [
+        onnx.numpy_helper.from_array(gains, "gains"),
+        onnx.numpy_helper.from_array(np.float32(0), "zero"),
+    ]
+    nodes = [
+        helper.make_node("Mul", ["magnitude", "zero"], ["zeros"]),
+        helper.make_node("Add", ["zeros", "gains"], ["gain"]),
+    ]
+    graph = helper.make_graph(nodes, "edge", ends[:1], ends[1:], initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    spec = DenoiserSpec(
+        name="edge", arch="edge", sample_rate_hz=16_000, fft_samples=512, hop_samples=256
+    )
+    helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
+    onnx.save(model, tmp_path / "edge.onnx")
+    noise = np.random.default_rng(0).normal(0, 0.1, (1, rate_hz)).astype(np.float32)
+    denoised = Denoiser.load(tmp_path / "edge.onnx")(noise, sample_rate_hz=rate_hz)
+    levels = [np.abs(np.fft.rfft(x[0])) for x in (noise, denoised)]
+    edge = slice(7_900, 7_990)  # Hz: the signals last a second
+    kept = np.linalg.norm(levels[1][edge]) / np.linalg.norm(levels[0][edge])
+    assert kept == pytest.approx(1.0 if leaks else 0.1, rel=0.1)
+    if rate_hz > 16_000:
+        above = slice(9_000, 23_000)
+        kept = np.linalg.norm(levels[1][above]) / np.linalg.norm(levels[0][above])
+        assert kept == pytest.approx(0.1, rel=0.01)

@@ -18,7 +18,10 @@ from tinysignal.stft import IstftStream, Signal, Spectrum, StftSize, StftStream
 ChannelMode = Literal["shared", "independent"]
 
 _BINS_AT_ONCE = 1 << 19  # channels * frames * bins of one run: bounds the memory, about 40 MB
-_TOP_BAND = 1 / 8  # share of the model's bins, at its upper end, that speaks for what lies above
+# Shares of the model's bins at its upper end: recordings at the model's rate fade out in the last
+# of them, so what the network says there counts only at that rate; those before speak for what
+# lies above.
+_EDGE, _TOP_BAND = 1 / 32, 1 / 8
 _SILENCE = 1e-8  # magnitude far below one 24-bit step
 
 
@@ -287,7 +290,8 @@ class DenoiserStream:
         gain = np.empty_like(magnitude)
         gain[:, :, :seen] = inside_gain[:, :, :seen]
         if seen < self._size.bins:
-            gain[:, :, seen:] = _top_band_gain(inside, inside_gain)
+            top = slice(round(spec.bins * (1 - _TOP_BAND)), round(spec.bins * (1 - _EDGE)))
+            gain[:, :, top.stop :] = _kept_share(inside[:, :, top], inside_gain[:, :, top])
         if options.attenuation_limit_db is not None:
             np.maximum(gain, np.float32(10 ** (-options.attenuation_limit_db / 20)), out=gain)
         if options.mix < 1:
@@ -295,14 +299,11 @@ class DenoiserStream:
         return gain
 
 
-def _top_band_gain(
-    magnitude: NDArray[np.float32], gain: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """What remains of the magnitude in the model's top band, at most 1: (channels, frames, 1)."""
-    first = round(magnitude.shape[2] * (1 - _TOP_BAND))
-    before = magnitude[:, :, first:].sum(axis=2, keepdims=True) + _SILENCE
-    after = (magnitude * gain)[:, :, first:].sum(axis=2, keepdims=True) + _SILENCE
-    return np.asarray(np.minimum(after / before, 1), np.float32)
+def _kept_share(magnitude: NDArray[np.float32], gain: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What remains of a band's magnitude, at most 1: (channels, frames, 1)."""
+    before = magnitude.sum(axis=2, keepdims=True) + _SILENCE
+    after = (magnitude * gain).sum(axis=2, keepdims=True) + _SILENCE
+    return np.minimum(after / before, 1)
 
 
 def denoise(
