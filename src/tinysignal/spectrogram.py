@@ -33,7 +33,7 @@ def mean_spectrogram(
 
     Returns
     -------
-    float64 (freq, columns), dB
+    float64 (freq, columns), dB relative to a full-scale sine
     float
         Duration in seconds.
     float
@@ -51,7 +51,7 @@ def mean_spectrogram(
             model_rate_hz=16_000,
             sample_rate_hz=info.sample_rate_hz,
         )
-        expected = max(1, size.frames(info.samples))
+        expected = max(1, info.samples // size.hop_samples)
         width = min(columns, expected)
         power = np.zeros((width, size.bins))
         counts = np.zeros(width)
@@ -65,7 +65,9 @@ def mean_spectrogram(
             np.add.at(power, at, values)
             np.add.at(counts, at, 1)
             frame += spectrum.shape[1]
-    mean = power / np.maximum(counts, 1)[:, np.newaxis]
+    seen = counts > 0  # a film's length is only known to its container's clock
+    full_scale = (size.analysis_window.sum() / 2) ** 2  # of a sine
+    mean = power[seen] / counts[seen, np.newaxis] / full_scale
     return 10 * np.log10(mean.T + _FLOOR), info.duration_s, info.sample_rate_hz / 2
 
 
@@ -106,6 +108,6 @@ def save_before_after(before: str | Path, after: str | Path, target: str | Path)
         axis.set_title(name)
         axis.set_ylabel("frequency (kHz)")
     axes[1].set_xlabel("time (s)")
-    figure.colorbar(image, ax=axes, label="power (dB)")
+    figure.colorbar(image, ax=axes, label="level (dBFS)")
     with atomic(target) as part:
         figure.savefig(part, dpi=100, format="png")
