@@ -201,8 +201,8 @@ def course_loops(report: Report) -> str:
     header = ["loop", "ms an epoch", "range", f"minutes for {report['epochs']}", "times faster"]
     return (
         f"{markdown(header, rows)}\n\nMedian of {loops['rounds']} rounds in turn, "
-        f"{loops['threads']} threads, torch {report['torch']}. 'plain' is the loop of a tutorial in "
-        "32 bits; 'tinysignal' has its data ready and a fused optimiser, callbacks included."
+        f"{loops['threads']} threads, torch {report['torch']}. 'plain' is a tutorial's loop in 32 "
+        "bits; 'tinysignal' has its data ready and a fused optimiser, callbacks included."
     )
 
 

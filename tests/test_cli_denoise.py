@@ -352,3 +352,14 @@ def test_play_names_its_extra(
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     assert run(["play", str(talk)]) == 2
     assert "tinysignal[play]" in one_line(capsys)
+
+
+def test_a_named_output_is_always_written_anew(
+    talk: Path, onset_model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.wav"
+    arguments = ["denoise", str(talk), "-o", str(out), "-m", str(onset_model)]
+    assert run(arguments) == 0
+    first = out.read_bytes()
+    assert run([*arguments, "--mix", "0.5"]) == 0
+    assert out.read_bytes() != first

@@ -303,7 +303,8 @@ def _kept_share(magnitude: NDArray[np.float32], gain: NDArray[np.float32]) -> ND
     """What remains of a band's magnitude, at most 1: (channels, frames, 1)."""
     before = magnitude.sum(axis=2, keepdims=True) + _SILENCE
     after = (magnitude * gain).sum(axis=2, keepdims=True) + _SILENCE
-    return np.minimum(after / before, 1)
+    share: NDArray[np.float32] = np.minimum(after / before, 1)
+    return share
 
 
 def denoise(

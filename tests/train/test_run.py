@@ -150,6 +150,20 @@ def test_folders_of_pairs_train(tmp_path: Path) -> None:
     assert result.metrics["data"] == {"train_pairs": 2, "valid_pairs": 1}
 
 
+def test_the_curve_goes_to_tensorboard_when_asked(
+    pair_files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    flags = {"arch": "linear", "width": 16, "pair": tuple(map(str, pair_files)), "epochs": 3}
+    config = read_config(None, {**flags, "device": "cpu", "log": "tensorboard"})
+    train_denoiser(config, tmp_path / "run")
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload().Scalars("loss")
+    assert [e.value for e in events] == pytest.approx(
+        [float(row["loss"]) for row in curve(tmp_path / "run")], rel=1e-5
+    )
+
+
 def test_a_folder_with_a_run_is_not_overwritten(
     pair_files: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -101,7 +101,7 @@ def denoise(
     """Remove noise from recordings; rate, channels, length, format and tags stay.
 
     One file goes to -o, several to -d; with neither, NAME.clean.EXT is written beside NAME.EXT.
-    An output newer than its input is skipped.
+    Without -o, an output newer than its input is skipped.
 
     Example: tinysignal denoise talk.wav -o clean.wav
     """
@@ -128,9 +128,9 @@ def denoise(
             for item in work:
                 make_folder(item.files.target.parent)
         console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False)
-        outcomes = run_batch(
-            work, denoiser, options, jobs=jobs, overwrite=overwrite, console=console
-        )
+        # Who names the output wants it written, whatever stands there.
+        redo = overwrite or output is not None
+        outcomes = run_batch(work, denoiser, options, jobs=jobs, overwrite=redo, console=console)
         if work[0].names[1] == "-" and outcomes[0].status == "done":
             _copy_to_stdout(work[0].files.target)
     if as_json:

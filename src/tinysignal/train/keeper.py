@@ -101,6 +101,8 @@ class Keeper(pl.Callback):
         self._latest |= row
         if trainer.is_global_zero:
             self._report(trainer.global_step, self._latest)
+            for logger in trainer.loggers:
+                logger.log_metrics(row, step=trainer.global_step)
         if finished or time.monotonic() - self._saved_s > _SAVE_EVERY_S:
             trainer.save_checkpoint(self._folder / CHECKPOINT)
             if trainer.is_global_zero:

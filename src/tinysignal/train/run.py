@@ -177,7 +177,7 @@ def _trainer(config: DenoiserConfig, folder: Path, callbacks: list[pl.Callback])
     if config.log == "tensorboard":
         from lightning.pytorch.loggers import TensorBoardLogger
 
-        logger = TensorBoardLogger(folder, name="tensorboard")
+        logger = TensorBoardLogger(folder, name="tensorboard", version="")
     return pl.Trainer(
         accelerator="gpu" if config.device == "cuda" else config.device,
         devices=config.devices,

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from tinysignal.errors import ConfigError
 from tinysignal.train.nets.base import DenoisingNet, RunningLevel, State
 
-
 _FIRST_OUTPUT = 0.1
 
 
