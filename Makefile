@@ -9,6 +9,7 @@ TORCH_FROM ?=
 DEV = .venv/bin
 LIGHT = .venv-light/bin
 DEMO = .venv-demo/bin
+BENCH = .venv-bench/bin
 NEEDS_TORCH = tests/train tests/inspect tests/compress
 
 .DEFAULT_GOAL := help
@@ -39,11 +40,12 @@ format: .venv/.installed  ## format the code
 	$(DEV)/ruff check --fix
 	$(DEV)/ruff format
 
-bench: .venv/.installed  ## measure speed and quality (see benchmarks/)
-	@echo "nothing to measure yet" >&2; exit 1
+bench: .venv-bench/.installed  ## measure time, memory and size beside noisereduce, renew the tables
+	$(BENCH)/python benchmarks/cost.py
+	$(BENCH)/python benchmarks/tables.py --write
 
 clean:  ## remove the environments and what was made in them
-	rm -rf .venv .venv-light .venv-demo demo-out build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-light .venv-demo .venv-bench demo-out build dist .mypy_cache .ruff_cache .pytest_cache
 	rm -rf .hypothesis .import_linter_cache
 
 .venv/.installed: pyproject.toml constraints.txt
@@ -60,4 +62,9 @@ clean:  ## remove the environments and what was made in them
 .venv-demo/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-demo
 	$(DEMO)/python $(PIP_INSTALL) --editable '.[plot]'
+	@touch $@
+
+.venv-bench/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-bench
+	$(BENCH)/python $(PIP_INSTALL) . noisereduce
 	@touch $@

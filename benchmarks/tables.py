@@ -90,8 +90,9 @@ def update(text: str, *, reports: Path = REPORTS) -> str:
 
 
 def documents(root: Path = REPOSITORY) -> list[Path]:
-    """README.md and everything in docs/."""
-    return [root / "README.md", *sorted((root / "docs").glob("**/*.md"))]
+    """README.md, everything in docs/, and the cards of the bundled models."""
+    cards = sorted((root / "src" / "tinysignal" / "models").glob("*.md"))
+    return [root / "README.md", *sorted((root / "docs").glob("**/*.md")), *cards]
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tinysignal import metrics
 from tinysignal.stft import StftSize
+from tinysignal.train.data.batches import BatchSource
 from tinysignal.train.data.pairs import Pair
 from tinysignal.train.losses import LOSSES
 from tinysignal.train.nets import DenoisingNet
@@ -70,6 +71,32 @@ class DenoisingTask(pl.LightningModule):
         state = tuple(s.to(noisy.device) for s in self.net.initial_state(noisy.shape[0]))
         gain, _ = self.net.gain(magnitude, state)
         return istft(spectrum * gain[:, ahead:].float(), self.size, noisy.shape[1])
+
+
+def settle_statistics(task: DenoisingTask, source: BatchSource, batches: int) -> None:
+    """Average batch normalisation's statistics anew, over training batches and with these weights.
+
+    Those kept during training lag behind the weights and rest on the last few batches.
+
+    References
+    ----------
+    Wu and Johnson (2021), "Rethinking 'batch' in BatchNorm", section 3.
+    """
+    layers = [m for m in task.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    if not layers:
+        return
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # a plain mean over all batches
+    task.train()
+    for number in range(batches):
+        noisy = torch.from_numpy(source.batch(number)[0]).to(task.device)
+        with torch.no_grad():
+            task.net(task.magnitudes(noisy) if noisy.ndim == 2 else noisy)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+    task.eval()
 
 
 def score_pairs(task: DenoisingTask, pairs: list[Pair]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import signal
@@ -28,7 +29,7 @@ from tinysignal.train.budget import Budget
 from tinysignal.train.checkpoint import SafetensorsIO, load_state, save_weights
 from tinysignal.train.config import DenoiserConfig
 from tinysignal.train.data.batches import Batches, BatchSource, EpochSampler
-from tinysignal.train.denoising import DenoisingTask, score_pairs
+from tinysignal.train.denoising import DenoisingTask, score_pairs, settle_statistics
 from tinysignal.train.export import export_denoiser
 from tinysignal.train.keeper import BEST, CHECKPOINT, CURVE, Keeper, plot_curve, write_curve
 from tinysignal.train.nets import ARCHITECTURES, DenoisingNet
@@ -36,6 +37,7 @@ from tinysignal.train.progress import TrainingProgress
 from tinysignal.train.sources import TrainingData, load_training_data
 
 CONFIG = "config.toml"
+_SETTLING_BATCHES = 50
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
@@ -246,10 +248,19 @@ def _finish(
 ) -> RunResult:
     """Choose the weights, write the model, the curve and the metrics."""
     task = task.cpu()
-    last = score_pairs(task, data.score)
-    use_best = config.select == "best" and (folder / BEST).exists() and bool(keeper.best)
-    if use_best:
+    batches = min(_SETTLING_BATCHES, data.source.steps_per_epoch)
+    settle_statistics(task, data.source, batches)
+    scores = last = score_pairs(task, data.score)
+    weights = "last"
+    if config.select == "best" and keeper.best and (folder / BEST).exists():
+        last_state = copy.deepcopy(task.net.state_dict())
         task.net.load_state_dict(load_file(folder / BEST))
+        settle_statistics(task, data.source, batches)
+        best = score_pairs(task, data.score)
+        if best["si_sdr_denoised_db"] > last["si_sdr_denoised_db"]:
+            scores, weights = best, "best"
+        else:
+            task.net.load_state_dict(last_state)
     save_weights(folder / "model.safetensors", task.net)
     spec = export_denoiser(
         task.net,
@@ -266,13 +277,13 @@ def _finish(
         plot_curve(folder / "curve.png", keeper.rows)
     final = keeper.rows[-1] if keeper.rows else {}
     metrics = {
-        "weights": "best" if use_best else "last",
+        "weights": weights,
         "interrupted": keeper.interrupted,
         "epochs": final.get("epoch", 0),
         "steps": final.get("step", 0),
         "minutes": final.get("minutes", 0.0),
         "loss": final.get("loss"),
-        data.side: score_pairs(task, data.score),
+        data.side: scores,
         f"{data.side}_last": last,
         "best": keeper.best or None,
         "data": data.summary,
