@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from conftest import save_onset_model
+from onset import save_onset_model
 from tinysignal.audio import MAX_CHANNELS
 from tinysignal.denoiser import ChannelMode, Denoiser, DenoiserStream, denoise
 from tinysignal.errors import SignalError
