@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from io import TextIOWrapper
 from types import FrameType
 from typing import Annotated, NoReturn, cast
 
@@ -23,7 +24,7 @@ app = typer.Typer(
     help="Denoise recordings; train, evaluate and inspect small networks on signals.",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
 app.command(no_args_is_help=True)(denoise)
@@ -62,6 +63,9 @@ def main() -> None:
     Status 0: all done; 1: some input failed; 2: wrong usage; 130 or 143: interrupted.
     """
     signal.signal(signal.SIGTERM, _terminate)
+    if isinstance(sys.stdout, TextIOWrapper):  # none where it was closed
+        # A file's name need not be text; escaped so, it may stand in JSON.
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 

@@ -12,7 +12,7 @@ import typer
 from tinysignal.errors import MissingExtraError
 
 app = typer.Typer(
-    help="Train a network on your own data.", no_args_is_help=True, rich_markup_mode=None
+    help="Train a network on your own data.", no_args_is_help=True, rich_markup_mode="rich"
 )
 
 Pair = tuple[str, str]
@@ -97,24 +97,24 @@ def denoiser(
         str | None, typer.Option(help="linear or cnn (default).", rich_help_panel=_NET)
     ] = None,
     sample_rate_hz: Annotated[
-        int | None, typer.Option(help="Of the model [16000].", rich_help_panel=_NET)
+        int | None, typer.Option(help="Of the model (16000).", rich_help_panel=_NET)
     ] = None,
     fft_samples: Annotated[
         int | None,
-        typer.Option(help="STFT window [1024 linear, 512 cnn].", rich_help_panel=_NET),
+        typer.Option(help="STFT window (1024 linear, 512 cnn).", rich_help_panel=_NET),
     ] = None,
     hop_samples: Annotated[
-        int | None, typer.Option(help="STFT hop [512 linear, 256 cnn].", rich_help_panel=_NET)
+        int | None, typer.Option(help="STFT hop (512 linear, 256 cnn).", rich_help_panel=_NET)
     ] = None,
     width: Annotated[
         int | None,
-        typer.Option(help="Units [1024 linear] or channels [16 cnn].", rich_help_panel=_NET),
+        typer.Option(help="Units (1024 linear) or channels (32 cnn).", rich_help_panel=_NET),
     ] = None,
     level: Annotated[
         str | None,
         typer.Option(
             help="none or running: whether the network normalises the recording's level "
-            "[none linear, running cnn].",
+            "(none linear, running cnn).",
             rich_help_panel=_NET,
         ),
     ] = None,
@@ -123,7 +123,7 @@ def denoiser(
     ] = False,
     lookahead_frames: Annotated[
         int | None,
-        typer.Option(help="Frames of the future that a cnn sees [0].", rich_help_panel=_NET),
+        typer.Option(help="Frames of the future that a cnn sees (0).", rich_help_panel=_NET),
     ] = None,
     loss: Annotated[
         str | None,
@@ -131,30 +131,30 @@ def denoiser(
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(help="Length of the run [3000 for --pair].", rich_help_panel=_FIT),
+        typer.Option(help="Length of the run (3000 for --pair).", rich_help_panel=_FIT),
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Length of the run.", rich_help_panel=_FIT)
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(help="Length of the run [20 but for --pair].", rich_help_panel=_FIT),
+        typer.Option(help="Length of the run (20 but for --pair).", rich_help_panel=_FIT),
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(help="Clips in a batch [16].", rich_help_panel=_FIT)
+        int | None, typer.Option(help="Clips in a batch (16).", rich_help_panel=_FIT)
     ] = None,
     clip_s: Annotated[
         float | None,
         typer.Option(
-            help="Length of clips [4]; 0 for the whole recording, which --pair has by default.",
+            help="Length of clips (4); 0 for the whole recording, which --pair has by default.",
             rich_help_panel=_FIT,
         ),
     ] = None,
     steps_per_epoch: Annotated[
-        int | None, typer.Option(help="Batches in an epoch [100].", rich_help_panel=_FIT)
+        int | None, typer.Option(help="Batches in an epoch (100).", rich_help_panel=_FIT)
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Of Adam [0.001].", rich_help_panel=_FIT)
+        float | None, typer.Option(help="Of Adam (0.001).", rich_help_panel=_FIT)
     ] = None,
     schedule: Annotated[
         str | None, typer.Option(help="constant (default) or cosine.", rich_help_panel=_FIT)
@@ -169,12 +169,12 @@ def denoiser(
     validate_every: Annotated[
         int | None,
         typer.Option(
-            help="Epochs between validations [5]; 20 times as many where an epoch is one step.",
+            help="Epochs between validations (5); 20 times as many where an epoch is one step.",
             rich_help_panel=_FIT,
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Of weights and batches [0].", rich_help_panel=_FIT)
+        int | None, typer.Option(help="Of weights and batches (0).", rich_help_panel=_FIT)
     ] = None,
     precision: Annotated[
         str | None, typer.Option(help="32 (default), bf16 or 16.", rich_help_panel=_MACHINE)
@@ -183,11 +183,11 @@ def denoiser(
         str | None, typer.Option(help="auto (default), cpu, cuda, mps.", rich_help_panel=_MACHINE)
     ] = None,
     devices: Annotated[
-        int | None, typer.Option(help="Devices to train on [1].", rich_help_panel=_MACHINE)
+        int | None, typer.Option(help="Devices to train on (1).", rich_help_panel=_MACHINE)
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="Processes that make batches [0].", rich_help_panel=_MACHINE),
+        typer.Option(help="Processes that make batches (0).", rich_help_panel=_MACHINE),
     ] = None,
     threads: Annotated[
         int | None, typer.Option(help="Threads of torch.", rich_help_panel=_MACHINE)
