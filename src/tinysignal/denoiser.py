@@ -17,7 +17,9 @@ from tinysignal.stft import IstftStream, Signal, Spectrum, StftSize, StftStream
 
 ChannelMode = Literal["shared", "independent"]
 
-_BINS_AT_ONCE = 1 << 19  # channels * frames * bins of one run: bounds the memory, about 40 MB
+# Frames of one run: more take more memory and, out of the cache, more time. Many wide channels
+# take fewer, by channels * frames * bins.
+_FRAMES_AT_ONCE, _BINS_AT_ONCE = 128, 1 << 18
 # Shares of the model's bins at its upper end: recordings at the model's rate fade out in the last
 # of them, so what the network says there counts only at that rate; those before speak for what
 # lies above.
@@ -185,7 +187,8 @@ class DenoiserStream:
             sample_rate_hz=sample_rate_hz,
         )
         self._sample_rate_hz = sample_rate_hz
-        frames_at_once = max(1, _BINS_AT_ONCE // (channels * self._size.bins))
+        fitting = max(1, _BINS_AT_ONCE // (channels * self._size.bins))
+        frames_at_once = min(_FRAMES_AT_ONCE, fitting)
         self._samples_at_once = frames_at_once * self._size.hop_samples
         self.reset()
 
