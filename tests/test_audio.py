@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +47,10 @@ TRUNCATABLE = [
     ("CAF", "PCM_16"),
     ("FLAC", "PCM_16"),
     ("MP3", "MPEG_LAYER_III"),
+    ("OGG", "VORBIS"),
+    ("OGG", "OPUS"),
 ]
+CONTAINERS = ["WAV", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC", "OGG", "MP3"]
 
 
 def noise(samples: int, channels: int = 1, *, seed: int = 0) -> np.ndarray:
@@ -150,6 +155,34 @@ def test_a_truncated_file_is_refused(
         audio.read(part)
 
 
+@pytest.mark.parametrize("size", [5000, 5900, 5990])
+def test_a_truncated_caf_is_refused_wherever_it_ends(size: int, tmp_path: Path) -> None:
+    path = tmp_path / "x.caf"
+    sf.write(path, noise(1000)[0], 48_000, subtype="PCM_16")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) - 6000 + size])
+    with pytest.raises(AudioFileError, match="truncated"):
+        audio.read(path)
+
+
+@pytest.mark.parametrize("kind", CONTAINERS)
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_a_damaged_header_is_refused_by_name_or_read(
+    kind: str, data: st.DataObject, tmp_path: Path
+) -> None:
+    path = tmp_path / "x"
+    sf.write(path, noise(1000)[0], 8000, format=kind)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(0, 8))):
+        content[data.draw(st.integers(4, 90))] = data.draw(st.sampled_from([0, 1, 127, 128, 255]))
+    path.write_bytes(content[: data.draw(st.sampled_from([4, 6, 12, 16, 24, 40, 60, None]))])
+    with suppress(AudioFileError), Reader(path) as reader:
+        next(reader.blocks(), None)
+
+
 @pytest.mark.parametrize("length", [0xFFFFFFFF, 0x7FFFF000])
 def test_a_wav_written_into_a_pipe_is_read_whole(length: int, tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
@@ -194,6 +227,13 @@ def test_what_is_not_audio_is_refused(content: bytes | None, message: str, tmp_p
         audio.info(path)
     with pytest.raises(AudioFileError, match="a folder"):
         audio.info(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_named_pipe_is_refused_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.wav")
+    with pytest.raises(AudioFileError, match="not a regular file"):
+        audio.info(tmp_path / "x.wav")
 
 
 @pytest.mark.parametrize(

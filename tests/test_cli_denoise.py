@@ -288,6 +288,30 @@ def test_an_interrupt_leaves_nothing_half_written(
     assert names_in(tmp_path) == ["long.wav"]
 
 
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are text there")
+@pytest.mark.parametrize("name", [b"t\xff.wav", b"two\nlines.wav", b"[red].wav"])
+def test_a_name_may_be_any_bytes(
+    name: bytes, talk: Path, onset_model: Path, tmp_path: Path
+) -> None:
+    source = talk.rename(tmp_path / os.fsdecode(name))
+    command = [*COMMAND, "denoise", str(source), "-m", str(onset_model), "-d", str(tmp_path / "d")]
+    done = subprocess.run([*command, "--json"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["files"][0]["input"] == str(source)
+    assert audio.info(tmp_path / "d" / source.name) == audio.info(source)
+
+
+@pytest.mark.parametrize(("closed", "what"), [("<&-", "stdin"), (">&-", "stdout")])
+def test_a_closed_stream_is_no_pipe(closed: str, what: str, talk: Path) -> None:
+    script = f'"$@" denoise - {closed}; "$@" info "{talk}" {closed}'
+    command = ["sh", "-c", script, "sh", *COMMAND]
+    with talk.open("rb") as file:
+        done = subprocess.run(command, stdin=file, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert what in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_reader_of_the_pipe_that_leaves_is_no_drama(talk: Path, onset_model: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)

@@ -40,6 +40,18 @@ def test_a_file_appears_whole_and_nothing_else_remains(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["x.wav"]
 
 
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path: Path) -> None:
+    target = tmp_path / ("x" * 251 + ".wav")
+    with atomic(target) as part:
+        part.write_text("new")
+    assert target.read_text() == "new"
+
+
+def test_a_name_longer_than_that_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AudioFileError, match="File name too long"):
+        fail_half_way(tmp_path / ("x" * 252 + ".wav"), ValueError)
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_after_any_failure_the_old_file_stands(error: type[BaseException], tmp_path: Path) -> None:
     target = tmp_path / "x.wav"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -42,6 +43,11 @@ class _Sequential(sf.SoundFile):  # type: ignore[misc]  # soundfile carries no t
 
     def seekable(self) -> bool:
         return False
+
+
+def _bare(path: Path) -> str | bytes:
+    """The path as libsndfile gets it: where names are bytes, they need not be text."""
+    return os.fsencode(path) if os.name == "posix" else str(path)
 
 
 class Reader:
@@ -140,7 +146,7 @@ class Reader:
 
     def _open(self) -> _Sequential:
         try:
-            return _Sequential(str(self._path))
+            return _Sequential(_bare(self._path))
         except (sf.LibsndfileError, TypeError) as error:
             what = getattr(error, "error_string", "headerless samples")
             raise ForeignFileError(
@@ -173,10 +179,14 @@ def check_readable(path: Path) -> None:
     AudioFileError
     """
     try:
+        if path.is_dir():
+            raise AudioFileError(f"{path}: a folder, expected an audio file.")
+        if path.exists() and not path.is_file():  # opening it may wait for ever
+            raise AudioFileError(f"{path}: not a regular file. Use '-' to read from a pipe.")
         with path.open("rb") as file:
             empty = not file.read(1)
-    except IsADirectoryError:
-        raise AudioFileError(f"{path}: a folder, expected an audio file.") from None
+    except AudioFileError:
+        raise
     except OSError as error:
         raise AudioFileError(f"{path}: cannot be read ({error.strerror}).") from None
     if empty:
@@ -280,7 +290,7 @@ class Writer:
         variable = kind.subtype == "MPEG_LAYER_III" and level is not None
         try:
             self._file = _Sequential(
-                str(self._path),
+                _bare(self._path),
                 "w",
                 samplerate=check_rate(sample_rate_hz),
                 channels=check_channels(channels),
@@ -347,7 +357,7 @@ class Writer:
         if self.written == 0:
             return
         try:
-            found = sf.info(str(self._path))
+            found = sf.info(_bare(self._path))
         except sf.LibsndfileError:
             raise self._unwritable() from None
         if (found.samplerate, found.channels, found.frames) != (rate, channels, self.written):

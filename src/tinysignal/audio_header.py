@@ -1,13 +1,14 @@
 """What a file's header promises, held to what the file contains.
 
-libsndfile reads a truncated WAV, AIFF, AU or W64 as a shorter one without a word. Headers written
-into a pipe hold a placeholder instead of a length; those are taken as they come. An MP3 file
-without a header of its own is read as if its first frame's bit rate held to the end.
+libsndfile reads a truncated WAV, AIFF, AU, W64, CAF or Ogg as a shorter one without a word.
+Headers written into a pipe hold a placeholder instead of a length; those are taken as they come.
+An MP3 file without a header of its own is read as if its first frame's bit rate held to the end.
 """
 
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import BinaryIO
 
 from tinysignal.errors import AudioFileError
 
-_W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
+_OGG_PAGE_BYTES = 27 + 255 + 255 * 255  # the largest
 # Lengths that writers leave when they cannot go back to the header: FFmpeg 2^32 - 1, sox
 # 2^31 - 4096 (WAV) and 2^31 - 2^24 (AIFF).
 _PLACEHOLDERS = ((0x7F000000, 0x7FFFFFFF), (0xFFFFF000, 0xFFFFFFFF))
@@ -27,10 +28,13 @@ def check_complete(path: Path) -> None:
     Raises
     ------
     AudioFileError
-        Truncated: WAV, RF64, W64, AIFF or AU.
+        Truncated: WAV, RF64, W64, AIFF, AU, CAF or Ogg.
     """
     with path.open("rb") as file:
-        promise = _promise(file)
+        try:
+            promise = _promise(file)
+        except (struct.error, OSError, ValueError):  # a header cut short, or sizes beyond any file
+            promise = None  # libsndfile says what it makes of it
     if promise is None:
         return
     start, promised = promise
@@ -50,15 +54,12 @@ def _promise(file: BinaryIO) -> tuple[int, int] | None:
         return _riff(file, ">" if head[:4] == b"RIFX" else "<")
     if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
         file.seek(12)
-        for name, start, size in _chunks(file, ">"):
-            if name == b"SSND":
-                return None if _is_placeholder(size) else (start, size)
-    if head == _W64_RIFF:
-        return _w64(file)
+        return _aiff(file)
     if head[:4] == b".snd":
         offset, size = struct.unpack(">II", head[4:12])
         return None if _is_placeholder(size) else (offset, size)
-    return None
+    others = {b"riff": _w64, b"caff": _caf, b"OggS": _last_ogg_page}
+    return others[head[:4]](file) if head[:4] in others else None
 
 
 def _riff(file: BinaryIO, order: str) -> tuple[int, int] | None:
@@ -69,6 +70,13 @@ def _riff(file: BinaryIO, order: str) -> tuple[int, int] | None:
         if name == b"data":
             if size == 0xFFFFFFFF and wide is not None:
                 return start, wide
+            return None if _is_placeholder(size) else (start, size)
+    return None
+
+
+def _aiff(file: BinaryIO) -> tuple[int, int] | None:
+    for name, start, size in _chunks(file, ">"):
+        if name == b"SSND":
             return None if _is_placeholder(size) else (start, size)
     return None
 
@@ -84,6 +92,29 @@ def _w64(file: BinaryIO) -> tuple[int, int] | None:
         if header[:4] == b"data":
             return position + 24, size - 24
         position += max(24, -(-size // 8) * 8)
+
+
+def _caf(file: BinaryIO) -> tuple[int, int] | None:
+    position = 8  # the file's type, version and flags
+    while True:
+        file.seek(position)
+        name, size = struct.unpack(">4sq", file.read(12))
+        if name == b"data":
+            return (position + 12, size) if size >= 0 else None  # -1: to the end of the file
+        position += 12 + max(0, size)
+
+
+def _last_ogg_page(file: BinaryIO) -> tuple[int, int] | None:
+    """RFC 3533, section 6: 27 bytes, the last of them the number of lengths that follow."""
+    end = file.seek(0, os.SEEK_END)
+    start = file.seek(max(0, end - _OGG_PAGE_BYTES))
+    tail = file.read()
+    at = tail.rfind(b"OggS")
+    if at < 0:
+        return None
+    page = tail[at:]
+    lengths = page[26] if len(page) > 26 else 0
+    return start + at, 27 + lengths + sum(page[27 : 27 + lengths])
 
 
 def _chunks(file: BinaryIO, order: str) -> Iterator[tuple[bytes, int, int]]:

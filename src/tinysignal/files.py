@@ -45,10 +45,11 @@ def atomic(target: str | Path) -> Iterator[Path]:
         is full.
     """
     final = Path(os.path.realpath(target))
-    _check_place(Path(target), final)
-    # The suffix stays last: libraries take the container from it.
-    part = final.with_name(f".{final.stem}.{secrets.token_hex(4)}.part{final.suffix}")
+    # The suffix stays last: libraries take the container from it. The stem is left out: with it, a
+    # long name would become too long.
+    part = final.with_name(f".{secrets.token_hex(8)}.part{final.suffix}")
     try:
+        _check_place(Path(target), final)
         part.touch(exist_ok=False)
         yield part
         if final.exists():
@@ -61,7 +62,7 @@ def atomic(target: str | Path) -> Iterator[Path]:
             raise AudioFileError(str(error).replace(str(part), str(target))) from None
         raise AudioFileError(f"{target}: cannot be written ({error.strerror}).") from None
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # mostly, it is not there
             part.unlink()
 
 

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 from rich.console import Console
@@ -199,19 +199,24 @@ def _piped(
         raise ConfigError("a pipe takes one input.")
     source = Path(inputs[0])
     if source == _PIPE:
-        if sys.stdin.isatty():
-            raise ConfigError("INPUT is -, but stdin is a terminal. Pipe a sound file into it.")
+        if _is_no_pipe(sys.stdin):
+            raise ConfigError("INPUT is -, but stdin is no pipe. Pipe a sound file into it.")
         source = spool / "stdin"
         with source.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
     name = "-" if output is None else output
     if name == "-":
-        if sys.stdout.isatty():
-            raise ConfigError("stdout is a terminal. Pass -o FILE, or pipe it into a program.")
+        if _is_no_pipe(sys.stdout):
+            raise ConfigError("stdout is no pipe. Pass -o FILE, or pipe it into a program.")
         target = spool / f"stdout{suffix or '.wav'}"
     else:
         target = Path(name)
     return Work(Pair(source, target), (inputs[0], name), residual=residual_file)
+
+
+def _is_no_pipe(stream: TextIO | None) -> bool:
+    """A terminal, or None: Python's word for a stream that was closed before it started."""
+    return stream is None or stream.isatty()
 
 
 def _copy_to_stdout(path: Path) -> None:

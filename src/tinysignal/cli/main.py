@@ -63,7 +63,7 @@ def main() -> None:
     Status 0: all done; 1: some input failed; 2: wrong usage; 130 or 143: interrupted.
     """
     signal.signal(signal.SIGTERM, _terminate)
-    if isinstance(sys.stdout, TextIOWrapper):  # none where it was closed
+    if isinstance(sys.stdout, TextIOWrapper):
         # A file's name need not be text; escaped so, it may stand in JSON.
         sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
@@ -78,7 +78,8 @@ def run(arguments: list[str]) -> int:
         status = typer.main.get_command(app).main(
             arguments, prog_name="tinysignal", standalone_mode=False
         )
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed before the start
+            sys.stdout.flush()
     except BrokenPipeError:
         # Whoever reads stdout has gone; what is left in its buffer must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
