@@ -340,3 +340,9 @@ def test_resampling_keeps_a_tone() -> None:
     np.testing.assert_allclose(out[0, 1000:-1000], expected[1000:-1000], atol=1e-5)
     with pytest.raises(SignalError, match="1000 Hz"):
         audio.resample(tone, from_hz=44_100, to_hz=1000)
+
+
+def test_a_ragged_list_is_refused_and_half_precision_taken() -> None:
+    with pytest.raises(SignalError, match="ragged"):
+        audio.check_signal([[0.1, 0.2], [0.3]])
+    assert audio.check_signal(np.zeros(9, np.float16)).dtype == np.float32

@@ -64,7 +64,10 @@ def check_signal(signal: ArrayLike, *, name: str = "signal") -> Signal:
         Not floating point, not one or two axes, axes swapped, no samples, NaN, infinite, or
         beyond 1e9.
     """
-    array: NDArray[Any] = np.asarray(signal)
+    try:
+        array: NDArray[Any] = np.asarray(signal)
+    except ValueError:
+        raise SignalError(f"{name} is ragged, expected channels of one length.") from None
     if array.ndim not in (1, 2):
         raise SignalError(f"{name} has shape {array.shape}, expected (time,) or (channels, time).")
     rows = array[np.newaxis] if array.ndim == 1 else array
@@ -91,7 +94,7 @@ def check_block(block: NDArray[Any], *, name: str = "block") -> Signal:
             f"{name} holds {block.dtype}, expected floating point with full scale at 1.0. "
             "Divide integers by their full scale, 32768 for int16."
         )
-    peak = np.abs(block).max(initial=0.0)
+    peak = float(np.abs(block).max(initial=0.0))  # float16 does not reach the bound
     if not peak <= MAX_AMPLITUDE:  # NaN compares false
         what = "NaN or infinite samples" if not np.isfinite(peak) else f"a sample of {peak:.3g}"
         raise SignalError(f"{name} holds {what}, expected finite numbers with full scale at 1.0.")
