@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from tinysignal.errors import ModelError
-from tinysignal.train.checkpoint import load_state, save_state
+from tinysignal.train.checkpoint import load_state, load_weights, save_state
 
 
 def test_nested_state_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -39,6 +39,11 @@ def test_damaged_and_foreign_files_are_refused_by_name(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, foreign)
     pickled = tmp_path / "pickled.safetensors"
     torch.save({"a": 1}, pickled)
-    for path in (damaged, foreign, pickled, tmp_path / "absent"):
+    misshapen = tmp_path / "misshapen.safetensors"
+    save_file({"a": torch.zeros(1)}, misshapen, metadata={"tinysignal": "{}"})
+    for path in (damaged, foreign, pickled, misshapen, tmp_path / "absent"):
         with pytest.raises(ModelError, match=path.name):
             load_state(path)
+    for path in (damaged, pickled, tmp_path / "absent"):
+        with pytest.raises(ModelError, match=path.name):
+            load_weights(path)

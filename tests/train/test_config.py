@@ -46,6 +46,7 @@ def test_a_single_pair_is_one_whole_batch_unless_clips_are_asked_for() -> None:
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"snr_db": (5.0, 0.0)}, "rising range"),
         ({"clip_s": 0.0}, "only a single pair"),
+        ({"clip_s": 0.00001}, "clip_s is 1e-05"),
         ({"sample_rate_hz": 100}, "sample_rate_hz is 100"),
         ({"holdout": 1.0}, "holdout is 1.0"),
     ],

@@ -18,7 +18,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
-from tinysignal import ConfigError, DataError, Denoiser
+from tinysignal import AudioFileError, ConfigError, DataError, Denoiser
 from tinysignal.train import keeper
 from tinysignal.train.config import read_config
 from tinysignal.train.run import train_denoiser
@@ -44,6 +44,24 @@ def mixing(data: tuple[Path, Path], **changes: Any) -> dict[str, Any]:
 def curve(folder: Path) -> list[dict[str, str]]:
     with (folder / "curve.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("device", ["abacus", "tpu"])
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(
+    device: str, speech_and_noise: tuple[Path, Path], tmp_path: Path
+) -> None:
+    config = read_config(None, mixing(speech_and_noise, device=device))
+    with pytest.raises(ConfigError, match=f"device is '{device}'"):
+        train_denoiser(config, tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_folder_that_cannot_be_made_is_refused_by_name(
+    speech_and_noise: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(AudioFileError, match="cannot be created"):
+        train_denoiser(read_config(None, mixing(speech_and_noise)), tmp_path / "file", quiet=True)
 
 
 def test_the_linear_network_learns_a_pair(pair_files: tuple[Path, Path], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.types import _PATH
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tinysignal.errors import ModelError
@@ -43,7 +43,10 @@ def load_state(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: not a readable checkpoint ({error}).") from None
     if text is None:
         raise ModelError(f"{path}: a safetensors file, but not a checkpoint of tinysignal's.")
-    state: dict[str, Any] = _unpack(json.loads(text), tensors)
+    try:
+        state: dict[str, Any] = _unpack(json.loads(text), tensors)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: not a readable checkpoint ({error}).") from None
     return state
 
 
@@ -52,6 +55,19 @@ def save_weights(path: Path, net: nn.Module) -> None:
     tensors = {name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()}
     with atomic(path) as temporary:
         save_file(tensors, temporary)
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Read what `save_weights` wrote.
+
+    Raises
+    ------
+    ModelError
+    """
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: not readable weights ({error}).") from None
 
 
 class SafetensorsIO(CheckpointIO):

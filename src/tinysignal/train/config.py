@@ -24,6 +24,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 _PAIR_EPOCHS = 3000
 _MINUTES = 20.0
+_SHORTEST_CLIP_S = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +158,8 @@ class DenoiserConfig:
             low, high = getattr(self, name)
             if not -100 <= low <= high <= 100:
                 raise ConfigError(f"{name} is {low} to {high}, expected a rising range in dB.")
+        if 0 < self.clip_s < _SHORTEST_CLIP_S:
+            raise ConfigError(f"clip_s is {self.clip_s}, expected at least {_SHORTEST_CLIP_S}.")
         if self.clip_s == 0 and self.pair is None:
             raise ConfigError("clip_s is 0, whole recordings, which only a single pair allows.")
 

@@ -17,16 +17,16 @@ from typing import Any
 
 import lightning as pl
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 
 from tinysignal.errors import ConfigError
-from tinysignal.files import atomic
+from tinysignal.files import atomic, make_folder
 from tinysignal.spec import DenoiserSpec
 from tinysignal.stft import StftSize
 from tinysignal.train.budget import Budget
-from tinysignal.train.checkpoint import SafetensorsIO, load_state, save_weights
+from tinysignal.train.checkpoint import SafetensorsIO, load_state, load_weights, save_weights
 from tinysignal.train.config import DenoiserConfig
 from tinysignal.train.data.batches import Batches, BatchSource, EpochSampler
 from tinysignal.train.denoising import DenoisingTask, score_pairs, settle_statistics
@@ -101,11 +101,12 @@ def train_denoiser(
         raise ConfigError(f"{folder}: holds a run already. Pass --resume, or another folder.")
     if config.threads:
         torch.set_num_threads(config.threads)
+    _check_device(config)
     size = stft_size(config)
     pl.seed_everything(config.seed, verbose=False)
     net = build_net(config, size)
     data = load_training_data(config, size, data_dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with atomic(folder / CONFIG) as temporary:
         temporary.write_text(config.to_toml(), encoding="utf-8")
 
@@ -174,6 +175,22 @@ def _loader(config: DenoiserConfig, source: BatchSource) -> DataLoader[Any]:
     )
 
 
+def _accelerator(config: DenoiserConfig) -> str:
+    return "gpu" if config.device == "cuda" else config.device
+
+
+def _check_device(config: DenoiserConfig) -> None:
+    """Before anything is read or written: whether Lightning finds such devices here."""
+    try:
+        with _calm():
+            pl.Trainer(accelerator=_accelerator(config), devices=config.devices, logger=False)
+    except (MisconfigurationException, ModuleNotFoundError, ValueError) as error:
+        raise ConfigError(
+            f"device is '{config.device}', devices {config.devices}: {str(error).rstrip('.!')}. "
+            "Pass --device cpu, or auto."
+        ) from None
+
+
 def _trainer(config: DenoiserConfig, folder: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
     logger: Any = False
     if config.log == "tensorboard":
@@ -181,7 +198,7 @@ def _trainer(config: DenoiserConfig, folder: Path, callbacks: list[pl.Callback])
 
         logger = TensorBoardLogger(folder, name="tensorboard", version="")
     return pl.Trainer(
-        accelerator="gpu" if config.device == "cuda" else config.device,
+        accelerator=_accelerator(config),
         devices=config.devices,
         precision=_PRECISIONS[config.precision],  # type: ignore[arg-type]
         max_epochs=-1,
@@ -254,7 +271,7 @@ def _finish(
     weights = "last"
     if config.select == "best" and keeper.best and (folder / BEST).exists():
         last_state = copy.deepcopy(task.net.state_dict())
-        task.net.load_state_dict(load_file(folder / BEST))
+        task.net.load_state_dict(load_weights(folder / BEST))
         settle_statistics(task, data.source, batches)
         best = score_pairs(task, data.score)
         if best["si_sdr_denoised_db"] > last["si_sdr_denoised_db"]:
