@@ -189,6 +189,14 @@ def test_stoi_is_one_for_the_target_and_falls_with_noise(
     assert scores[0] > scores[1] > scores[2]
 
 
+@pytest.mark.parametrize("samples", [1, 10, 411, 700])
+def test_stoi_of_hardly_any_samples_is_refused(samples: int) -> None:
+    pytest.importorskip("pystoi")
+    short = np.sin(np.arange(samples) + 1.0)[np.newaxis]
+    with pytest.raises(SignalError, match="STOI"):
+        metrics.stoi(short, short, sample_rate_hz=RATE_HZ)
+
+
 def test_stoi_of_too_little_speech_is_refused_instead_of_answered_with_almost_zero() -> None:
     pytest.importorskip("pystoi")
     short = speech_like(0.3)

@@ -363,7 +363,7 @@ def _pystoi(
         warnings.simplefilter("error", RuntimeWarning)
         try:
             scores = [pystoi.stoi(w, e, PERCEPTUAL_RATE_HZ, extended) for w, e in pairs]
-        except RuntimeWarning:
+        except (RuntimeWarning, np.exceptions.AxisError):  # the latter for less than one frame
             raise SignalError(
                 "STOI gives no score: less than 0.4 s of speech in the target."
             ) from None

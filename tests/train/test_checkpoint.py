@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from tinysignal.errors import ModelError
+from tinysignal.errors import AudioFileError, ModelError
 from tinysignal.train.checkpoint import load_state, load_weights, save_state
 
 
@@ -47,3 +48,15 @@ def test_damaged_and_foreign_files_are_refused_by_name(tmp_path: Path) -> None:
     for path in (damaged, pickled, tmp_path / "absent"):
         with pytest.raises(ModelError, match=path.name):
             load_weights(path)
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr("tinysignal.train.checkpoint.save_file", fail)
+    with pytest.raises(AudioFileError, match=r"s\.safetensors: cannot be written .*No space"):
+        save_state(tmp_path / "s.safetensors", {"a": torch.zeros(1)})
+    assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from tinysignal.errors import ModelError
+from tinysignal.errors import AudioFileError, ModelError
 from tinysignal.files import atomic
 
 _KEY = "tinysignal"
@@ -22,9 +22,7 @@ _KEY = "tinysignal"
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write nested dicts, lists, numbers, strings and tensors; the file is replaced at once."""
     tensors: dict[str, Tensor] = {}
-    text = json.dumps(_pack(state, tensors))
-    with atomic(path) as temporary:
-        save_file(tensors, temporary, metadata={_KEY: text})
+    _save(path, tensors, {_KEY: json.dumps(_pack(state, tensors))})
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -53,8 +51,15 @@ def load_state(path: Path) -> dict[str, Any]:
 def save_weights(path: Path, net: nn.Module) -> None:
     """Write a network's parameters and buffers alone."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()}
+    _save(path, tensors, None)
+
+
+def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None) -> None:
     with atomic(path) as temporary:
-        save_file(tensors, temporary)
+        try:
+            save_file(tensors, temporary, metadata=metadata)
+        except SafetensorError as error:  # a full disk among others
+            raise AudioFileError(f"{path}: cannot be written ({error}).") from None
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
