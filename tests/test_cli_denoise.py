@@ -387,3 +387,17 @@ def test_a_named_output_is_always_written_anew(
     first = out.read_bytes()
     assert run([*arguments, "--mix", "0.5"]) == 0
     assert out.read_bytes() != first
+
+
+def test_a_missing_plot_extra_is_said_before_the_work(
+    talk: Path,
+    onset_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("tinysignal.cli.denoise.find_spec", lambda name: None)
+    out = tmp_path / "out.wav"
+    assert run(["denoise", str(talk), "-o", str(out), "--plot", "-m", str(onset_model)]) == 2
+    assert "tinysignal[plot]" in capsys.readouterr().err
+    assert not out.exists()

@@ -214,6 +214,18 @@ def test_missing_data_leaves_no_run_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("silent", ["speech", "noise"])
+def test_silent_data_is_refused_by_name(
+    speech_and_noise: tuple[Path, Path], tmp_path: Path, silent: str
+) -> None:
+    folder = tmp_path / silent
+    for path in folder.rglob("*.wav"):
+        soundfile.write(path, np.zeros(8000), 16_000)
+    config = read_config(None, mixing(speech_and_noise))
+    with pytest.raises(DataError, match=rf"{silent} for train is silent"):
+        train_denoiser(config, tmp_path / "run")
+
+
 def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "tinysignal", *map(str, arguments)]
 

@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -16,7 +17,7 @@ from tinysignal.audio_format import CONTAINERS
 from tinysignal.cli.batch import Work, print_json, run_batch
 from tinysignal.denoise_file import FileOptions, residual_suffix
 from tinysignal.denoiser import Denoiser
-from tinysignal.errors import ConfigError
+from tinysignal.errors import ConfigError, MissingExtraError
 from tinysignal.files import (
     RESIDUAL,
     SOUND_SUFFIXES,
@@ -113,6 +114,8 @@ def denoise(
         subtype=subtype,
     )
     suffix = _suffix(container)
+    if plot and find_spec("matplotlib") is None:  # said before the work, not after it
+        raise MissingExtraError("--plot", "plot")
     with tempfile.TemporaryDirectory(prefix="tinysignal-") as spool:
         if _PIPE in map(Path, [*inputs, output or ""]):
             if as_json and output in ("-", None):

@@ -12,7 +12,10 @@ import typer
 from tinysignal.errors import MissingExtraError
 
 app = typer.Typer(
-    help="Train a network on your own data.", no_args_is_help=True, rich_markup_mode="rich"
+    help="Train a network on your own data.\n\n"
+    "Example: tinysignal train denoiser --clean speech/ --noise noise/ -o run",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
 )
 
 Pair = tuple[str, str]

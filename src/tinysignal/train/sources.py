@@ -22,6 +22,7 @@ from tinysignal.train.data.pairs import (
 from tinysignal.train.data.recordings import list_recordings, load_clips
 
 _VALID_MIXTURES = 60
+_VALID_S = 10  # at most
 _VALID_SNRS_DB = (0.0, 5.0, 10.0)
 
 
@@ -121,6 +122,8 @@ def _mixtures(config: DenoiserConfig, clips: dict[str, int], data_dir: Path | No
             if split == "train" and not chosen:
                 raise DataError(f"{source}: no recording of {what} is left for training.")
             loaded[what, split] = load_clips(chosen, sample_rate_hz=config.sample_rate_hz)
+            if chosen and not any(clip.samples.any() for clip in loaded[what, split]):
+                raise DataError(f"{source}: every recording of {what} for {split} is silent.")
             summary[f"{split}_{what}"] = {
                 "files": len(chosen),
                 "groups": len({r.group for r in chosen}),
@@ -146,7 +149,7 @@ def _mixtures(config: DenoiserConfig, clips: dict[str, int], data_dir: Path | No
             loaded["noise", "valid"],
             plain,
             sample_rate_hz=rate,
-            **{**clips, "seed": 0},
+            **{**clips, "clip_samples": min(clips["clip_samples"], _VALID_S * rate), "seed": 0},
         )
         score = valid.fixed_pairs(_VALID_MIXTURES, _VALID_SNRS_DB)
     return TrainingData(train, score, "valid", summary)
