@@ -233,7 +233,7 @@ def unseen(report: Report) -> str:
         f"{len(counts['speech']['groups'])} speakers and {len(counts['noise']['groups'])} noise "
         f"recordings that no training or choice saw, at "
         f"{', '.join(f'{snr:g}' for snr in report['snrs_db'])} dB; mean and half width of its "
-        f"95 % confidence interval. Failures: {failed}."
+        f"95 % confidence interval. Failures: {failed}. {report['readings']}"
     )
 
 

@@ -32,6 +32,11 @@ RATE_HZ = 16_000
 SNRS_DB = (0.0, 2.5, 5.0, 7.5, 10.0)
 CLIP_S = 6.0
 SEED = 2026
+READINGS = (
+    "The test set was read twice: after the first time (linear: 7.02 dB SI-SDR) the linear "
+    "network was trained anew and bounded by the noisy magnitude, both chosen on validation data; "
+    "the convolutional one is unchanged."
+)
 
 
 def main() -> None:
@@ -43,7 +48,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100, help="mixtures")
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
-    report: dict[str, Any] = {"seed": SEED, "snrs_db": SNRS_DB, "clip_s": CLIP_S, "scores": {}}
+    report: dict[str, Any] = {
+        "readings": READINGS,
+        "seed": SEED,
+        "snrs_db": SNRS_DB,
+        "clip_s": CLIP_S,
+        "scores": {},
+    }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         report["data"] = make_mixtures(arguments.data_dir, folder, arguments.count)

@@ -112,6 +112,13 @@ def test_the_scale_of_a_recording_does_not_matter_with_a_running_level(net: Deno
     assert same == (net.level == "running")
 
 
+def test_nothing_is_amplified_but_by_the_network_of_the_course(net: DenoisingNet) -> None:
+    whole = magnitudes(20) * 0.01
+    with torch.no_grad():
+        amplified = bool((net(whole) > whole * 1.0001).any())
+    assert amplified == (isinstance(net, LinearNet) and net.level == "none")
+
+
 def test_silence_stays_silent_and_finite(net: DenoisingNet) -> None:
     with torch.no_grad():
         gain, state = net.gain(torch.zeros(1, 10, BINS), net.initial_state(1))

@@ -24,7 +24,8 @@ class LinearNet(DenoisingNet):
         Units of both hidden layers.
     level : {"none", "running"}
         ``running`` divides by the running level before the first layer and multiplies after the
-        last, so that the recording's level does not matter; the course has ``none``.
+        last, so that the recording's level does not matter, and bounds the estimate by the noisy
+        magnitude, so that nothing is amplified; the course has ``none`` of it.
     frames_per_s : float
         For the time constant of the running level.
     """
@@ -66,4 +67,5 @@ class LinearNet(DenoisingNet):
         if self.running is None:
             return self.layers(magnitude).float(), state
         level, next_level = self.running(magnitude, state[0])
-        return self.layers(magnitude / level).float() * level, (next_level,)
+        estimate = self.layers(magnitude / level).float() * level
+        return torch.minimum(estimate, magnitude), (next_level,)
