@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,7 @@ def train(folder: Path, data: Path, options: list[str]) -> None:
 def figures(folder: Path) -> dict[str, Any]:
     """What the table says of a run."""
     metrics = json.loads((folder / "metrics.json").read_text())
+    config = tomllib.loads((folder / "config.toml").read_text())
     side = "valid" if "valid" in metrics else "train"
     return {
         "measured_on": "the last fifth, not trained on" if side == "valid" else "the training",
@@ -114,6 +116,8 @@ def figures(folder: Path) -> dict[str, Any]:
         "si_sdr_out_db": metrics[side]["si_sdr_denoised_db"],
         "epochs": metrics["epochs"],
         "minutes": metrics["minutes"],
+        "precision": config["precision"],
+        "threads": config["threads"] or torch.get_num_threads(),
         "parameters": metrics["spec"]["parameters"],
     }
 

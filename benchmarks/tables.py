@@ -171,14 +171,24 @@ def course(report: Report) -> str:
             f"{run['snr_in_db']:.2f}",
             f"{run['snr_out_db']:.2f}",
             f"{run['minutes']:.1f}",
+            f"{run['precision']}, {run['threads']}",
         ]
         for name, run in report["runs"].items()
     ]
-    header = ["network", "measured on", "training MSE", "MSE there", "SNR in", "SNR out", "minutes"]
+    header = [
+        "network",
+        "measured on",
+        "training MSE",
+        "MSE there",
+        "SNR in",
+        "SNR out",
+        "minutes",
+        "precision, threads",
+    ]
     return (
         f"{markdown(header, rows)}\n\n{report['epochs']} full-batch epochs, seed 0; MSE of "
-        "magnitudes (the course's was about 0.0011), SNR in dB. Minutes of training in bfloat16 "
-        "on one core, beside other work."
+        "magnitudes (the course's was about 0.0011), SNR in dB. The minutes are those of the runs, "
+        "not measured on an idle machine."
     )
 
 
@@ -233,7 +243,8 @@ def unseen(report: Report) -> str:
         f"{len(counts['speech']['groups'])} speakers and {len(counts['noise']['groups'])} noise "
         f"recordings that no training or choice saw, at "
         f"{', '.join(f'{snr:g}' for snr in report['snrs_db'])} dB; mean and half width of its "
-        f"95 % confidence interval. Failures: {failed}. {report['readings']}"
+        f"95 % confidence interval. Failures: {failed}. 'linear' is the course's network with "
+        f"`--level {report['linear_metrics']['spec']['level']}`. {report['readings']}"
     )
 
 

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.types import _PATH
 from safetensors import SafetensorError, safe_open
@@ -121,8 +120,3 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
         return {_unpack(k, tensors): _unpack(v, tensors) for k, v in content}
     items = [_unpack(v, tensors) for v in content]
     return items if kind == "list" else tuple(items)
-
-
-def as_float(value: Tensor | float) -> float:
-    """A number out of a tensor or a number."""
-    return float(value.item()) if isinstance(value, torch.Tensor) else float(value)
