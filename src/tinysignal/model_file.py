@@ -1,8 +1,13 @@
 """The file contract: one ONNX file that holds a network and, as JSON in its metadata, its spec.
 
-Inputs are ``magnitude`` (channels, frames, freq) and any number of state tensors whose first axis
-is channels; outputs are ``gain`` (channels, frames, freq) and the states in the order of the
-inputs. A state is zero at the start of a signal. All are float32; channels and frames are free.
+A denoiser's inputs are ``magnitude`` (channels, frames, freq) and any number of state tensors whose
+first axis is channels; its outputs are ``gain`` (channels, frames, freq) and the states in the
+order of the inputs. A state is zero at the start of a signal. Channels and frames are free.
+
+A classifier maps ``examples`` (examples, rows, columns) to ``logits`` (examples, classes); the
+number of examples is free.
+
+All are float32.
 """
 
 from __future__ import annotations
@@ -17,10 +22,11 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from tinysignal.errors import ModelError
-from tinysignal.spec import DenoiserSpec
+from tinysignal.spec import ClassifierSpec, DenoiserSpec, Spec, spec_from_json
 
 METADATA_KEY = "tinysignal"
 DEFAULT_MODEL = "default"
+_GARBLED = "not a readable ONNX model (a garbled name)."
 
 Array = NDArray[np.float32]
 State = tuple[Array, ...]
@@ -28,7 +34,7 @@ State = tuple[Array, ...]
 
 @dataclass(frozen=True)
 class Network:
-    """A loaded network: its spec and what runs it."""
+    """A loaded denoising network: its spec and what runs it."""
 
     spec: DenoiserSpec
     session: ort.InferenceSession
@@ -45,6 +51,19 @@ class Network:
         inputs = dict(zip(self.state_shapes, state, strict=True))
         gain, *next_state = self.session.run(None, {"magnitude": magnitude, **inputs})
         return gain, tuple(next_state)
+
+
+@dataclass(frozen=True)
+class ClassifyingNetwork:
+    """A loaded classifying network: its spec and what runs it."""
+
+    spec: ClassifierSpec
+    session: ort.InferenceSession
+
+    def run(self, examples: Array) -> Array:
+        """Logits (examples, classes) of examples (examples, rows, columns)."""
+        logits: Array = self.session.run(["logits"], {"examples": examples})[0]
+        return logits
 
 
 def bundled_models() -> list[str]:
@@ -71,6 +90,45 @@ def load_network(model: str | Path = DEFAULT_MODEL, *, threads: int = 1) -> Netw
         No such file or name; not an ONNX file; no tinysignal spec in it; inputs and outputs that
         do not follow the contract.
     """
+    spec, session = _open(model, threads)
+    try:
+        if not isinstance(spec, DenoiserSpec):
+            raise ModelError(f"task '{spec.task}', but a denoiser was expected.")
+        network = Network(spec, session, _state_shapes(session))
+        _try_out(network)
+    except UnicodeDecodeError:
+        raise ModelError(f"{model}: {_GARBLED}") from None
+    except ModelError as error:
+        raise ModelError(f"{model}: {error}") from None
+    return network
+
+
+def load_classifying_network(model: str | Path, *, threads: int = 1) -> ClassifyingNetwork:
+    """Load a classifier's file by its path; parameters and errors as `load_network`."""
+    spec, session = _open(model, threads)
+    try:
+        if not isinstance(spec, ClassifierSpec):
+            raise ModelError(f"task '{spec.task}', but a classifier was expected.")
+        network = ClassifyingNetwork(spec, session)
+        _try_out_classifier(network)
+    except UnicodeDecodeError:
+        raise ModelError(f"{model}: {_GARBLED}") from None
+    except ModelError as error:
+        raise ModelError(f"{model}: {error}") from None
+    return network
+
+
+def read_spec(model: str | Path) -> Spec:
+    """The spec of a bundled model or a model file, whatever its task.
+
+    Raises
+    ------
+    ModelError
+    """
+    return _open(model, 1)[0]
+
+
+def _open(model: str | Path, threads: int) -> tuple[Spec, ort.InferenceSession]:
     content = _read(model)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -92,14 +150,9 @@ def load_network(model: str | Path = DEFAULT_MODEL, *, threads: int = 1) -> Netw
             "'tinysignal train'."
         )
     try:
-        spec = DenoiserSpec.from_json(text)
-        network = Network(spec, session, _state_shapes(session))
-        _try_out(network)
-    except UnicodeDecodeError:
-        raise ModelError(f"{model}: not a readable ONNX model (a garbled name).") from None
+        return spec_from_json(text), session
     except ModelError as error:
         raise ModelError(f"{model}: {error}") from None
-    return network
 
 
 def _read(model: str | Path) -> bytes:
@@ -141,6 +194,20 @@ def _try_out(network: Network) -> None:
         raise ModelError(f"the network does not run ({_first_line(error)}).") from None
     if gain.shape != magnitude.shape or [s.shape for s in next_state] != [s.shape for s in state]:
         raise ModelError(f"the network answers {magnitude.shape} with a gain of {gain.shape}.")
+
+
+def _try_out_classifier(network: ClassifyingNetwork) -> None:
+    """Run one dark example, so that a network that cannot run is refused here, by name."""
+    spec = network.spec
+    try:
+        answer = network.run(np.zeros((1, *spec.input.shape), np.float32))
+    except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base but Exception
+        raise ModelError(f"the network does not run ({_first_line(error)}).") from None
+    if answer.shape != (1, len(spec.classes)):
+        raise ModelError(
+            f"the network answers one example with {answer.shape}, "
+            f"expected (1, {len(spec.classes)})."
+        )
 
 
 def _first_line(error: Exception) -> str:
