@@ -1,0 +1,1 @@
+"""Look inside a trained network: examples, maps of its layers, spectra of its weights."""
