@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from tinysignal import AudioFileError, ConfigError, DataError, Denoiser
 from tinysignal.train import keeper
 from tinysignal.train.config import read_config
-from tinysignal.train.run import train_denoiser
+from tinysignal.train.denoise_run import train_denoiser
 
 FILES = {
     "config.toml",

@@ -230,7 +230,8 @@ def denoiser(
         flags.pop(own)
     try:
         from tinysignal.train.config import read_config
-        from tinysignal.train.run import CONFIG, train_denoiser
+        from tinysignal.train.denoise_run import train_denoiser
+        from tinysignal.train.run import CONFIG
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"training ({error.name})", "train") from None
     if causal:

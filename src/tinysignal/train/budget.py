@@ -8,9 +8,10 @@ from typing import Any
 
 import lightning as pl
 
-from tinysignal.train.config import DenoiserConfig
+from tinysignal.train.options import RunOptions
 
-_WARM_UP = 0.02  # share of a cosine schedule that rises
+_RISE = {"cosine": 0.02, "onecycle": 0.1}  # share of the schedule in which the rate rises
+_END = {"cosine": 0.01, "onecycle": 0.0}  # share of the rate at the end
 
 
 class Budget(pl.Callback):
@@ -19,10 +20,10 @@ class Budget(pl.Callback):
     Minutes are counted over all parts of a resumed run.
     """
 
-    def __init__(self, config: DenoiserConfig, steps_per_epoch: int) -> None:
+    def __init__(self, config: RunOptions, steps_per_epoch: int) -> None:
         self._minutes = config.minutes
         self._steps = config.steps or config.epochs * steps_per_epoch
-        self._cosine = config.schedule == "cosine"
+        self._schedule = config.schedule
         self._learning_rate = config.learning_rate
         self._elapsed_before_s = 0.0
         self._started_s = 0.0
@@ -46,12 +47,13 @@ class Budget(pl.Callback):
 
     def rate(self, share: float) -> float:
         """Learning rate at that share of the budget."""
-        if not self._cosine:
+        if self._schedule == "constant":
             return self._learning_rate
-        if share < _WARM_UP:
-            return self._learning_rate * max(share / _WARM_UP, 0.01)
-        along = (share - _WARM_UP) / (1 - _WARM_UP)
-        return self._learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * along)))
+        rise, end = _RISE[self._schedule], _END[self._schedule]
+        if share < rise:
+            return self._learning_rate * max(share / rise, 0.01)
+        along = (share - rise) / (1 - rise)
+        return self._learning_rate * (end + (1 - end) * 0.5 * (1 + math.cos(math.pi * along)))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-import lightning as pl
 import numpy as np
 import torch
 from torch import Tensor
 
 from tinysignal import metrics
 from tinysignal.stft import StftSize
-from tinysignal.train.data.batches import BatchSource
 from tinysignal.train.data.pairs import Pair
 from tinysignal.train.losses import LOSSES
 from tinysignal.train.nets import DenoisingNet
+from tinysignal.train.sources import TrainingData
 from tinysignal.train.stft import istft, stft
+from tinysignal.train.task import Measure, Task, settle_statistics
+
+_SETTLING_BATCHES = 50
 
 
-class DenoisingTask(pl.LightningModule):
+class DenoisingTask(Task):
     """Magnitudes of the noisy signal in, magnitudes of the clean one out, phase as it was.
 
     Parameters
@@ -29,13 +31,25 @@ class DenoisingTask(pl.LightningModule):
         A name in `tinysignal.train.losses.LOSSES`.
     learning_rate : float
         Of Adam.
+    data : TrainingData or None
+        What it is scored on; None for a network that is only used.
     """
 
+    net: DenoisingNet
+    measure = Measure("si_sdr_denoised_db", "SI-SDR", "{:.2f} dB")
+
     def __init__(
-        self, net: DenoisingNet, size: StftSize, *, loss: str, learning_rate: float
+        self,
+        net: DenoisingNet,
+        size: StftSize,
+        *,
+        loss: str,
+        learning_rate: float,
+        data: TrainingData | None = None,
     ) -> None:
         super().__init__()
         self.net = net
+        self.data = data
         self.size = size
         self.loss = LOSSES[loss]
         self._learning_rate = learning_rate
@@ -62,6 +76,18 @@ class DenoisingTask(pl.LightningModule):
         """Adam, fused; its rate is set by the run's budget."""
         return torch.optim.Adam(self.net.parameters(), self._learning_rate, fused=True)
 
+    def score(self) -> dict[str, float]:
+        """Scores on the run's pairs, see `score_pairs`."""
+        return score_pairs(self, self.data.score) if self.data else {}
+
+    def settle(self) -> None:
+        """Average batch normalisation's statistics over training batches."""
+        if self.data:
+            source = self.data.source
+            numbers = range(min(_SETTLING_BATCHES, source.steps_per_epoch))
+            noisy = (torch.from_numpy(source.batch(n)[0]).to(self.device) for n in numbers)
+            settle_statistics(self.net, (x if x.ndim == 3 else self.magnitudes(x) for x in noisy))
+
     @torch.no_grad()
     def denoise(self, noisy: Tensor) -> Tensor:
         """Denoised signals, float (batch, time)."""
@@ -71,32 +97,6 @@ class DenoisingTask(pl.LightningModule):
         state = tuple(s.to(noisy.device) for s in self.net.initial_state(noisy.shape[0]))
         gain, _ = self.net.gain(magnitude, state)
         return istft(spectrum * gain[:, ahead:].float(), self.size, noisy.shape[1])
-
-
-def settle_statistics(task: DenoisingTask, source: BatchSource, batches: int) -> None:
-    """Average batch normalisation's statistics anew, over training batches and with these weights.
-
-    Those kept during training lag behind the weights and rest on the last few batches.
-
-    References
-    ----------
-    Wu and Johnson (2021), "Rethinking 'batch' in BatchNorm", section 3.
-    """
-    layers = [m for m in task.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    if not layers:
-        return
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # a plain mean over all batches
-    task.train()
-    for number in range(batches):
-        noisy = torch.from_numpy(source.batch(number)[0]).to(task.device)
-        with torch.no_grad():
-            task.net(task.magnitudes(noisy) if noisy.ndim == 2 else noisy)
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-    task.eval()
 
 
 def score_pairs(task: DenoisingTask, pairs: list[Pair]) -> dict[str, float]:

@@ -15,8 +15,7 @@ from torch import Tensor
 from tinysignal.files import atomic
 from tinysignal.train.budget import Budget
 from tinysignal.train.checkpoint import save_weights
-from tinysignal.train.data.pairs import Pair
-from tinysignal.train.denoising import DenoisingTask, score_pairs
+from tinysignal.train.task import Measure, Task
 
 CHECKPOINT = "last.safetensors"
 BEST = "best.safetensors"
@@ -35,10 +34,8 @@ class Keeper(pl.Callback):
     ----------
     folder : Path
         The run folder.
-    pairs : list of Pair
-        What the network is scored on.
     side : {"valid", "train"}
-        What these pairs are to the run; ``best`` is chosen on ``valid`` only.
+        What the task is scored on; ``best`` is chosen on ``valid`` only.
     every_epochs : int
         Epochs between two scorings.
     budget : Budget
@@ -50,7 +47,6 @@ class Keeper(pl.Callback):
         self,
         *,
         folder: Path,
-        pairs: list[Pair],
         side: str,
         every_epochs: int,
         budget: Budget,
@@ -60,7 +56,6 @@ class Keeper(pl.Callback):
         self.best: dict[str, float] = {}
         self.interrupted = False
         self._folder = folder
-        self._pairs = pairs
         self._side = side
         self._every = every_epochs
         self._budget = budget
@@ -110,13 +105,13 @@ class Keeper(pl.Callback):
             self._saved_s = time.monotonic()
 
     def _score(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
-        assert isinstance(pl_module, DenoisingTask)
-        scores = {f"{self._side}_{k}": v for k, v in score_pairs(pl_module, self._pairs).items()}
-        key = "valid_si_sdr_denoised_db"
+        assert isinstance(pl_module, Task)
+        scores = {f"{self._side}_{k}": v for k, v in pl_module.score().items()}
+        key = f"valid_{pl_module.measure.key}"
         if key in scores and scores[key] > self.best.get(key, -float("inf")):
             self.best = {"epoch": trainer.current_epoch + 1, **scores}
             if trainer.is_global_zero:
-                save_weights(self._folder / BEST, pl_module.net)
+                save_weights(self._folder / BEST, pl_module.result)
         return scores
 
     def state_dict(self) -> dict[str, Any]:
@@ -139,8 +134,8 @@ def write_curve(path: Path, rows: list[dict[str, float]]) -> None:
             writer.writerow({name: f"{value:.7g}" for name, value in row.items()})
 
 
-def plot_curve(path: Path, rows: list[dict[str, float]]) -> None:
-    """Loss and SI-SDR against epochs, as a picture."""
+def plot_curve(path: Path, rows: list[dict[str, float]], measure: Measure) -> None:
+    """Loss and score against epochs, as a picture."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
@@ -150,11 +145,12 @@ def plot_curve(path: Path, rows: list[dict[str, float]]) -> None:
     axes.set_ylabel("training loss", color="tab:blue")
     axes.grid(alpha=0.3)
     for side in ("valid", "train"):
-        key = f"{side}_si_sdr_denoised_db"
+        key = f"{side}_{measure.key}"
         scored = [(r["epoch"], r[key]) for r in rows if key in r]
         if scored:
             right = axes.twinx()
             right.plot(*zip(*scored, strict=True), color="tab:orange", marker=".")
-            right.set_ylabel(f"SI-SDR ({side}), dB", color="tab:orange")
+            unit = ", dB" if measure.key.endswith("_db") else ""
+            right.set_ylabel(f"{measure.label} ({side}){unit}", color="tab:orange")
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)

@@ -8,14 +8,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tinysignal.train.budget import Budget
+from tinysignal.train.task import Measure
 
 
 class TrainingProgress:
-    """Loss, SNR and time left; silent where stderr is no terminal or when told to be."""
+    """Loss, score and time left; silent where stderr is no terminal or when told to be."""
 
-    def __init__(self, budget: Budget, *, quiet: bool) -> None:
+    def __init__(self, budget: Budget, measure: Measure, *, quiet: bool) -> None:
         console = Console(stderr=True)
         self._budget = budget
+        self._measure = measure
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -40,11 +42,12 @@ class TrainingProgress:
         self._bar.stop()
 
     def report(self, step: int, latest: dict[str, float]) -> None:
-        """Show an epoch's loss, the last SNR, and how long is left."""
+        """Show an epoch's loss, the last score, and how long is left."""
         parts = [f"epoch {latest['epoch']:.0f}", f"loss {latest['loss']:.3g}"]
         for side in ("valid", "train"):
-            if f"{side}_snr_denoised_db" in latest:
-                parts.append(f"{side} SNR {latest[f'{side}_snr_denoised_db']:.2f} dB")
+            if f"{side}_{self._measure.key}" in latest:
+                value = self._measure.shown(latest[f"{side}_{self._measure.key}"])
+                parts.append(f"{side} {self._measure.label} {value}")
         left_s = self._budget.remaining_s(step)
         self._bar.update(
             self._task,

@@ -1,4 +1,4 @@
-"""One training run, from a configuration to a run folder."""
+"""One training run, whatever the task: from its options to a run folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,21 +23,16 @@ from torch.utils.data import DataLoader
 
 from tinysignal.errors import ConfigError
 from tinysignal.files import atomic, make_folder
-from tinysignal.spec import DenoiserSpec
-from tinysignal.stft import StftSize
+from tinysignal.spec import Spec
 from tinysignal.train.budget import Budget
 from tinysignal.train.checkpoint import SafetensorsIO, load_state, load_weights, save_weights
-from tinysignal.train.config import DenoiserConfig
 from tinysignal.train.data.batches import Batches, BatchSource, EpochSampler
-from tinysignal.train.denoising import DenoisingTask, score_pairs, settle_statistics
-from tinysignal.train.export import export_denoiser
 from tinysignal.train.keeper import BEST, CHECKPOINT, CURVE, Keeper, plot_curve, write_curve
-from tinysignal.train.nets import ARCHITECTURES, DenoisingNet
+from tinysignal.train.options import RunOptions
 from tinysignal.train.progress import TrainingProgress
-from tinysignal.train.sources import TrainingData, load_training_data
+from tinysignal.train.task import Task
 
-CONFIG = "config.toml"
-_SETTLING_BATCHES = 50
+CONFIG, METRICS, WEIGHTS, MODEL = "config.toml", "metrics.json", "model.safetensors", "model.onnx"
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
@@ -48,7 +43,7 @@ class RunResult:
     Parameters
     ----------
     folder : Path
-    spec : DenoiserSpec
+    spec : DenoiserSpec or ClassifierSpec
     metrics : dict
         The contents of ``metrics.json``.
     interrupted : bool
@@ -56,69 +51,87 @@ class RunResult:
     """
 
     folder: Path
-    spec: DenoiserSpec
+    spec: Spec
     metrics: dict[str, Any]
     interrupted: bool
 
 
-def train_denoiser(
-    config: DenoiserConfig,
-    folder: Path,
-    *,
-    data_dir: Path | None = None,
-    resume: bool = False,
-    quiet: bool = False,
-) -> RunResult:
-    """Train a denoiser and write its run folder.
-
-    The folder holds ``config.toml``, ``curve.csv`` and ``curve.png``, ``metrics.json``,
-    ``model.safetensors`` (the chosen weights), ``last.safetensors`` (to resume from) and
-    ``model.onnx`` (for the light runtime).
+@dataclass(frozen=True)
+class Training:
+    """What a run is made of.
 
     Parameters
     ----------
-    config : DenoiserConfig
+    config : RunOptions
     folder : Path
         Made if it is not there.
-    data_dir : Path or None
-        Where the configuration's data paths are looked for if they are not found as they are.
-    resume : bool
-        Continue from the folder's checkpoint. With a budget in epochs or steps on one device,
-        the result is that of an uninterrupted run.
-    quiet : bool
-        No progress bar.
+    task : Task
+    source : BatchSource
+    side : {"valid", "train"}
+        What the task is scored on.
+    score_every : int
+        Epochs between two scorings.
+    summary : dict
+        Said of the data in ``metrics.json``.
+    export : callable
+        Writes the chosen network as ONNX and returns the spec in it.
+    """
+
+    config: RunOptions
+    folder: Path
+    task: Task
+    source: BatchSource
+    side: str
+    score_every: int
+    summary: dict[str, Any]
+    export: Callable[[Path], Spec]
+
+
+def begin(config: RunOptions, folder: Path, *, resume: bool) -> None:
+    """Before anything is read or written: check folder and device; set threads and seed.
 
     Raises
     ------
     ConfigError
-        The folder holds a run already, or nothing to resume.
-    DataError, AudioFileError, ModelError
+        The folder holds a run already, or nothing to resume; no such device.
     """
-    checkpoint = folder / CHECKPOINT
-    if resume and not checkpoint.is_file():
+    if resume and not (folder / CHECKPOINT).is_file():
         raise ConfigError(f"{folder}: nothing to resume, there is no {CHECKPOINT} in it.")
     if not resume and (folder / CONFIG).exists():
         raise ConfigError(f"{folder}: holds a run already. Pass --resume, or another folder.")
     if config.threads:
         torch.set_num_threads(config.threads)
     _check_device(config)
-    size = stft_size(config)
     pl.seed_everything(config.seed, verbose=False)
-    net = build_net(config, size)
-    data = load_training_data(config, size, data_dir)
+
+
+def fit(training: Training, *, resume: bool = False, quiet: bool = False) -> RunResult:
+    """Train, choose the weights, and write the run folder.
+
+    It holds ``config.toml``, ``curve.csv`` and ``curve.png``, ``metrics.json``,
+    ``model.safetensors`` (the chosen weights), ``last.safetensors`` (to resume from) and
+    ``model.onnx`` (for the light runtime).
+
+    Parameters
+    ----------
+    training : Training
+    resume : bool
+        Continue from the folder's checkpoint. With a length in epochs or steps on one device,
+        the result is that of an uninterrupted run.
+    quiet : bool
+        No progress bar.
+    """
+    config, folder, task = training.config, training.folder, training.task
     make_folder(folder)
     with atomic(folder / CONFIG) as temporary:
         temporary.write_text(config.to_toml(), encoding="utf-8")
-
-    task = DenoisingTask(net, size, loss=config.loss, learning_rate=config.learning_rate)
-    budget = Budget(config, data.source.steps_per_epoch)
-    with TrainingProgress(budget, quiet=quiet) as progress, _calm():
-        every = config.validate_every * (20 if config.whole_recording else 1)
+    checkpoint = folder / CHECKPOINT
+    budget = Budget(config, training.source.steps_per_epoch)
+    with TrainingProgress(budget, task.measure, quiet=quiet) as progress, _calm():
         keeper = Keeper(
             folder=folder,
-            pairs=data.score,
-            side=data.side,
-            every_epochs=every,
+            side=training.side,
+            every_epochs=training.score_every,
             budget=budget,
             report=progress.report,
         )
@@ -127,45 +140,12 @@ def train_denoiser(
         else:
             trainer = _trainer(config, folder, [budget, keeper])
             with _stop_on_signals(trainer, keeper):
-                trainer.fit(
-                    task, _loader(config, data.source), ckpt_path=checkpoint if resume else None
-                )
-    return _finish(config, folder, task, keeper, data)
+                loader = _loader(config, training.source)
+                trainer.fit(task, loader, ckpt_path=checkpoint if resume else None)
+    return _finish(training, keeper)
 
 
-def stft_size(config: DenoiserConfig) -> StftSize:
-    """The STFT of a configuration: what it says, else the architecture's own at this rate."""
-    own = ARCHITECTURES[config.arch].stft
-    if bool(config.fft_samples) != bool(config.hop_samples):
-        raise ConfigError("fft_samples and hop_samples come together: give both or neither.")
-    if config.fft_samples:
-        if config.fft_samples % (2 * config.hop_samples):
-            raise ConfigError(
-                f"window of {config.fft_samples} samples and hop of {config.hop_samples}: "
-                "the window must be 2, 4, 6, ... hops."
-            )
-        return StftSize(config.fft_samples, config.hop_samples)
-    return StftSize.at_rate(
-        fft_samples=own.fft_samples,
-        hop_samples=own.hop_samples,
-        model_rate_hz=16_000,
-        sample_rate_hz=config.sample_rate_hz,
-    )
-
-
-def build_net(config: DenoiserConfig, size: StftSize) -> DenoisingNet:
-    """The network of a configuration, with fresh weights from torch's random state."""
-    options: dict[str, Any] = {"lookahead_frames": config.lookahead_frames}
-    if config.width:
-        options["width"] = config.width
-    if config.level:
-        options["level"] = config.level
-    return ARCHITECTURES[config.arch].build(
-        bins=size.bins, frames_per_s=config.sample_rate_hz / size.hop_samples, **options
-    )
-
-
-def _loader(config: DenoiserConfig, source: BatchSource) -> DataLoader[Any]:
+def _loader(config: RunOptions, source: BatchSource) -> DataLoader[Any]:
     return DataLoader(
         Batches(source),
         batch_size=None,
@@ -175,11 +155,11 @@ def _loader(config: DenoiserConfig, source: BatchSource) -> DataLoader[Any]:
     )
 
 
-def _accelerator(config: DenoiserConfig) -> str:
+def _accelerator(config: RunOptions) -> str:
     return "gpu" if config.device == "cuda" else config.device
 
 
-def _check_device(config: DenoiserConfig) -> None:
+def _check_device(config: RunOptions) -> None:
     """Before anything is read or written: whether Lightning finds such devices here."""
     try:
         with _calm():
@@ -191,7 +171,7 @@ def _check_device(config: DenoiserConfig) -> None:
         ) from None
 
 
-def _trainer(config: DenoiserConfig, folder: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
+def _trainer(config: RunOptions, folder: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
     logger: Any = False
     if config.log == "tensorboard":
         from lightning.pytorch.loggers import TensorBoardLogger
@@ -254,44 +234,33 @@ def _already_done(checkpoint: Path, budget: Budget) -> bool:
     return budget.spent(state["global_step"]) >= 1
 
 
-def _restore(task: DenoisingTask, keeper: Keeper, checkpoint: Path) -> None:
+def _restore(task: Task, keeper: Keeper, checkpoint: Path) -> None:
     state = load_state(checkpoint)
     task.load_state_dict(state["state_dict"])
     keeper.load_state_dict(state["callbacks"][keeper.state_key])
 
 
-def _finish(
-    config: DenoiserConfig, folder: Path, task: DenoisingTask, keeper: Keeper, data: TrainingData
-) -> RunResult:
+def _finish(training: Training, keeper: Keeper) -> RunResult:
     """Choose the weights, write the model, the curve and the metrics."""
-    task = task.cpu()
-    batches = min(_SETTLING_BATCHES, data.source.steps_per_epoch)
-    settle_statistics(task, data.source, batches)
-    scores = last = score_pairs(task, data.score)
+    config, folder, side = training.config, training.folder, training.side
+    task = training.task.cpu()
+    task.settle()
+    scores = last = task.score()
     weights = "last"
     if config.select == "best" and keeper.best and (folder / BEST).exists():
-        last_state = copy.deepcopy(task.net.state_dict())
-        task.net.load_state_dict(load_weights(folder / BEST))
-        settle_statistics(task, data.source, batches)
-        best = score_pairs(task, data.score)
-        if best["si_sdr_denoised_db"] > last["si_sdr_denoised_db"]:
+        last_state = copy.deepcopy(task.result.state_dict())
+        task.result.load_state_dict(load_weights(folder / BEST))
+        task.settle()
+        best = task.score()
+        if best[task.measure.key] > last[task.measure.key]:
             scores, weights = best, "best"
         else:
-            task.net.load_state_dict(last_state)
-    save_weights(folder / "model.safetensors", task.net)
-    spec = export_denoiser(
-        task.net,
-        task.size,
-        folder / "model.onnx",
-        arch=config.arch,
-        sample_rate_hz=config.sample_rate_hz,
-        name=config.name or folder.resolve().name,
-        trained_on=config.trained_on,
-        licence=config.licence,
-    )
+            task.result.load_state_dict(last_state)
+    save_weights(folder / WEIGHTS, task.result)
+    spec = training.export(folder / MODEL)
     if keeper.rows:
         write_curve(folder / CURVE, keeper.rows)
-        plot_curve(folder / "curve.png", keeper.rows)
+        plot_curve(folder / "curve.png", keeper.rows, task.measure)
     final = keeper.rows[-1] if keeper.rows else {}
     metrics = {
         "weights": weights,
@@ -300,12 +269,12 @@ def _finish(
         "steps": final.get("step", 0),
         "minutes": final.get("minutes", 0.0),
         "loss": final.get("loss"),
-        data.side: scores,
-        f"{data.side}_last": last,
+        side: scores,
+        f"{side}_last": last,
         "best": keeper.best or None,
-        "data": data.summary,
+        "data": training.summary,
         "spec": asdict(spec),
     }
-    with atomic(folder / "metrics.json") as temporary:
+    with atomic(folder / METRICS) as temporary:
         temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     return RunResult(folder, spec, metrics, keeper.interrupted)

@@ -1,0 +1,106 @@
+"""The training of a denoiser, from its configuration to a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tinysignal.errors import ConfigError
+from tinysignal.spec import DenoiserSpec
+from tinysignal.stft import StftSize
+from tinysignal.train.config import DenoiserConfig
+from tinysignal.train.denoising import DenoisingTask
+from tinysignal.train.export import export_denoiser
+from tinysignal.train.nets import ARCHITECTURES, DenoisingNet
+from tinysignal.train.run import RunResult, Training, begin, fit
+from tinysignal.train.sources import load_training_data
+
+_WHOLE_RECORDING = 20  # an epoch is one step then: it is scored so many times less often
+
+
+def train_denoiser(
+    config: DenoiserConfig,
+    folder: Path,
+    *,
+    data_dir: Path | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+) -> RunResult:
+    """Train a denoiser and write its run folder, see `tinysignal.train.run.fit`.
+
+    Parameters
+    ----------
+    config : DenoiserConfig
+    folder : Path
+    data_dir : Path or None
+        Where the configuration's data paths are looked for if they are not found as they are.
+    resume, quiet : bool
+        See `tinysignal.train.run.fit`.
+
+    Raises
+    ------
+    ConfigError
+        The folder holds a run already, or nothing to resume.
+    DataError, AudioFileError, ModelError
+    """
+    begin(config, folder, resume=resume)
+    size = stft_size(config)
+    net = build_net(config, size)
+    data = load_training_data(config, size, data_dir)
+    task = DenoisingTask(net, size, loss=config.loss, learning_rate=config.learning_rate, data=data)
+
+    def export(path: Path) -> DenoiserSpec:
+        return export_denoiser(
+            task.net,
+            size,
+            path,
+            arch=config.arch,
+            sample_rate_hz=config.sample_rate_hz,
+            name=config.name or folder.resolve().name,
+            trained_on=config.trained_on,
+            licence=config.licence,
+        )
+
+    training = Training(
+        config=config,
+        folder=folder,
+        task=task,
+        source=data.source,
+        side=data.side,
+        score_every=config.validate_every * (_WHOLE_RECORDING if config.whole_recording else 1),
+        summary=data.summary,
+        export=export,
+    )
+    return fit(training, resume=resume, quiet=quiet)
+
+
+def stft_size(config: DenoiserConfig) -> StftSize:
+    """The STFT of a configuration: what it says, else the architecture's own at this rate."""
+    own = ARCHITECTURES[config.arch].stft
+    if bool(config.fft_samples) != bool(config.hop_samples):
+        raise ConfigError("fft_samples and hop_samples come together: give both or neither.")
+    if config.fft_samples:
+        if config.fft_samples % (2 * config.hop_samples):
+            raise ConfigError(
+                f"window of {config.fft_samples} samples and hop of {config.hop_samples}: "
+                "the window must be 2, 4, 6, ... hops."
+            )
+        return StftSize(config.fft_samples, config.hop_samples)
+    return StftSize.at_rate(
+        fft_samples=own.fft_samples,
+        hop_samples=own.hop_samples,
+        model_rate_hz=16_000,
+        sample_rate_hz=config.sample_rate_hz,
+    )
+
+
+def build_net(config: DenoiserConfig, size: StftSize) -> DenoisingNet:
+    """The network of a configuration, with fresh weights from torch's random state."""
+    options: dict[str, Any] = {"lookahead_frames": config.lookahead_frames}
+    if config.width:
+        options["width"] = config.width
+    if config.level:
+        options["level"] = config.level
+    return ARCHITECTURES[config.arch].build(
+        bins=size.bins, frames_per_s=config.sample_rate_hz / size.hop_samples, **options
+    )
