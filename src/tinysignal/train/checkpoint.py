@@ -9,10 +9,10 @@ from typing import Any
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.types import _PATH
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from tinysignal.errors import AudioFileError, ModelError
+from tinysignal.errors import ModelError
 from tinysignal.files import atomic
 
 _KEY = "tinysignal"
@@ -55,10 +55,8 @@ def save_weights(path: Path, net: nn.Module) -> None:
 
 def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None) -> None:
     with atomic(path) as temporary:
-        try:
-            save_file(tensors, temporary, metadata=metadata)
-        except SafetensorError as error:  # a full disk among others
-            raise AudioFileError(f"{path}: cannot be written ({error}).") from None
+        # Not save_file: its files are for the owner's eyes only.
+        temporary.write_bytes(save(tensors, metadata=metadata))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

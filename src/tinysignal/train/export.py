@@ -7,18 +7,20 @@ import copy
 import io
 import logging
 import warnings
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from tinysignal.errors import ModelError
 from tinysignal.files import atomic
-from tinysignal.model_file import METADATA_KEY, load_network
-from tinysignal.spec import DenoiserSpec
+from tinysignal.model_file import METADATA_KEY, load_classifying_network, load_network
+from tinysignal.spec import ClassifierSpec, DenoiserSpec, ImageInput, SoundInput, Spec
 from tinysignal.stft import StftSize
 from tinysignal.train.nets import CnnNet, DenoisingNet
 
@@ -78,14 +80,27 @@ def export_denoiser(
         licence=licence,
     )
     with atomic(path) as temporary:
-        _write_onnx(net, spec, temporary)
-        difference = parity(net, temporary)
-        if not difference <= PARITY:
-            raise ModelError(
-                f"{path}: the exported model differs from the network by {difference:.2g}, "
-                f"more than {PARITY:g}. It was not kept."
-            )
+        _write_denoiser(net, spec, temporary)
+        _check_parity(path, parity(net, temporary))
     return spec
+
+
+def _write_denoiser(net: DenoisingNet, spec: DenoiserSpec, path: Path) -> None:
+    example = (torch.ones(2, 3, spec.bins), *net.initial_state(2))
+    states = [f"state_{i}" for i in range(len(example) - 1)]
+    channels, frames = torch.export.Dim("channels"), torch.export.Dim("frames")
+    shapes: list[object] = [{0: channels, 1: frames}]
+    if states:  # torch.export wants no entry for an empty *state
+        shapes.append(tuple({0: channels} for _ in states))
+    _write_onnx(
+        _GainForm(net),
+        example,
+        spec,
+        path,
+        inputs=["magnitude", *states],
+        outputs=["gain", *(f"next_{name}" for name in states)],
+        dynamic_shapes=tuple(shapes),
+    )
 
 
 def parity(net: DenoisingNet, path: Path) -> float:
@@ -106,9 +121,83 @@ def parity(net: DenoisingNet, path: Path) -> float:
     return float(np.abs((np.concatenate(gains, axis=1) - expected.numpy()) * magnitude).max())
 
 
+def export_classifier(
+    net: nn.Module,
+    path: Path,
+    *,
+    arch: str,
+    classes: tuple[str, ...],
+    input: ImageInput | SoundInput,
+    name: str,
+    trained_on: str,
+    licence: str,
+) -> ClassifierSpec:
+    """Write a classifying network as ONNX with its spec, and hold the file to the network.
+
+    Batch normalisation is folded into the layers before it.
+
+    Parameters
+    ----------
+    net : nn.Module
+        From float (examples, rows, columns) to logits (examples, classes).
+
+    Returns
+    -------
+    ClassifierSpec
+        The one in the file.
+
+    Raises
+    ------
+    ModelError
+        The file's logits differ from the network's by more than a ten-thousandth of the largest.
+    """
+    net = folded_mlp(net)
+    example = torch.rand(2, *input.shape, generator=torch.Generator().manual_seed(0))
+    spec = ClassifierSpec(
+        name=name,
+        arch=arch,
+        classes=classes,
+        input=input,
+        parameters=sum(p.numel() for p in net.parameters()),
+        macs=count_macs(net, lambda: net(example)) // len(example),
+        trained_on=trained_on,
+        licence=licence,
+    )
+    with atomic(path) as temporary:
+        _write_onnx(
+            net,
+            (example,),
+            spec,
+            temporary,
+            inputs=["examples"],
+            outputs=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("examples")},),
+        )
+        with torch.no_grad():
+            expected = net(example).numpy()
+        logits = load_classifying_network(temporary).run(example.numpy())
+        difference = np.abs(logits - expected).max() / max(1.0, np.abs(expected).max())
+        _check_parity(path, float(difference))
+    return spec
+
+
+def _check_parity(path: Path, difference: float) -> None:
+    if not difference <= PARITY:
+        raise ModelError(
+            f"{path}: the exported model differs from the network by {difference:.2g}, "
+            f"more than {PARITY:g}. It was not kept."
+        )
+
+
 def macs_per_frame(net: DenoisingNet, size: StftSize) -> float:
     """Multiply-accumulate operations of the layers for one frame of one channel."""
     frames = 8
+    magnitude = torch.ones(1, frames, size.bins)
+    return count_macs(net, lambda: net.gain(magnitude, net.initial_state(1))) / frames
+
+
+def count_macs(net: nn.Module, run: Callable[[], object]) -> int:
+    """Multiply-accumulate operations of a network's layers in one run of it."""
     total = 0
 
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -119,11 +208,25 @@ def macs_per_frame(net: DenoisingNet, size: StftSize) -> float:
             total += output.numel() * layer.weight[0].numel()
 
     hooks = [layer.register_forward_hook(count) for layer in net.modules()]
-    with torch.no_grad():
-        net.gain(torch.ones(1, frames, size.bins), net.initial_state(1))
-    for hook in hooks:
-        hook.remove()
-    return total / frames
+    try:
+        with torch.no_grad():
+            run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total
+
+
+def folded_mlp(net: nn.Module) -> nn.Module:
+    """A copy on the CPU, ready to run, without batch normalisation after linear layers."""
+    net = copy.deepcopy(net).cpu().float().eval()
+    for parent in net.modules():
+        if isinstance(parent, nn.Sequential):
+            for place, (layer, norm) in enumerate(pairwise(parent)):
+                if isinstance(layer, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
+                    parent[place] = fuse_linear_bn_eval(layer, norm)
+                    parent[place + 1] = nn.Identity()
+    return net
 
 
 def _folded(net: DenoisingNet) -> DenoisingNet:
@@ -136,23 +239,26 @@ def _folded(net: DenoisingNet) -> DenoisingNet:
     return net
 
 
-def _write_onnx(net: DenoisingNet, spec: DenoiserSpec, path: Path) -> None:
-    # Sizes above 1 keep the exporter from taking them for constants.
-    example = (torch.ones(2, 3, spec.bins), *net.initial_state(2))
-    states = [f"state_{i}" for i in range(len(example) - 1)]
-    channels, frames = torch.export.Dim("channels"), torch.export.Dim("frames")
-    shapes: list[object] = [{0: channels, 1: frames}]
-    if states:  # torch.export wants no entry for an empty *state
-        shapes.append(tuple({0: channels} for _ in states))
+def _write_onnx(
+    net: nn.Module,
+    example: tuple[Tensor, ...],
+    spec: Spec,
+    path: Path,
+    *,
+    inputs: list[str],
+    outputs: list[str],
+    dynamic_shapes: tuple[object, ...],
+) -> None:
+    """Sizes of the example above 1 keep the exporter from taking them for constants."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # the exporter warns about its own future
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
-            _GainForm(net).eval(),
+            net.eval(),
             example,
-            input_names=["magnitude", *states],
-            output_names=["gain", *(f"next_{name}" for name in states)],
-            dynamic_shapes=tuple(shapes),
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=dynamic_shapes,
             dynamo=True,
             optimize=True,
             verbose=False,

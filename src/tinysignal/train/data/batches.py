@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,8 +19,12 @@ class BatchSource(Protocol):
 
     steps_per_epoch: int
 
-    def batch(self, number: int) -> tuple[Array, Array]:
-        """Noisy and clean signals (batch, time), or magnitudes (batch, frames, freq)."""
+    def batch(self, number: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Inputs and targets.
+
+        Noisy and clean signals (batch, time) or magnitudes (batch, frames, freq); examples
+        (batch, rows, columns) and labels (batch,).
+        """
         ...
 
 
@@ -34,8 +38,8 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         return self.source.steps_per_epoch
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
-        noisy, clean = self.source.batch(number)
-        return torch.from_numpy(noisy), torch.from_numpy(clean)
+        inputs, targets = self.source.batch(number)
+        return torch.from_numpy(inputs), torch.from_numpy(targets)
 
 
 class EpochSampler(Sampler[int]):
