@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysignal.errors import MissingExtraError
+from tinysignal.mel import hann, mel_filters
 
 RATE_HZ = 16_000
 WINDOW_S = 9.01
@@ -89,26 +90,9 @@ def log_mel(signal: NDArray[np.float32]) -> NDArray[np.float32]:
     fft_samples, hop_samples = 321, 160
     padded = np.pad(signal, fft_samples // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, fft_samples)[::hop_samples]
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(fft_samples) / fft_samples)
-    power = np.abs(np.fft.rfft(frames * window, axis=1)) ** 2 @ _mel_filters(fft_samples).T
+    filters = mel_filters(sample_rate_hz=RATE_HZ, fft_samples=fft_samples, mels=120)
+    power = np.abs(np.fft.rfft(frames * hann(fft_samples), axis=1)) ** 2 @ filters.T
     floored_db = 10 * np.log10(np.maximum(power, 1e-10))
     relative_db = floored_db - floored_db.max()
     features: NDArray[np.float32] = ((np.maximum(relative_db, -80) + 40) / 40).astype(np.float32)
     return features
-
-
-@cache
-def _mel_filters(fft_samples: int, bands: int = 120) -> NDArray[np.float64]:
-    """Triangles of equal area on Slaney's mel scale, (bands, freq), from 0 to 8 kHz."""
-    break_mel, break_hz = 15.0, 1000.0  # linear below, 27 mels per factor 6.4 above
-    step = np.log(6.4) / 27
-    top_mel = break_mel + np.log(RATE_HZ / 2 / break_hz) / step
-    mels = np.linspace(0, top_mel, bands + 2)
-    linear_hz = mels * break_hz / break_mel
-    edges_hz = np.where(mels < break_mel, linear_hz, break_hz * np.exp(step * (mels - break_mel)))
-    bins_hz = np.arange(fft_samples // 2 + 1) * RATE_HZ / fft_samples
-    widths_hz = np.diff(edges_hz)
-    rise = (bins_hz - edges_hz[:-2, np.newaxis]) / widths_hz[:-1, np.newaxis]
-    fall = (edges_hz[2:, np.newaxis] - bins_hz) / widths_hz[1:, np.newaxis]
-    triangles = np.maximum(0, np.minimum(rise, fall))
-    return np.asarray(triangles * (2 / (edges_hz[2:] - edges_hz[:-2]))[:, np.newaxis])

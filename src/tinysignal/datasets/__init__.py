@@ -1,0 +1,73 @@
+"""Labelled examples to train, choose and measure classifiers with.
+
+::
+
+    examples.py   what a data set is: examples on three sides
+    splits.py     sides that share no group
+    idx.py        the file format of MNIST
+    mnist.py      MNIST and Fashion-MNIST, from a folder or
+    download.py   from the web
+    digits.py     scikit-learn's embedded digits
+    folders.py    your own pictures and sounds: a folder a class
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tinysignal.datasets.digits import load_digits
+from tinysignal.datasets.examples import Dataset, Examples
+from tinysignal.datasets.mnist import PUBLISHED, load_published
+from tinysignal.errors import DataError
+from tinysignal.spec import ImageInput, SoundInput
+
+__all__ = ["NAMES", "Dataset", "Examples", "load_dataset"]
+
+NAMES = (*PUBLISHED, "digits")
+DATA_DIR_VARIABLE = "TINYSIGNAL_DATA"
+
+
+def load_dataset(
+    source: str,
+    *,
+    data_dir: Path | None = None,
+    valid_share: float = 1 / 12,
+    seed: int = 0,
+    as_input: ImageInput | SoundInput | None = None,
+) -> Dataset:
+    """A data set by its name, or of a folder with a subfolder for every class.
+
+    Parameters
+    ----------
+    source : str
+        ``mnist``, ``fashion-mnist``, ``digits``, or the path of a folder, see
+        `tinysignal.datasets.folders.load_folder`.
+    data_dir : Path or None
+        Where the files of MNIST and Fashion-MNIST are looked for; None for the folder that the
+        environment variable TINYSIGNAL_DATA names. What is not there is downloaded once.
+    valid_share : float
+        Share of the training examples that is the validation side where none is given; 0 for
+        none.
+    seed : int
+        Which examples these are. The test side is the same for every seed.
+    as_input : ImageInput or SoundInput or None
+        What a folder's files become, such as the input of a model that is to be measured; None
+        to follow from the files.
+
+    Raises
+    ------
+    DataError
+        No such name or folder; files that are missing, damaged or cannot be downloaded.
+    MissingExtraError
+        An optional package is needed: scikit-learn, pooch, Pillow or PyAV.
+    """
+    if not 0 <= valid_share < 1:
+        raise DataError(f"a validation share of {valid_share}, expected 0 to less than 1.")
+    if source == "digits":
+        return load_digits(valid_share=valid_share, seed=seed)
+    if source in PUBLISHED:
+        if data_dir is None and os.environ.get(DATA_DIR_VARIABLE):
+            data_dir = Path(os.environ[DATA_DIR_VARIABLE])
+        return load_published(source, data_dir=data_dir, valid_share=valid_share, seed=seed)
+    raise DataError(f"{source}: no such folder, nor a known data set ({', '.join(NAMES)}).")

@@ -1,0 +1,118 @@
+"""Mel spectra: the filters, and the log-mel patches that sound classifiers see."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tinysignal import audio
+from tinysignal.spec import SoundInput
+
+RANGE_DB = 80.0
+_FRAMES_AT_ONCE = 4096  # so that an hour of sound needs little memory
+
+
+def log_mel(signal: ArrayLike, *, sample_rate_hz: int, spec: SoundInput) -> NDArray[np.float32]:
+    """The log-mel patch of a sound, from 0 to 1, whatever its level.
+
+    Channels are averaged and resampled. Mel powers are taken in dB relative to the largest one in
+    the patch, so that a gain changes nothing; what is 80 dB or more below it becomes 0, the
+    largest 1. A silent sound is 0 throughout. Frames are centred: a sound of n samples has
+    1 + n // hop of them. A sound with fewer frames than the patch is put in its middle; of a
+    longer one, the stretch with the most power is taken.
+
+    Parameters
+    ----------
+    signal : floating (time,) or (channels, time)
+    sample_rate_hz : int
+        Of the signal; 4000 to 192000.
+    spec : SoundInput
+
+    Returns
+    -------
+    float32 (frames, mels)
+
+    Raises
+    ------
+    SignalError
+        As `tinysignal.audio.check_signal`: NaN, no samples, axes swapped.
+    """
+    rows = audio.check_signal(signal)
+    mono = rows.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32)
+    mono = audio.resample(mono, from_hz=sample_rate_hz, to_hz=spec.sample_rate_hz)[0]
+    power = _loudest_stretch(_mel_power(mono, spec), spec.frames)
+    patch = np.zeros(spec.shape, np.float32)
+    peak = power.max()
+    if peak > 0:
+        relative_db = 10 * np.log10(np.maximum(power / peak, 10 ** (-RANGE_DB / 10)))
+        start = (spec.frames - len(power)) // 2
+        patch[start : start + len(power)] = 1 + relative_db / RANGE_DB
+    return patch
+
+
+def _mel_power(mono: NDArray[np.float32], spec: SoundInput) -> NDArray[np.float64]:
+    """Mel powers of all frames, (frames, mels)."""
+    size = spec.fft_samples
+    before = size // 2
+    padded = np.pad(mono, (before, size - before))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, size)[:: spec.hop_samples]
+    frames = frames[: 1 + mono.size // spec.hop_samples]
+    filters = mel_filters(sample_rate_hz=spec.sample_rate_hz, fft_samples=size, mels=spec.mels).T
+    parts = [
+        np.abs(np.fft.rfft(frames[start : start + _FRAMES_AT_ONCE] * hann(size), axis=1)) ** 2
+        @ filters
+        for start in range(0, len(frames), _FRAMES_AT_ONCE)
+    ]
+    return np.concatenate(parts)
+
+
+def _loudest_stretch(power: NDArray[np.float64], frames: int) -> NDArray[np.float64]:
+    if len(power) <= frames:
+        return power
+    sums = np.cumsum(np.concatenate([[0.0], power.sum(axis=1)]))
+    start = int(np.argmax(sums[frames:] - sums[:-frames]))
+    return power[start : start + frames]
+
+
+def hann(samples: int) -> NDArray[np.float64]:
+    """The periodic Hann window."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(samples) / samples)
+
+
+@cache
+def mel_filters(*, sample_rate_hz: int, fft_samples: int, mels: int) -> NDArray[np.float64]:
+    """Triangles of equal area on Slaney's mel scale, from 0 Hz to half the rate.
+
+    Parameters
+    ----------
+    sample_rate_hz, fft_samples : int
+        Of the spectra.
+    mels : int
+        Bands.
+
+    Returns
+    -------
+    float64 (mels, freq)
+        Read-only: it is kept for the next call. A band narrower than a frequency bin may be 0.
+
+    References
+    ----------
+    Slaney (1998), "Auditory Toolbox"; librosa's default.
+    """
+    break_mel, break_hz = 15.0, 1000.0  # linear below, 27 mels per factor 6.4 above
+    step = np.log(6.4) / 27
+    top_hz = sample_rate_hz / 2
+    top_mel = break_mel + np.log(top_hz / break_hz) / step
+    scale = np.linspace(0, top_mel, mels + 2)
+    linear_hz = scale * break_hz / break_mel
+    edges_hz = np.where(scale < break_mel, linear_hz, break_hz * np.exp(step * (scale - break_mel)))
+    bins_hz = np.arange(fft_samples // 2 + 1) * sample_rate_hz / fft_samples
+    widths_hz = np.diff(edges_hz)
+    rise = (bins_hz - edges_hz[:-2, np.newaxis]) / widths_hz[:-1, np.newaxis]
+    fall = (edges_hz[2:, np.newaxis] - bins_hz) / widths_hz[1:, np.newaxis]
+    triangles = np.maximum(0, np.minimum(rise, fall))
+    filters = np.asarray(triangles * (2 / (edges_hz[2:] - edges_hz[:-2]))[:, np.newaxis])
+    filters.setflags(write=False)
+    return filters
