@@ -12,9 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from templates import STRIPES, save_template_model, stripes
 from tinysignal.errors import ModelError
-from tinysignal.model_file import METADATA_KEY, bundled_models, load_network
-from tinysignal.spec import DenoiserSpec
+from tinysignal.model_file import (
+    METADATA_KEY,
+    bundled_models,
+    load_classifying_network,
+    load_network,
+    model_path,
+    read_spec,
+)
+from tinysignal.spec import ClassifierSpec, DenoiserSpec
 
 
 def refused(path: Path | str, found: str) -> None:
@@ -202,3 +210,98 @@ def test_a_gain_of_another_shape_is_refused(onset_model: Path, tmp_path: Path) -
 @pytest.mark.parametrize("name", bundled_models())
 def test_a_bundled_model_loads_by_its_name(name: str) -> None:
     assert load_network(name).spec.licence
+
+
+# Classifiers
+
+
+@pytest.fixture(scope="session")
+def template_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "templates.onnx"
+    return save_template_model(path, stripes(), STRIPES)
+
+
+def classifier_refused(path: Path, found: str) -> None:
+    with pytest.raises(ModelError, match=found) as raised:
+        load_classifying_network(path)
+    assert str(raised.value).startswith(str(path))
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_classifier_loads_with_its_spec_and_answers_any_number_of_examples(
+    template_model: Path,
+) -> None:
+    network = load_classifying_network(template_model)
+    assert network.spec.classes == STRIPES
+    for examples in (1, 2, 5):
+        assert network.run(np.zeros((examples, 8, 8), np.float32)).shape == (examples, 3)
+
+
+def test_a_model_for_another_task_is_refused_with_the_command_for_it(
+    template_model: Path, onset_model: Path
+) -> None:
+    refused(template_model, "a classifier, but a denoiser was expected. Use 'tinysignal classify'")
+    classifier_refused(onset_model, "a denoiser, but a classifier was expected. Use 'tinysignal d")
+
+
+def test_the_spec_is_read_whatever_the_task(template_model: Path, onset_model: Path) -> None:
+    assert isinstance(read_spec(template_model), ClassifierSpec)
+    assert isinstance(read_spec(onset_model), DenoiserSpec)
+
+
+@pytest.mark.parametrize("classes", [("a", "b"), ("a", "b", "c", "d")])
+def test_a_classifier_with_other_classes_than_its_network_is_refused(
+    tmp_path: Path, classes: tuple[str, ...]
+) -> None:
+    path = save_template_model(tmp_path / "m.onnx", stripes(), classes)
+    classifier_refused(path, r"answers one example with \(1, 3\), expected \(1, \d\)")
+
+
+def test_a_classifier_whose_network_takes_other_shapes_is_refused(
+    template_model: Path, tmp_path: Path
+) -> None:
+    spec = json.loads(read_spec(template_model).to_json())
+    text = json.dumps({**spec, "input": {**spec["input"], "height": 9}})
+    classifier_refused(with_spec(template_model, tmp_path / "m.onnx", text), "does not run")
+
+
+@pytest.mark.parametrize("name", ["examples", "logits"])
+def test_a_classifier_with_other_names_is_refused(
+    template_model: Path, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "m.onnx"
+    content = template_model.read_bytes().replace(name.encode(), name[::-1].encode())
+    path.write_bytes(content)
+    classifier_refused(path, "does not run")
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_classifier_is_refused_or_still_keeps_the_contract(
+    template_model: Path, tmp_path: Path, data: st.DataObject
+) -> None:
+    content = bytearray(template_model.read_bytes())
+    position = data.draw(st.integers(0, len(content) - 1))
+    content[position] ^= data.draw(st.integers(1, 255))
+    path = tmp_path / "damaged.onnx"
+    path.write_bytes(bytes(content))
+    try:
+        network = load_classifying_network(path)
+    except ModelError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017 - either outcome is right
+    else:
+        examples = np.zeros((1, *network.spec.input.shape), np.float32)
+        assert network.run(examples).shape == (1, len(network.spec.classes))
+
+
+def test_a_run_folder_stands_for_the_model_in_it_but_a_bundled_name_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("run", *bundled_models()):
+        Path(name).mkdir()
+    assert model_path("run") == str(Path("run/model.onnx"))
+    assert model_path(tmp_path / "run") == str(tmp_path / "run/model.onnx")
+    assert model_path("other.onnx") == "other.onnx"
+    for name in bundled_models():
+        assert model_path(name) == name

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinysignal.errors import ModelError
-from tinysignal.spec import FORMAT_VERSION, DenoiserSpec, spec_from_json
+from tinysignal.spec import (
+    FORMAT_VERSION,
+    ClassifierSpec,
+    DenoiserSpec,
+    ImageInput,
+    SoundInput,
+    spec_from_json,
+)
 
 SPEC = DenoiserSpec(
     name="a",
@@ -100,3 +107,132 @@ def test_what_is_not_a_spec_is_refused_by_name(text: str, found: str) -> None:
 def test_a_spec_is_checked_when_it_is_made() -> None:
     with pytest.raises(ModelError, match="window of 100"):
         replace(SPEC, fft_samples=100)
+
+
+# Classifiers
+
+PICTURES = ImageInput(height=28, width=28, framing="mass", box=20)
+CLASSIFIER = ClassifierSpec(name="digits", arch="mlp", classes=("0", "1"), input=PICTURES)
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+sizes = st.integers(1, 300)
+images = st.one_of(
+    st.builds(ImageInput, height=sizes, width=sizes),
+    st.builds(
+        lambda height, width, share, framing: ImageInput(
+            height=height, width=width, framing=framing, box=max(1, int(share * min(height, width)))
+        ),
+        height=sizes,
+        width=sizes,
+        share=st.floats(0, 1),
+        framing=st.sampled_from(["mass", "box"]),
+    ),
+)
+sounds = st.builds(
+    lambda rate_hz, hop, more, mels, frames: SoundInput(
+        sample_rate_hz=rate_hz, fft_samples=hop + more, hop_samples=hop, mels=mels, frames=frames
+    ),
+    rate_hz=st.integers(4_000, 192_000),
+    hop=st.integers(1, 10_000),
+    more=st.integers(0, 10_000),
+    mels=sizes,
+    frames=sizes,
+)
+
+
+def classifier_values(**changes: object) -> str:
+    return json.dumps({**json.loads(CLASSIFIER.to_json()), **changes})
+
+
+def input_values(**changes: object) -> str:
+    return classifier_values(input={**json.loads(CLASSIFIER.to_json())["input"], **changes})
+
+
+@given(
+    name=text,
+    classes=st.lists(text, min_size=2, max_size=12, unique=True),
+    expects=images | sounds,
+    parameters=st.integers(0, 10**12),
+    trained_on=text,
+)
+def test_any_valid_classifier_spec_survives_json(
+    name: str,
+    classes: list[str],
+    expects: ImageInput | SoundInput,
+    parameters: int,
+    trained_on: str,
+) -> None:
+    spec = ClassifierSpec(
+        name=name,
+        arch="mlp",
+        classes=tuple(classes),
+        input=expects,
+        parameters=parameters,
+        trained_on=trained_on,
+    )
+    again = spec_from_json(spec.to_json())
+    assert again == spec
+    assert isinstance(again, ClassifierSpec)
+    assert again.input.shape == expects.shape
+
+
+def test_rows_and_columns_are_those_of_the_arrays() -> None:
+    assert ImageInput(height=3, width=5).shape == (3, 5)
+    assert SoundInput(mels=40, frames=63).shape == (63, 40)
+
+
+def test_the_task_says_which_spec_it_is() -> None:
+    assert isinstance(spec_from_json(SPEC.to_json()), DenoiserSpec)
+    assert isinstance(spec_from_json(CLASSIFIER.to_json()), ClassifierSpec)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (values(task="classify"), "says input = None"),
+        (classifier_values(task="denoise"), "unknown field 'classes'"),
+        (classifier_values(colour="red"), "unknown field 'colour'"),
+        (classifier_values(name=None), "name = None, expected str"),
+        (classifier_values(parameters=1.5), "parameters = 1.5, expected int"),
+        (classifier_values(format_version=FORMAT_VERSION + 1), "format version"),
+        (classifier_values(classes="01"), "classes = '01', expected names"),
+        (classifier_values(classes=[0, 1]), r"classes = \[0, 1\], expected names"),
+        (classifier_values(classes=None), "classes = None"),
+        (classifier_values(classes=[]), "0 classes, expected 2 or more"),
+        (classifier_values(classes=["a"]), "1 classes"),
+        (classifier_values(classes=["a", "a"]), "2 classes, expected 2 or more, all different"),
+        (classifier_values(classes=[str(i) for i in range(10_001)]), "10001 classes"),
+        (classifier_values(input=None), "input = None, expected image or sound"),
+        (classifier_values(input=[28, 28]), "expected image or sound"),
+        (input_values(kind="video"), "expected image or sound"),
+        (input_values(kind=["image"]), "expected image or sound"),
+        (input_values(kind="sound"), "unknown field 'height'"),
+        (input_values(height=0), "examples of 0 x 28"),
+        (input_values(width=-1), "examples of 28 x -1"),
+        (input_values(height=10**9), "examples of 1000000000 x 28"),
+        (input_values(height="28"), "height = '28', expected int"),
+        (input_values(height=True), "height = True, expected int"),
+        (input_values(framing="round"), "framing 'round', expected whole or mass or box"),
+        (input_values(box=0), "box of 0 pixels"),
+        (input_values(box=29), "box of 29 pixels, expected at most 28"),
+        (input_values(framing="whole"), "box of 20 pixels, expected at most 0"),
+        (classifier_values(input={"kind": "image"}), "incomplete.*height"),
+        (classifier_values(input={"kind": "sound", "sample_rate_hz": 0}), "0 Hz, expected 4000"),
+        (classifier_values(input={"kind": "sound", "hop_samples": 513}), "hop of 513"),
+        (classifier_values(input={"kind": "sound", "hop_samples": 0}), "hop of 0"),
+        (classifier_values(input={"kind": "sound", "mels": 0}), "examples of 63 x 0"),
+    ],
+    ids=lambda value: str(value)[-50:],
+)
+def test_what_is_not_a_classifier_s_spec_is_refused_by_name(text: str, found: str) -> None:
+    with pytest.raises(ModelError, match=found) as raised:
+        spec_from_json(text)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_classifier_s_spec_without_a_field_is_refused() -> None:
+    whole = json.loads(CLASSIFIER.to_json())
+    for name in ("name", "arch"):
+        part = json.dumps({key: value for key, value in whole.items() if key != name})
+        with pytest.raises(ModelError, match=f"incomplete.*{name}"):
+            spec_from_json(part)

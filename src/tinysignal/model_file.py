@@ -74,6 +74,13 @@ def bundled_models() -> list[str]:
     return sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".onnx"))
 
 
+def model_path(model: str | Path) -> str | Path:
+    """The file in a run's folder; a bundled name, though a folder be called so, as it is."""
+    if model in bundled_models() or not Path(model).is_dir():
+        return model
+    return str(Path(model) / "model.onnx")
+
+
 def load_network(model: str | Path = DEFAULT_MODEL, *, threads: int = 1) -> Network:
     """Load a bundled model by its name, or a model file by its path.
 
@@ -93,7 +100,9 @@ def load_network(model: str | Path = DEFAULT_MODEL, *, threads: int = 1) -> Netw
     spec, session = _open(model, threads)
     try:
         if not isinstance(spec, DenoiserSpec):
-            raise ModelError(f"task '{spec.task}', but a denoiser was expected.")
+            raise ModelError(
+                "a classifier, but a denoiser was expected. Use 'tinysignal classify'."
+            )
         network = Network(spec, session, _state_shapes(session))
         _try_out(network)
     except UnicodeDecodeError:
@@ -108,7 +117,7 @@ def load_classifying_network(model: str | Path, *, threads: int = 1) -> Classify
     spec, session = _open(model, threads)
     try:
         if not isinstance(spec, ClassifierSpec):
-            raise ModelError(f"task '{spec.task}', but a classifier was expected.")
+            raise ModelError("a denoiser, but a classifier was expected. Use 'tinysignal denoise'.")
         network = ClassifyingNetwork(spec, session)
         _try_out_classifier(network)
     except UnicodeDecodeError:
