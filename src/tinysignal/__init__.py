@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tinysignal.classifier import Classifier
     from tinysignal.denoiser import Denoiser, DenoiserStream, denoise
     from tinysignal.errors import (
         AudioFileError,
@@ -18,14 +19,16 @@ if TYPE_CHECKING:
         SignalError,
         TinysignalError,
     )
-    from tinysignal.spec import DenoiserSpec
+    from tinysignal.spec import ClassifierSpec, DenoiserSpec
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "Classifier": "classifier",
     "Denoiser": "denoiser",
     "DenoiserStream": "denoiser",
     "denoise": "denoiser",
+    "ClassifierSpec": "spec",
     "DenoiserSpec": "spec",
     "AudioFileError": "errors",
     "ConfigError": "errors",
@@ -38,6 +41,8 @@ _HOME = {
 
 __all__ = [
     "AudioFileError",
+    "Classifier",
+    "ClassifierSpec",
     "ConfigError",
     "DataError",
     "Denoiser",

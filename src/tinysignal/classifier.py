@@ -1,0 +1,168 @@
+"""The classifier: probabilities of the classes, for arrays and for files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tinysignal.errors import ModelError, SignalError
+from tinysignal.images import frame_image, read_image
+from tinysignal.mel import log_mel
+from tinysignal.model_file import ClassifyingNetwork, load_classifying_network, model_path
+from tinysignal.spec import ClassifierSpec, ImageInput
+from tinysignal.video import open_sound
+
+Probabilities = NDArray[np.float32]
+
+_AT_ONCE = 1024  # examples in one run: bounds the memory of the hidden layers
+
+
+class Classifier:
+    """A classifying network, ready to run.
+
+    Example
+    -------
+    >>> from tinysignal import Classifier
+    >>> classifier = Classifier.load("run")  # doctest: +SKIP
+    >>> probabilities = classifier.classify_file("seven.png")  # doctest: +SKIP
+    >>> classifier.spec.classes[probabilities.argmax()]  # doctest: +SKIP
+    '7'
+    """
+
+    def __init__(self, network: ClassifyingNetwork) -> None:
+        self._network = network
+
+    @classmethod
+    def load(cls, model: str | Path, *, threads: int = 1) -> Classifier:
+        """Load a model file, or the one in a run's folder.
+
+        Parameters
+        ----------
+        model : str or Path
+        threads : int
+            Threads that one run of the network may use.
+
+        Raises
+        ------
+        ModelError
+            Missing, damaged or foreign file, or a model for another task.
+        """
+        return cls(load_classifying_network(model_path(model), threads=threads))
+
+    @property
+    def spec(self) -> ClassifierSpec:
+        """What the model expects and promises."""
+        return self._network.spec
+
+    def __call__(self, examples: ArrayLike) -> Probabilities:
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        examples : uint8 or floating (examples, rows, columns)
+            Pictures are 0 black to 1 white, or 0 to 255 in uint8; sounds are log-mel patches, see
+            `tinysignal.mel.log_mel`. `prepare` makes both of files.
+
+        Returns
+        -------
+        float32 (examples, classes)
+            Rows sum to 1.
+
+        Raises
+        ------
+        SignalError
+            Another shape or type, NaN, pictures with values outside 0 to 1.
+        ModelError
+            The network answers with what is no number.
+        """
+        rows = np.asarray(examples)
+        self._check_shape(rows)
+        answers = np.empty((len(rows), len(self.spec.classes)), np.float32)
+        for start in range(0, len(rows), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            answers[part] = self._run(rows[part])
+        return answers
+
+    def prepare(self, path: str | Path) -> NDArray[np.float32]:
+        """What the network sees of a picture or sound file.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Returns
+        -------
+        float32 (rows, columns)
+
+        Raises
+        ------
+        DataError
+            A picture that cannot be read, or an empty page.
+        AudioFileError
+            A sound that cannot be read.
+        MissingExtraError
+            An optional package is needed to read it: Pillow, PyAV.
+        """
+        expected = self.spec.input
+        if isinstance(expected, ImageInput):
+            return frame_image(read_image(path), expected)
+        with open_sound(path) as reader:
+            signal = np.concatenate(list(reader.blocks()), axis=1)
+            return log_mel(signal, sample_rate_hz=reader.info.sample_rate_hz, spec=expected)
+
+    def classify_file(self, path: str | Path) -> Probabilities:
+        """Probabilities of the classes for one picture or sound file.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Returns
+        -------
+        float32 (classes,)
+
+        Raises
+        ------
+        DataError, AudioFileError, MissingExtraError
+            As `prepare`.
+        """
+        answer: Probabilities = self(self.prepare(path)[np.newaxis])[0]
+        return answer
+
+    def _check_shape(self, rows: NDArray[Any]) -> None:
+        if rows.dtype != np.uint8 and rows.dtype.kind != "f":
+            raise SignalError(f"examples of {rows.dtype}, expected uint8 or floats.")
+        if rows.dtype == np.uint8 and self.spec.input.kind != "image":
+            raise SignalError("examples of uint8 are pictures, but the model expects sounds.")
+        height, width = self.spec.input.shape
+        if rows.ndim != 3 or rows.shape[1:] != (height, width):
+            raise SignalError(
+                f"examples of shape {rows.shape}, but model '{self.spec.name}' expects "
+                f"(examples, {height}, {width})."
+            )
+
+    def _run(self, rows: NDArray[Any]) -> Probabilities:
+        values = rows.astype(np.float32)
+        if rows.dtype == np.uint8:
+            values /= 255
+        elif not np.isfinite(values).all():
+            raise SignalError("examples hold NaN or infinite values. Replace them first.")
+        elif self.spec.input.kind == "image" and not 0 <= values.min() <= values.max() <= 1:
+            raise SignalError(
+                f"pictures with values from {values.min():g} to {values.max():g}, expected 0 to 1. "
+                "Pass uint8 for 0 to 255."
+            )
+        logits = self._network.run(values)
+        if not np.isfinite(logits).all():
+            raise ModelError(f"model '{self.spec.name}' answers with NaN or infinite values.")
+        return _softmax(logits)
+
+
+def _softmax(logits: NDArray[np.float32]) -> Probabilities:
+    """Over the last axis; nothing overflows, whatever the logits."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True).astype(np.float64))
+    shares: Probabilities = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    return shares
