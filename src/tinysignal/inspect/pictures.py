@@ -176,7 +176,7 @@ def map_figure(inspection: Inspection, layer: LayerView, one: Map) -> Figure:
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_title(f"{layer.title}: {one.method}", loc="left", parse_math=False)
+    axes.set_title(f"{short(layer.title, 50)}: {one.method}", loc="left", parse_math=False)
     axes.set_xlabel(_map_numbers(one), fontsize=9)
     _legend(axes, inspection, colours)
     return figure
