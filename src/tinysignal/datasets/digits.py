@@ -33,7 +33,7 @@ def load_digits(*, valid_share: float, seed: int) -> Dataset:
     Alpaydin, Kaynak (1998), https://archive.ics.uci.edu/dataset/80
     """
     try:
-        from sklearn import datasets  # type: ignore[import-untyped]  # noqa: PLC0415 - optional
+        from sklearn import datasets  # noqa: PLC0415 - optional
     except ImportError:
         raise MissingExtraError("the embedded digits", "train") from None
     given = datasets.load_digits()

@@ -40,7 +40,7 @@ def fetch(file: str, mirrors: Sequence[str], *, sha256: str, what: str, folder: 
         It is not in the cache and pooch is not installed.
     """
     try:
-        import pooch  # type: ignore[import-untyped]  # noqa: PLC0415 - optional
+        import pooch  # noqa: PLC0415 - optional
         import requests  # noqa: PLC0415 - optional, comes with pooch
         import urllib3  # noqa: PLC0415 - optional, comes with requests
     except ImportError:
