@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,10 @@ Grey = NDArray[np.float32]  # (rows, columns), 0 black to 1 white
 _NAMES = "png jpg jpeg bmp gif tif tiff webp pgm ppm"
 SUFFIXES = frozenset(f".{name}" for name in _NAMES.split(" "))
 # Named, because Pillow would start Ghostscript for others.
-_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WebP", "PPM")
 _MOST_PIXELS = 89_000_000  # beyond it, Pillow suspects a decompression bomb
 _SIXTEEN_BITS = 65_535
+_ORIENTATION, _QUARTER_TURNS = 0x0112, (5, 6, 7, 8)  # of EXIF
 _opening = threading.Lock()
 
 
@@ -48,22 +51,67 @@ def read_image(path: str | Path) -> Grey:
     MissingExtraError
         Pillow is not installed.
     """
+    upright = _pillow(path).ImageOps.exif_transpose
+    with _decoding(path) as file:
+        return _grey(upright(file))
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Rows and columns of a picture file, in the camera's orientation; only its header is read.
+
+    Raises
+    ------
+    DataError, MissingExtraError
+        As `read_image`.
+    """
+    with _decoding(path) as file:
+        turned = file.getexif().get(_ORIENTATION, 1) in _QUARTER_TURNS
+        return (file.width, file.height) if turned else (file.height, file.width)
+
+
+def read_framed(path: str | Path, spec: ImageInput) -> Grey:
+    """What the network sees of a picture file: `read_image`, then `frame_image`.
+
+    Raises
+    ------
+    DataError, MissingExtraError
+        As those, with the file's name.
+    """
+    grey = read_image(path)
     try:
-        from PIL import Image, ImageOps  # noqa: PLC0415 - optional
+        return frame_image(grey, spec)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def _pillow(path: str | Path) -> Any:
+    try:
+        import PIL.Image  # noqa: PLC0415 - optional
+        import PIL.ImageOps  # noqa: PLC0415 - optional
     except ImportError:
         raise MissingExtraError(f"{path}: reading pictures", "image") from None
+    return PIL
+
+
+@contextmanager
+def _decoding(path: str | Path) -> Iterator[Any]:
+    """The opened file; what goes wrong with it in the block becomes an error of ours."""
+    pillow = _pillow(path)
+    image = pillow.Image
     try:
-        with _open(Image, path) as file:
+        with _open(image, path) as file:
             if file.width * file.height > _MOST_PIXELS:
-                raise Image.DecompressionBombError
-            file.seek(0)
-            return _grey(ImageOps.exif_transpose(file))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+                raise image.DecompressionBombError
+            yield file
+    except (image.DecompressionBombError, image.DecompressionBombWarning):
         raise DataError(
             f"{path}: more than {_MOST_PIXELS // 1_000_000} million pixels. Make it smaller first."
         ) from None
     except FileNotFoundError:
         raise DataError(f"{path}: no such file.") from None
+    except pillow.UnidentifiedImageError:
+        kinds = ", ".join(_FORMATS)
+        raise DataError(f"{path}: damaged, or not a picture of a known kind ({kinds}).") from None
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except Exception as error:  # noqa: BLE001 - decoders raise what they like

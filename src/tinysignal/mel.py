@@ -3,15 +3,49 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinysignal import audio
+from tinysignal.errors import SignalError
 from tinysignal.spec import SoundInput
+from tinysignal.video import open_sound
 
 RANGE_DB = 80.0
 _FRAMES_AT_ONCE = 4096  # so that an hour of sound needs little memory
+
+
+def read_patch(path: str | Path, spec: SoundInput) -> NDArray[np.float32]:
+    """The log-mel patch of a sound file, see `log_mel`.
+
+    Parameters
+    ----------
+    path : str or Path
+        Of any file that `tinysignal.video.open_sound` opens.
+    spec : SoundInput
+
+    Returns
+    -------
+    float32 (frames, mels)
+
+    Raises
+    ------
+    AudioFileError
+        Not readable as a sound.
+    SignalError
+        At a rate outside 4000 to 192000 Hz.
+    MissingExtraError
+        Only FFmpeg may read it, and PyAV is not installed.
+    """
+    with open_sound(path) as reader:
+        signal = np.concatenate(list(reader.blocks()), axis=1)
+        rate_hz = reader.info.sample_rate_hz
+    try:
+        return log_mel(signal, sample_rate_hz=rate_hz, spec=spec)
+    except SignalError as error:
+        raise SignalError(f"{path}: {error}") from None
 
 
 def log_mel(signal: ArrayLike, *, sample_rate_hz: int, spec: SoundInput) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinysignal.datasets.splits import hold_out
 from tinysignal.errors import DataError
 from tinysignal.train.data.batches import EpochSampler
 from tinysignal.train.data.mixing import MixOptions, Mixtures, active_rms
@@ -21,7 +22,7 @@ from tinysignal.train.data.pairs import (
     load_pair,
     load_pair_folders,
 )
-from tinysignal.train.data.recordings import Clip, hold_out, list_recordings, load_clips
+from tinysignal.train.data.recordings import Clip, list_recordings, load_clips
 
 RATE_HZ = 16_000
 

@@ -8,7 +8,8 @@
     mnist.py      MNIST and Fashion-MNIST, from a folder or
     download.py   from the web
     digits.py     scikit-learn's embedded digits
-    folders.py    your own pictures and sounds: a folder a class
+    folders.py    your own pictures and sounds: a folder a class, or
+    manifest.py   a list of files
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from pathlib import Path
 
 from tinysignal.datasets.digits import load_digits
 from tinysignal.datasets.examples import Dataset, Examples
+from tinysignal.datasets.folders import load_folder
 from tinysignal.datasets.mnist import PUBLISHED, load_published
 from tinysignal.errors import DataError
 from tinysignal.spec import ImageInput, SoundInput
 
-__all__ = ["NAMES", "Dataset", "Examples", "load_dataset"]
+__all__ = ["NAMES", "Dataset", "Examples", "load_dataset", "load_folder"]
 
 NAMES = (*PUBLISHED, "digits")
 DATA_DIR_VARIABLE = "TINYSIGNAL_DATA"
@@ -70,4 +72,6 @@ def load_dataset(
         if data_dir is None and os.environ.get(DATA_DIR_VARIABLE):
             data_dir = Path(os.environ[DATA_DIR_VARIABLE])
         return load_published(source, data_dir=data_dir, valid_share=valid_share, seed=seed)
+    if Path(source).is_dir():
+        return load_folder(Path(source), as_input=as_input, valid_share=valid_share, seed=seed)
     raise DataError(f"{source}: no such folder, nor a known data set ({', '.join(NAMES)}).")

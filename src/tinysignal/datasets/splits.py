@@ -27,13 +27,13 @@ def hold_out(groups: set[str], share: float, seed: int) -> set[str]:
 
 
 def split_off(
-    labels: NDArray[np.int64], groups: Sequence[str], share: float, *, seed: int
+    labels: NDArray[np.int64], groups: Sequence[str], share: float, *, seed: int, smallest: int = 3
 ) -> NDArray[np.bool_]:
     """Hold out a share of every class; no group is divided.
 
-    Groups are taken in the order of `rank` as long as no class passes its share. At least one
-    example of every class of three or more is held out if the groups allow it. Every class keeps
-    an example on the other side.
+    Groups are taken in the order of `rank` as long as no class passes its share. Of a class of
+    ``smallest`` examples or more, one at least is held out if the groups allow it. Every class
+    keeps an example on the other side.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def split_off(
         Of each example.
     share : float
         0 to 1; 0 holds out nothing.
-    seed : int
+    seed, smallest : int
 
     Returns
     -------
@@ -53,7 +53,7 @@ def split_off(
     for index, group in enumerate(groups):
         members[group].append(index)
     whole = Counter(labels.tolist())
-    room = _quotas(whole, share)
+    room = _quotas(whole, share, smallest)
     kept, taken = Counter(whole), np.zeros(len(labels), bool)
     content = {group: Counter(labels[places].tolist()) for group, places in members.items()}
     ranked = rank(members, seed) if share > 0 else []
@@ -73,7 +73,7 @@ def split_off(
     return taken
 
 
-def _quotas(whole: Counter[int], share: float) -> Counter[int]:
+def _quotas(whole: Counter[int], share: float, smallest: int) -> Counter[int]:
     """How many of each class, in total the share of all examples (largest remainders)."""
     exact = {label: share * count for label, count in whole.items()}
     quotas = Counter({label: int(value) for label, value in exact.items()})
@@ -81,7 +81,7 @@ def _quotas(whole: Counter[int], share: float) -> Counter[int]:
     for label in sorted(exact, key=lambda c: (quotas[c] - exact[c], c))[:missing]:
         quotas[label] += 1
     for label, count in whole.items():
-        if count >= 3 and share > 0:
+        if count >= smallest and share > 0:
             quotas[label] = max(1, quotas[label])
     return quotas
 

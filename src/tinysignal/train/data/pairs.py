@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tinysignal.datasets.splits import hold_out
 from tinysignal.errors import DataError
 from tinysignal.files import SOUND_SUFFIXES
 from tinysignal.stft import StftSize, stft
 from tinysignal.train.data.batches import Array
-from tinysignal.train.data.recordings import folder_group, hold_out, load_mono
+from tinysignal.train.data.recordings import folder_group, load_mono
 
 Mono = NDArray[np.float32]  # (time,)
 _MAX_DIFFERENCE = 0.01  # of the length, that two files of a pair may differ by

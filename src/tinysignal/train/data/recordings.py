@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysignal import audio
+from tinysignal.datasets.manifest import read_manifest
+from tinysignal.datasets.splits import hold_out
 from tinysignal.errors import DataError
 from tinysignal.files import SOUND_SUFFIXES
-
-GROUP_COLUMNS = ("speaker", "recording", "group")
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def list_recordings(
     """
     manifest = source if source.suffix == ".csv" else source / "manifest.csv"
     if manifest.is_file():
-        found = _from_manifest(manifest)
+        found = [Recording(e.path, e.group, e.split) for e in read_manifest(manifest)]
     elif source.is_dir():
         found = [
             Recording(path, folder_group(path.relative_to(source)), "")
@@ -107,30 +105,5 @@ def load_mono(path: Path, *, sample_rate_hz: int) -> NDArray[np.float32]:
     return mono
 
 
-def _from_manifest(manifest: Path) -> list[Recording]:
-    with manifest.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if rows and "path" not in rows[0]:
-        raise DataError(f"{manifest}: no column 'path', but {', '.join(rows[0])}.")
-    roots = (manifest.parent, manifest.parent.parent)
-    found = []
-    for row in rows:
-        path = next((r / row["path"] for r in roots if (r / row["path"]).is_file()), None)
-        if path is None:
-            raise DataError(f"{manifest}: {row['path']} is listed but not there.")
-        group = next((row[c] for c in GROUP_COLUMNS if row.get(c)), row["path"])
-        found.append(Recording(path, group, row.get("split") or ""))
-    return found
-
-
 def folder_group(relative: Path) -> str:
     return relative.parts[0] if len(relative.parts) > 1 else relative.stem
-
-
-def hold_out(groups: set[str], share: float, seed: int) -> set[str]:
-    """At least one group and not all, in an order that depends on names and seed only."""
-    if len(groups) < 2 or share <= 0:
-        return set()
-    count = min(len(groups) - 1, max(1, round(share * len(groups))))
-    ranked = sorted(groups, key=lambda g: hashlib.sha256(f"{seed}:{g}".encode()).hexdigest())
-    return set(ranked[:count])
