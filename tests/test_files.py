@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from tinysignal.errors import AudioFileError, ConfigError
-from tinysignal.files import Pair, atomic, check_pairs, find_sounds, is_done, pair
+from tinysignal.files import (
+    Pair,
+    atomic,
+    check_pairs,
+    check_writable,
+    find_files,
+    find_sounds,
+    is_done,
+    pair,
+)
 
 
 def touch(*paths: Path) -> None:
@@ -116,6 +125,33 @@ except AudioFileError as error:
         assert done.stdout.count("\n") == 1
         assert done.stderr == ""
         assert names_in(tmp_path) == []
+
+
+def test_what_could_not_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    old = tmp_path / "old.csv"
+    old.write_text("old")
+    check_writable(tmp_path / "new.csv", None, old)
+    assert names_in(tmp_path) == ["old.csv"]
+    assert old.read_text() == "old"
+    for targets, found in (
+        ([tmp_path], "a folder, expected the name"),
+        ([tmp_path / "none" / "x.csv"], "there is no folder"),
+        ([old / "x.csv"], "there is no folder"),
+        ([Path("/dev/null")], "not a regular file"),
+        ([tmp_path / ("x" * 300)], "File name too long"),
+        ([tmp_path / "x.csv", tmp_path / "x.csv"], "written twice"),
+    ):
+        with pytest.raises(ConfigError, match=found) as raised:
+            check_writable(*targets)
+        assert len(str(raised.value).splitlines()) == 1
+
+
+def test_files_of_any_kind_are_found_in_a_fixed_order(tmp_path: Path) -> None:
+    names = ["b.PNG", "a/c.jpg", "a/.hidden.png", ".cache/d.png", "e.txt", "png"]
+    touch(*(tmp_path / name for name in names))
+    found = find_files(tmp_path, {".png", ".jpg"})
+    assert [str(path.relative_to(tmp_path)) for path in found] == ["a/c.jpg", "b.PNG"]
+    assert find_files(tmp_path, {".wav"}) == []
 
 
 def test_folders_are_walked_for_known_extensions_in_a_fixed_order(tmp_path: Path) -> None:

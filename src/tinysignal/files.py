@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,11 +66,35 @@ def atomic(target: str | Path) -> Iterator[Path]:
             part.unlink()
 
 
+def check_writable(*targets: Path | None) -> None:
+    """Refuse, before the work, what could not be written after it.
+
+    Parameters
+    ----------
+    targets : Path or None
+        Files to write, all different; None for one that is not asked for.
+
+    Raises
+    ------
+    ConfigError
+        See `atomic`; or one place for two files.
+    """
+    asked = [target for target in targets if target is not None]
+    check_pairs([], also_written=asked)
+    for target in asked:
+        try:
+            _check_place(target, Path(os.path.realpath(target)))
+        except AudioFileError as error:
+            raise ConfigError(str(error)) from None
+        except OSError as error:
+            raise ConfigError(f"{target}: cannot be written ({error.strerror}).") from None
+
+
 def _check_place(target: Path, final: Path) -> None:
     if final.is_dir():
         raise AudioFileError(f"{target}: a folder, expected the name of a file to write.")
     if final.exists() and not final.is_file():
-        raise AudioFileError(f"{target}: not a regular file. Use '-' to write into a pipe.")
+        raise AudioFileError(f"{target}: not a regular file, expected the name of one to write.")
     if not final.parent.is_dir():
         raise AudioFileError(f"{target}: there is no folder {final.parent}. Create it first.")
     if not os.access(final.parent, os.W_OK | os.X_OK):
@@ -116,8 +140,39 @@ def find_sounds(folder: Path, *, leave_out: Path | None = None) -> list[Path]:
     AudioFileError
         A folder that cannot be read, or no sound file.
     """
-    found = []
+    paths = find_files(folder, SOUND_SUFFIXES, leave_out=leave_out)
+    known = {path.with_suffix("") for path in paths}
+
+    def is_ours(path: Path) -> bool:
+        unmarked = path.with_suffix("")
+        return unmarked.suffix in (CLEAN, RESIDUAL) and unmarked.with_suffix("") in known
+
+    found = [path for path in paths if not is_ours(path)]
+    if not found:
+        raise AudioFileError(f"{folder}: there is no audio file in this folder.")
+    return found
+
+
+def find_files(
+    folder: Path, suffixes: Collection[str], *, leave_out: Path | None = None
+) -> list[Path]:
+    """Files below a folder, by their extension, in a fixed order; hidden ones are passed over.
+
+    Parameters
+    ----------
+    folder : Path
+    suffixes : collection of str
+        In lower case, such as ``.png``.
+    leave_out : Path or None
+        A folder that is passed over.
+
+    Raises
+    ------
+    AudioFileError
+        A folder that cannot be read.
+    """
     left_out = None if leave_out is None else leave_out.resolve()
+    found = []
 
     def refuse(error: OSError) -> None:
         raise AudioFileError(f"{error.filename}: cannot be read ({error.strerror}).")
@@ -127,15 +182,8 @@ def find_sounds(folder: Path, *, leave_out: Path | None = None) -> list[Path]:
         folders[:] = [f for f in folders if not f.startswith(".")]
         if left_out is not None:
             folders[:] = [f for f in folders if (here / f).resolve() != left_out]
-        known = {Path(name).stem for name in names}
-        for name in names:
-            path = Path(name)
-            unmarked = Path(path.stem)
-            ours = unmarked.suffix in (CLEAN, RESIDUAL) and unmarked.stem in known
-            if path.suffix.lower() in SOUND_SUFFIXES and not name.startswith(".") and not ours:
-                found.append(here / name)
-    if not found:
-        raise AudioFileError(f"{folder}: there is no audio file in this folder.")
+        shown = [Path(name) for name in names if not name.startswith(".")]
+        found += [here / path for path in shown if path.suffix.lower() in suffixes]
     return sorted(found)
 
 
