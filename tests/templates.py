@@ -1,7 +1,8 @@
-"""A small classifier without training, as a model file: the nearest of fixed templates."""
+"""A small classifier without training, the nearest of fixed templates; and a small MNIST."""
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -77,3 +78,42 @@ def save_template_model(
     helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
     onnx.save(model, path)
     return path
+
+
+def blots() -> np.ndarray:
+    """Ten pictures that are far apart, uint8 (10, 28, 28)."""
+    coarse = np.random.default_rng(10).integers(0, 2, (10, 7, 7))
+    return np.kron(255 * coarse, np.ones((1, 4, 4))).astype(np.uint8)
+
+
+def save_blots(
+    data_dir: Path, *, examples: int = 60, wrong: int = 6, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """A small "MNIST": grainy copies of `blots`, of which the first ``wrong`` have a wrong label.
+
+    Returns
+    -------
+    uint8 (examples, 28, 28), uint8 (examples,)
+        The test side.
+    """
+    rng = np.random.default_rng(seed)
+    shown = rng.integers(0, 10, examples)
+    grain = rng.integers(-60, 61, (examples, 28, 28))
+    pictures = np.clip(blots()[shown].astype(np.int64) + grain, 0, 255).astype(np.uint8)
+    labels = shown.copy()
+    labels[:wrong] = (shown[:wrong] + 1) % 10
+    folder = data_dir / "mnist"
+    folder.mkdir(parents=True, exist_ok=True)
+    for side in ("train", "t10k"):
+        header = struct.pack(">4i", 0x803, *pictures.shape)
+        (folder / f"{side}-images-idx3-ubyte").write_bytes(header + pictures.tobytes())
+        header = struct.pack(">2i", 0x801, examples)
+        (folder / f"{side}-labels-idx1-ubyte").write_bytes(header + labels.astype("u1").tobytes())
+    return pictures, labels.astype(np.uint8)
+
+
+def save_blots_model(path: Path) -> Path:
+    """A classifier of `blots`, which answers what is shown."""
+    digits = tuple("0123456789")
+    expects = ImageInput(height=28, width=28, framing="mass", box=20)
+    return save_template_model(path, blots() / 255, digits, sharpness=0.02, expects=expects)

@@ -13,6 +13,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from speech import save_pair
+from tinysignal.cli import evaluate_denoiser
 from tinysignal.cli.evaluate import evaluate
 from tinysignal.cli.main import run as command_line
 
@@ -140,6 +141,24 @@ def test_exit_status_is_2_for_wrong_usage_and_1_for_input_that_fails(
     ):
         assert command_line(["evaluate", *arguments]) == status
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--csv", "--save-dir"])
+def test_outputs_that_cannot_be_written_are_refused_before_the_work(
+    folders: Path,
+    onset_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+) -> None:
+    monkeypatch.setattr(evaluate_denoiser, "evaluate_pairs", None)  # the work would fail
+    place = folders / "noisy/a.wav" / "x"
+    given = [str(argument) for argument in sides(folders)]
+    assert command_line(["evaluate", str(onset_model), *given, option, str(place)]) != 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"error: {place}: ")
+    assert said.err.count("\n") == 1
 
 
 def test_help_shows_an_example() -> None:

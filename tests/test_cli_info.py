@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from templates import STRIPES, save_template_model, stripes
 from tinysignal import __version__, audio
 from tinysignal.cli.main import run
+from tinysignal.model_file import read_spec
 
 
 def test_the_facts_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,6 +42,21 @@ def test_the_facts_of_a_model(onset_model: Path, capsys: pytest.CaptureFixture[s
     assert "16 000" in capsys.readouterr().out
 
 
+def test_the_facts_of_a_classifier_and_of_a_run_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = save_template_model(tmp_path / "model.onnx", stripes(), STRIPES)
+    for item in (model, tmp_path):
+        assert run(["info", str(item), "--json"]) == 0
+        facts = json.loads(capsys.readouterr().out)
+        assert facts.pop("model") == str(item)
+        assert facts == json.loads(read_spec(model).to_json())
+    assert run(["info", str(model)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for text in ("left, right, upper", "height: 8, width: 8", "parameters 195", "macs 192"):
+        assert text in shown
+
+
 @pytest.mark.parametrize("name", ["nope.wav", "nope.onnx"])
 def test_what_is_missing_is_one_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["info", name]) == 1
@@ -50,7 +67,8 @@ def test_what_is_missing_is_one_line(name: str, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize(
-    "command", [["denoise"], ["info"], ["play"], ["evaluate"], ["train", "denoiser"]]
+    "command",
+    [["denoise"], ["classify"], ["info"], ["play"], ["evaluate"], ["train", "denoiser"]],
 )
 def test_every_command_shows_an_example(
     command: list[str], capsys: pytest.CaptureFixture[str]

@@ -7,6 +7,7 @@ fresh interpreter, so that they hold where the extras are installed too.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +16,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from templates import STRIPES, save_blots, save_blots_model, save_template_model, stripes
+from tinysignal.spec import SoundInput
+
 PACKAGE = Path(__file__).parent.parent / "src" / "tinysignal"
 HEAVY_FOLDERS = {"app", "compress", "inspect", "train"}
-EXTRAS = ["av", "lightning", "matplotlib", "onnx", "onnxscript", "pesq", "pooch", "pystoi"]
-EXTRAS += ["scipy", "sounddevice", "speechmos", "torch", "torchmetrics"]
+EXTRAS = ["av", "lightning", "matplotlib", "onnx", "onnxscript", "pesq", "PIL", "pooch", "pystoi"]
+EXTRAS += ["scipy", "sklearn", "sounddevice", "speechmos", "torch", "torchmetrics"]
 
 LIGHT_MODULES = sorted(
     ".".join(["tinysignal", *path.relative_to(PACKAGE).with_suffix("").parts])
@@ -27,25 +31,30 @@ LIGHT_MODULES = sorted(
     and not (path.parent != PACKAGE and path.relative_to(PACKAGE).parts[0] in HEAVY_FOLDERS)
 )
 
-REFUSE_EXTRAS = f"""
+REFUSE_EXTRAS = """
 import sys
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {EXTRAS}:
-            raise ImportError(f"{{name}} was imported")
+        if name.split(".")[0] in {}:
+            raise ImportError(name + " was imported")
 sys.meta_path.insert(0, Refuse())
 """
 
 
-def run_without_extras(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a program in a fresh interpreter to which every extra is missing."""
-    command = [sys.executable, "-c", REFUSE_EXTRAS + program, *arguments]
+def run_without_extras(
+    program: str, *arguments: str, but: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run a program in a fresh interpreter to which every extra, but for some, is missing."""
+    refused = [name for name in EXTRAS if name not in but]
+    command = [sys.executable, "-c", REFUSE_EXTRAS.format(refused) + program, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def run_command_line(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run_command_line(
+    *arguments: str | Path, but: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
     program = "from tinysignal.cli.main import main\nsys.argv[0] = 'tinysignal'\nsys.exit(main())"
-    return run_without_extras(program, *map(str, arguments))
+    return run_without_extras(program, *map(str, arguments), but=but)
 
 
 def test_refusing_extras_works() -> None:
@@ -77,6 +86,36 @@ def test_the_command_line_denoises_a_file_without_any_extra(
     )
     assert done.returncode == 0, done.stderr
     assert soundfile.info(tmp_path / "out.wav").frames == 8000
+
+
+def test_the_command_line_classifies_a_sound_without_any_extra(tmp_path: Path) -> None:
+    patches = np.random.default_rng(0).random((2, 63, 40))
+    model = save_template_model(tmp_path / "m.onnx", patches, ("a", "b"), expects=SoundInput())
+    soundfile.write(tmp_path / "x.wav", np.random.default_rng(0).normal(0, 0.1, 8000), 16_000)
+    done = run_command_line("classify", tmp_path / "x.wav", "--model", model, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["class"] in ("a", "b")
+
+
+def test_the_command_line_evaluates_a_classifier_without_any_extra(tmp_path: Path) -> None:
+    save_blots(tmp_path)
+    model = save_blots_model(tmp_path / "m.onnx")
+    done = run_command_line("evaluate", model, "--data", "mnist", "--data-dir", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["accuracy"] == 0.9
+
+
+def test_a_picture_is_classified_with_pillow_alone(tmp_path: Path) -> None:
+    model = save_template_model(tmp_path / "m.onnx", stripes(), STRIPES)
+    (tmp_path / "x.pgm").write_bytes(b"P5 2 1 255 " + bytes([255, 0]))
+    arguments = ["classify", tmp_path / "x.pgm", "--model", model, "--json"]
+    done = run_command_line(*arguments)
+    assert done.returncode == 2
+    assert "pip install 'tinysignal[image]'" in done.stderr
+    pytest.importorskip("PIL")
+    done = run_command_line(*arguments, but=("PIL",))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["class"] == "left"
 
 
 def test_help_needs_no_extra() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinysignal.errors import ModelError, SignalError
+from tinysignal.errors import DataError, ModelError, SignalError
 from tinysignal.images import frame_image, read_image
 from tinysignal.mel import log_mel
 from tinysignal.model_file import ClassifyingNetwork, load_classifying_network, model_path
@@ -108,7 +108,11 @@ class Classifier:
         """
         expected = self.spec.input
         if isinstance(expected, ImageInput):
-            return frame_image(read_image(path), expected)
+            grey = read_image(path)
+            try:
+                return frame_image(grey, expected)
+            except DataError as error:
+                raise DataError(f"{path}: {error}") from None
         with open_sound(path) as reader:
             signal = np.concatenate(list(reader.blocks()), axis=1)
             return log_mel(signal, sample_rate_hz=reader.info.sample_rate_hz, spec=expected)

@@ -9,14 +9,24 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from tinysignal.model_file import bundled_models, load_network
+from tinysignal.model_file import (
+    bundled_models,
+    load_classifying_network,
+    load_network,
+    model_path,
+    read_spec,
+)
+from tinysignal.spec import ClassifierSpec
 from tinysignal.video import open_sound
 
 
 def info(
-    item: Annotated[str, typer.Argument(metavar="FILE|MODEL", help="A sound file or a model.")],
+    item: Annotated[
+        str, typer.Argument(metavar="FILE|MODEL", help="A sound file, a model or a run folder.")
+    ],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout, no table.")] = False,
 ) -> None:
@@ -24,14 +34,16 @@ def info(
 
     Example: tinysignal info talk.wav
     """
-    is_model = Path(item).suffix.lower() == ".onnx" or item in bundled_models()
+    path = Path(item)
+    is_model = path.suffix.lower() == ".onnx" or path.is_dir() or item in bundled_models()
     facts = model_facts(item) if is_model else sound_facts(item)
     if as_json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
         return
-    table = Table(show_header=False, box=None)
+    table = Table("", "", show_header=False, box=None)
+    table.columns[1].overflow = "fold"
     for name, value in facts.items():
-        table.add_row(name, _shown(value))
+        table.add_row(name, escape(_shown(value)))
     Console().print(table)
 
 
@@ -43,8 +55,17 @@ def sound_facts(path: str) -> dict[str, Any]:
 
 
 def model_facts(model: str) -> dict[str, Any]:
-    """The spec of a model and what follows from it, as they are printed."""
-    spec = load_network(model).spec
+    """The spec of a model and what follows from it, as they are printed.
+
+    Parameters
+    ----------
+    model : str
+        A bundled name, a model file, or a run's folder.
+    """
+    path = model_path(model)
+    if isinstance(read_spec(path), ClassifierSpec):
+        return {"model": model, **asdict(load_classifying_network(path).spec)}
+    spec = load_network(path).spec
     return {
         "model": model,
         **asdict(spec),
@@ -56,6 +77,8 @@ def model_facts(model: str) -> dict[str, Any]:
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}: {text}" for name, text in value.items())
+    if isinstance(value, tuple):
+        return ", ".join(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}".replace(",", " ")
     return str(value)

@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn, cast
 import typer
 
 from tinysignal import __version__
+from tinysignal.cli.classify import classify
 from tinysignal.cli.denoise import denoise
 from tinysignal.cli.evaluate import evaluate
 from tinysignal.cli.info import info
@@ -29,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(no_args_is_help=True)(denoise)
+app.command(no_args_is_help=True)(classify)
 app.command(no_args_is_help=True)(info)
 app.command(no_args_is_help=True)(play)
 app.command(no_args_is_help=True)(evaluate)

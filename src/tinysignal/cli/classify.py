@@ -1,0 +1,164 @@
+"""``tinysignal classify``: what is in pictures or sounds."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tinysignal.classifier import Classifier, Probabilities
+from tinysignal.errors import (
+    AudioFileError,
+    ConfigError,
+    MissingExtraError,
+    ModelError,
+    TinysignalError,
+)
+from tinysignal.files import (
+    Pair,
+    atomic,
+    check_pairs,
+    check_writable,
+    find_files,
+    find_sounds,
+)
+from tinysignal.images import SUFFIXES
+from tinysignal.model_file import bundled_models, read_spec
+from tinysignal.spec import ClassifierSpec
+
+_SHOWN_PIXELS = 280  # the least side of a shown input
+
+
+def classify(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGE...", help="Pictures or folders; sounds for a sound model."),
+    ],
+    *,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A model file or the folder of a run.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Classes to show for each file.")] = 3,
+    show_input: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png", help="For one input: write what the network sees of it, enlarged."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout, no table.")] = False,
+) -> int:
+    """Say what is in pictures or sounds, and how sure the network is.
+
+    Example: tinysignal classify seven.png -m run
+
+    Photos and scans of drawings are framed as the model was trained: --show-input shows how. Exit
+    status: 0 all classified, 1 some or all failed, 2 wrong usage.
+    """
+    classifier = Classifier.load(_bundled() if model is None else model)
+    kind = classifier.spec.input.kind
+    found, problems = _find(inputs, kind)
+    _check_show_input(show_input, found)
+    for problem in problems:
+        _tell(problem)
+    answers = {}
+    for path in found:
+        try:
+            example = classifier.prepare(path)
+            if show_input is not None:
+                _save_picture(example.T[::-1] if kind == "sound" else example, show_input)
+            answers[path] = classifier(example[np.newaxis])[0]
+        except (MissingExtraError, ModelError):
+            raise  # not this file's fault: the others would fail alike
+        except TinysignalError as error:
+            _tell(str(error))
+    if as_json:
+        entries = [_entry(path, answer, classifier) for path, answer in answers.items()]
+        print(json.dumps(entries, indent=2, ensure_ascii=False))
+    elif answers:
+        _print_table(answers, classifier.spec.classes, top)
+    return 1 if problems or len(answers) < len(found) else 0
+
+
+def _bundled() -> str:
+    names = [name for name in bundled_models() if isinstance(read_spec(name), ClassifierSpec)]
+    if not names:
+        raise ConfigError("no classifier is bundled. Pass -m: a model file or the folder of a run.")
+    return names[0]
+
+
+def _find(inputs: list[Path], kind: str) -> tuple[list[Path], list[str]]:
+    """The files to classify, those in folders by their extension; what is wrong with folders."""
+    found: list[Path] = []
+    problems = []
+    for item in inputs:
+        if not item.is_dir():
+            found.append(item)
+            continue
+        try:
+            inside = find_sounds(item) if kind == "sound" else find_files(item, SUFFIXES)
+        except AudioFileError as error:
+            problems.append(str(error))
+            continue
+        if not inside:
+            problems.append(f"{item}: there is no picture in this folder.")
+        found += inside
+    if not found:
+        raise ConfigError(problems[0])
+    return list(dict.fromkeys(found)), problems
+
+
+def _tell(problem: str) -> None:
+    print(f"error: {' '.join(problem.split())}", file=sys.stderr)
+
+
+def _check_show_input(target: Path | None, found: list[Path]) -> None:
+    if target is None:
+        return
+    if len(found) != 1:
+        raise ConfigError(f"--show-input takes one input, not {len(found)}.")
+    if target.suffix.lower() != ".png":
+        raise ConfigError(f"--show-input {target}: expected a name that ends in .png.")
+    if find_spec("PIL") is None:
+        raise MissingExtraError("--show-input", "image")
+    check_pairs([Pair(found[0], target)])
+    check_writable(target)
+
+
+def _save_picture(example: NDArray[np.float32], target: Path) -> None:
+    """Every value as a square of pixels, so that they can be seen one by one."""
+    from PIL import Image
+
+    side = max(1, _SHOWN_PIXELS // min(example.shape))
+    pixels = np.kron(np.round(255 * example).astype(np.uint8), np.ones((side, side), np.uint8))
+    with atomic(target) as part:
+        Image.fromarray(pixels).save(part, format="PNG")
+
+
+def _entry(path: Path, answer: Probabilities, classifier: Classifier) -> dict[str, object]:
+    shares = dict(zip(classifier.spec.classes, answer.tolist(), strict=True))
+    best = max(shares, key=lambda name: shares[name])
+    return {"file": str(path), "class": best, "probability": shares[best], "probabilities": shares}
+
+
+def _print_table(answers: dict[Path, Probabilities], classes: tuple[str, ...], top: int) -> None:
+    table = Table("class")
+    table.add_column("probability", justify="right")
+    if top > 1:
+        table.add_column("runners-up")
+    table.add_column("file", overflow="fold")
+    for path, answer in answers.items():
+        order = np.argsort(-answer, kind="stable")[:top]
+        best, *others = [(classes[i], f"{answer[i]:.1%}") for i in order]
+        runners = ", ".join(f"{name} ({share})" for name, share in others)
+        cells = [*best, runners, str(path)] if top > 1 else [*best, str(path)]
+        table.add_row(*map(escape, cells))
+    Console().print(table)

@@ -1,0 +1,109 @@
+"""A classifier's mistakes as a picture: the ``plot`` extra (matplotlib)."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinysignal.classification import ClassificationReport, Mistake
+from tinysignal.errors import MissingExtraError
+from tinysignal.files import atomic
+
+_COLUMNS, _ROWS = 5, 4  # of pictured mistakes
+_COUNTED = 20  # classes up to which the matrix shows its numbers
+_INK = ("black", "white")  # on light and on dark cells
+
+
+def save_mistakes(
+    report: ClassificationReport, values: NDArray[Any], target: str | Path, *, title: str
+) -> None:
+    """Draw the most confident mistakes and, beside them, the confusion matrix, as a PNG file.
+
+    Parameters
+    ----------
+    report : ClassificationReport
+    values : uint8 or float32 (examples, rows, columns)
+        The examples that it is about, as pictures: 0 to 255, or 0 to 1.
+    target : str or Path
+        Written whole or not at all.
+    title : str
+
+    Raises
+    ------
+    AudioFileError
+    MissingExtraError
+        Matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure  # noqa: PLC0415 - optional
+    except ImportError:
+        raise MissingExtraError("The picture of mistakes", "plot") from None
+    figure = Figure(figsize=(16, 8), layout="constrained")
+    figure.suptitle(f"{title}: {report.accuracy:.2%} right", parse_math=False)
+    sides: Any = figure.subfigures(1, 2)
+    left, right = sides
+    _draw_mistakes(left, report, values)
+    _draw_confusion(right, report)
+    with atomic(target) as part, warnings.catch_warnings():
+        # Classes have names in any script; what the font lacks is drawn as a box.
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
+        figure.savefig(part, dpi=100, format="png")
+
+
+def _draw_mistakes(figure: Any, report: ClassificationReport, values: NDArray[Any]) -> None:
+    shown = report.worst[: _COLUMNS * _ROWS]
+    if not shown:
+        figure.suptitle("No mistakes")
+        return
+    figure.suptitle(
+        f"The {len(shown)} most confident of {report.errors} mistakes: "
+        "true \u2192 predicted, its probability"
+    )
+    axes = list(figure.subplots(_ROWS, _COLUMNS).flat)
+    top = 255 if values.dtype == np.uint8 else 1
+    for axis, mistake in zip(axes, shown, strict=False):
+        axis.imshow(values[mistake.index], cmap="gray", vmin=0, vmax=top)
+        axis.set_title(_caption(mistake), fontsize=10, parse_math=False)
+    for axis in axes:
+        axis.axis("off")
+
+
+def _caption(mistake: Mistake) -> str:
+    place = mistake.name or f"#{mistake.index}"
+    verdict = f"{mistake.true} \u2192 {mistake.predicted}, {mistake.probability:.1%}"
+    return f"{verdict}\n{place[-24:]}"
+
+
+def _draw_confusion(figure: Any, report: ClassificationReport) -> None:
+    """Shares of each true class as colours, numbers of examples as text."""
+    figure.suptitle("Confusion matrix: examples, coloured by their share of the true class")
+    axis = figure.subplots()
+    totals = np.maximum(report.confusion.sum(axis=1, keepdims=True), 1)
+    shares = report.confusion / totals
+    # The square root of the share: one mistake in a hundred is seen beside 99 that are right.
+    axis.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
+    axis.set_xlabel("predicted")
+    axis.set_ylabel("true")
+    count = len(report.classes)
+    if count > _COUNTED:
+        return
+    names = [name[:16] for name in report.classes]
+    turned = 0 if max(map(len, names)) <= 3 else 45
+    axis.set_xticks(range(count), names, rotation=turned, parse_math=False)
+    axis.set_yticks(range(count), names, parse_math=False)
+    largest = {(true, guess) for true, guess, _ in report.confusions(5)}
+    for true, guess in np.argwhere(report.confusion):
+        marked = (true, guess) in largest
+        axis.text(
+            guess,
+            true,
+            str(report.confusion[true, guess]),
+            ha="center",
+            va="center",
+            color="crimson" if marked else _INK[int(shares[true, guess] > 0.3)],
+            weight="bold" if marked else "normal",
+        )
