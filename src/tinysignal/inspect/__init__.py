@@ -1,1 +1,45 @@
-"""Look inside a trained network: examples, maps of its layers, spectra of its weights."""
+"""Look inside a trained network: examples, maps of its layers, spectra of its weights.
+
+The results and the page need no torch; what runs a network does, and is imported when it is first
+used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tinysignal.inspect.result import Inspection, LayerRow, LayerView, Map, Ranking
+
+if TYPE_CHECKING:
+    from tinysignal.inspect.network import inspect
+    from tinysignal.inspect.record import record_outputs
+    from tinysignal.inspect.recorder import Recording
+    from tinysignal.inspect.run import inspect_run
+
+_HOME = {
+    "inspect": "network",
+    "inspect_run": "run",
+    "record_outputs": "record",
+    "Recording": "recorder",
+}
+
+__all__ = [
+    "Inspection",
+    "LayerRow",
+    "LayerView",
+    "Map",
+    "Ranking",
+    "Recording",
+    "inspect",
+    "inspect_run",
+    "record_outputs",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tinysignal.inspect' has no attribute '{name}'")
+    return getattr(import_module(f"tinysignal.inspect.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
