@@ -16,6 +16,7 @@ from tinysignal.cli.classify import classify
 from tinysignal.cli.denoise import denoise
 from tinysignal.cli.evaluate import evaluate
 from tinysignal.cli.info import info
+from tinysignal.cli.inspect import inspect
 from tinysignal.cli.play import play
 from tinysignal.cli.train import app as train_app
 from tinysignal.errors import ConfigError, MissingExtraError, TinysignalError
@@ -34,6 +35,7 @@ app.command(no_args_is_help=True)(classify)
 app.command(no_args_is_help=True)(info)
 app.command(no_args_is_help=True)(play)
 app.command(no_args_is_help=True)(evaluate)
+app.command(no_args_is_help=True)(inspect)
 app.add_typer(train_app, name="train")
 
 # typer carries click inside it in some releases and imports it in others.

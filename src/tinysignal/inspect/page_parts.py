@@ -27,7 +27,7 @@ def facts_html(inspection: Inspection) -> str:
     """What was looked at, as a list under the title."""
     parameters = sum(row.parameters for row in inspection.table)
     facts = {
-        "data": f"{inspection.data}, {inspection.side}",
+        "data": ", ".join(filter(None, (inspection.data, inspection.side))),
         "examples": whole(inspection.examples),
         "accuracy": f"{100 * inspection.accuracy:.2f} %",
         "parameters": whole(parameters),
@@ -35,7 +35,9 @@ def facts_html(inspection: Inspection) -> str:
         "seed": str(inspection.seed),
         "took": f"{inspection.seconds:.0f} s",
     }
-    items = (f"<div><dt>{key}</dt><dd>{escape(text)}</dd></div>" for key, text in facts.items())
+    items = (
+        f"<div><dt>{key}</dt><dd>{escape(text)}</dd></div>" for key, text in facts.items() if text
+    )
     return f'<dl class="facts">{"".join(items)}</dl>'
 
 

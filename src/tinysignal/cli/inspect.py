@@ -1,0 +1,163 @@
+"""``tinysignal inspect``: a page that shows what is inside a trained classifier."""
+
+from __future__ import annotations
+
+import json
+import webbrowser
+from collections.abc import Callable
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tinysignal.errors import ConfigError, MissingExtraError
+from tinysignal.files import check_writable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tinysignal.inspect import Inspection
+
+PAGE = "inspect.html"
+
+
+def inspect(
+    run: Annotated[Path, typer.Argument(help="A run folder of 'tinysignal train classifier'.")],
+    *,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="mnist, fashion-mnist, digits, or a folder with one subfolder a class; what the "
+            "run was trained on by default. Its test side is looked at, else its validation side."
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(envvar="TINYSIGNAL_DATA", help="Where the data set is looked for."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The page (RUN/inspect.html).")
+    ] = None,
+    points: Annotated[int, typer.Option(help="Examples on the maps.")] = 2000,
+    methods: Annotated[
+        str, typer.Option(help="Of pca, tsne and umap (the 'umap' extra).")
+    ] = "pca,tsne",
+    perplexity: Annotated[
+        float, typer.Option(help="About how many neighbours of a point t-SNE keeps.")
+    ] = 30.0,
+    seed: Annotated[int, typer.Option(help="Of the sample and the maps.")] = 0,
+    jobs: Annotated[
+        int | None, typer.Option(help="Layers at once; all processors by default.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="All numbers as JSON on stdout, no table.")
+    ] = False,
+    open_page: Annotated[
+        bool, typer.Option("--open", help="Open the page in the browser.")
+    ] = False,
+) -> None:
+    """Look inside a trained classifier: one page that opens from disk, and pictures beside it.
+
+    Example: tinysignal inspect run --data mnist --open
+
+    The page shows the best and worst examples of each class, maps of the input and of every
+    layer's output with their qualities, and each layer's size, cost, dead units and spectrum.
+    """
+    page = output or run / PAGE
+    _check(run, page)
+    try:
+        from tinysignal.inspect.page import write_page
+        from tinysignal.inspect.run import inspect_run
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"looking inside a network ({error.name})", "train") from None
+    with _progress() as tell:
+        inspection = inspect_run(
+            run,
+            data=data,
+            data_dir=data_dir,
+            points=points,
+            methods=methods.split(","),
+            perplexity=perplexity,
+            seed=seed,
+            jobs=jobs,
+            on_progress=tell,
+        )
+    pictures = len(write_page(inspection, page)) - 1
+    if as_json:
+        print(json.dumps(inspection.to_json(), ensure_ascii=False, indent=2, allow_nan=False))
+    else:
+        _print_table(inspection)
+        print(f"page: {page}")
+        print(f"pictures: {pictures} in {_pictures(page)}")
+    if open_page:
+        webbrowser.open(page.resolve().as_uri())
+
+
+def _pictures(page: Path) -> Path:
+    from tinysignal.inspect.page import pictures_folder
+
+    return pictures_folder(page)
+
+
+def _check(run: Path, page: Path) -> None:
+    """What would fail after a minute's work fails now."""
+    if not run.is_dir():
+        raise ConfigError(f"{run}: no such folder, expected one of 'tinysignal train classifier'.")
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"{page}: expected a name that ends in .html.")
+    check_writable(page)
+    folder = _pictures(page)
+    if folder.exists():
+        check_writable(folder / "best.png")
+    for package in ("matplotlib", "PIL"):
+        if find_spec(package) is None:
+            raise MissingExtraError(f"the page's pictures ({package})", "train")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int, str], None]]:
+    """A bar on stderr; where that is no terminal, a line for each step that is done."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _tell_line
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("outputs", total=None)
+
+        def tell(done: int, steps: int, what: str) -> None:
+            said = f"{what} done" if done else what
+            bar.update(task, completed=done, total=steps, description=escape(said))
+
+        yield tell
+
+
+def _tell_line(done: int, steps: int, what: str) -> None:
+    said = f"{done} of {steps}: {what}" if done else f"{what} ..."
+    typer.echo(said, err=True)
+
+
+def _print_table(inspection: Inspection) -> None:
+    methods = list(dict.fromkeys(m.method for layer in inspection.layers for m in layer.maps))
+    where = f"{inspection.title} on {inspection.data}, {inspection.side}"
+    print(f"{where}: {100 * inspection.accuracy:.2f} % of {inspection.examples} examples right")
+    table = Table("layer", "kNN full")
+    for method in methods:
+        table.add_column(f"kNN {method}")
+    for layer in inspection.layers:
+        shares = {one.method: one.knn_accuracy for one in layer.maps}
+        cells = [layer.knn_accuracy, *(shares.get(method) for method in methods)]
+        table.add_row(escape(layer.title), *map(_percent, cells))
+    Console().print(table)
+    for note in inspection.notes:
+        typer.echo(note, err=True)
+
+
+def _percent(share: Any) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
