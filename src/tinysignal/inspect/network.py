@@ -280,7 +280,7 @@ def _notes(
     notes = []
     shown = len(recording.sample)
     if shown < points:
-        notes.append(f"All {shown} examples are on the maps; {points} were asked for.")
+        notes.append(f"All {shown} examples are on the maps: there are fewer than {points}.")
     if "t-SNE" in options.methods and options.perplexity < perplexity:
         notes.append(
             f"Perplexity {options.perplexity:.3g} instead of {perplexity:g}: "
