@@ -75,6 +75,12 @@ def test_bytes_and_floats_are_the_same_pictures(classifier: Classifier) -> None:
     np.testing.assert_allclose(classifier(examples), as_floats, atol=1e-6)
 
 
+def test_roundoff_beyond_black_and_white_is_taken(classifier: Classifier) -> None:
+    examples = stripes().astype(np.float64)
+    rough = np.where(examples == 0, -1e-15, 1 + 1e-7)
+    np.testing.assert_allclose(classifier(rough), classifier(examples), atol=1e-5)
+
+
 @pytest.mark.parametrize("examples", [0, 1, 1023, 1024, 1025, 2500])
 def test_chunks_give_what_single_examples_give(classifier: Classifier, examples: int) -> None:
     values = np.random.default_rng(2).random((examples, 8, 8), np.float32)

@@ -104,6 +104,19 @@ def test_all_failed_is_status_1_and_an_empty_list(
     assert json.loads(capsys.readouterr().out) == []
 
 
+def test_a_file_is_named_though_its_error_does_not_know_it(
+    model: str,
+    pictures: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unlike = np.full((8, 8), 2.0, np.float32)
+    monkeypatch.setattr(Classifier, "prepare", lambda self, path: unlike)
+    path = pictures / "left.png"
+    assert run(["classify", str(path), "-m", model]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {path}: pictures with values from 2")
+
+
 def test_an_empty_page_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = pytest.importorskip("PIL.Image", reason="the 'image' extra")
     expects = ImageInput(height=8, width=8, framing="mass", box=6)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from templates import STRIPES, save_blots, save_blots_model, save_template_model, stripes
 from tinysignal.classification import ClassificationReport
@@ -17,7 +18,8 @@ from tinysignal.classifier import Classifier
 from tinysignal.cli import evaluate_classifier
 from tinysignal.cli.main import run
 from tinysignal.datasets import load_dataset
-from tinysignal.spec import ImageInput
+from tinysignal.mel import log_mel
+from tinysignal.spec import ImageInput, SoundInput
 
 DATA_DIR = Path(os.environ.get("TINYSIGNAL_DATA", ""))
 needs_mnist = pytest.mark.skipif(
@@ -181,6 +183,42 @@ def test_without_a_test_side_the_validation_side_is_measured_and_said(
     assert "templates on stripes, valid" in capsys.readouterr().out
 
 
+def test_sounds_are_measured_as_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = SoundInput(sample_rate_hz=8_000, fft_samples=256, hop_samples=128, mels=16, frames=20)
+    time_s = np.arange(4000) / 8_000
+    heights = {"low": 300, "high": 2500}
+    for side in ("train", "test"):
+        for name, frequency_hz in heights.items():
+            folder = tmp_path / "tones" / side / name
+            folder.mkdir(parents=True)
+            for take in range(3):
+                detuned_hz = frequency_hz + 9 * take + 5 * len(side)
+                sound = 0.3 * np.sin(2 * np.pi * detuned_hz * time_s)
+                soundfile.write(folder / f"{take}.wav", sound, 8_000)
+    test = tmp_path / "tones" / "test"
+    shutil.move(test / "low" / "0.wav", test / "high" / "moved.wav")
+    tones = [np.sin(2 * np.pi * frequency_hz * time_s) for frequency_hz in heights.values()]
+    patches = [log_mel(tone, sample_rate_hz=8_000, spec=spec) for tone in tones]
+    path = save_template_model(tmp_path / "m.onnx", patches, tuple(heights), expects=spec)
+    pictured = []
+
+    def save(report: ClassificationReport, values: np.ndarray, target: Path, *, title: str) -> None:
+        pictured.append(values[report.worst[0].index])
+
+    monkeypatch.setattr(evaluate_classifier, "save_mistakes", save)
+    monkeypatch.setattr(evaluate_classifier, "find_spec", lambda name: True)
+    arguments = ["--data", str(tmp_path / "tones"), "--json", "--picture", str(tmp_path / "x.png")]
+    assert run(["evaluate", str(path), *arguments]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["examples"], found["errors"]) == (6, 1)
+    assert found["worst"][0]["name"].endswith("moved.wav")
+    # In pictures time goes to the right, and the low tone that was moved is at the bottom.
+    assert pictured[0].shape == (16, 20)
+    assert pictured[0].mean(axis=1).argmax() > 8
+
+
 # What is refused
 
 
@@ -244,9 +282,13 @@ def test_wrong_usage_is_said_in_one_line(
     broken.mkdir()
     shutil.copy(model, broken / "model.onnx")
     (broken / "config.toml").write_text("data = ")
+    odd = tmp_path / "odd"
+    shutil.copytree(broken, odd)
+    (odd / "config.toml").write_text('data = "mnist"\nseed = "x"')
     for arguments, status, message in (
         (["evaluate", str(lone)], 2, "nothing says what it was trained on. Pass --data"),
         (["evaluate", str(broken)], 2, "config.toml: not a readable TOML file"),
+        (["evaluate", str(odd)], 2, "seed = 'x' in its config.toml, expected a number"),
         ([*given, "--noisy", str(tmp_path), "-o", "x"], 2, "--noisy, --save-dir: not for this"),
         ([*given, "--jobs", "1"], 2, "--jobs: not for this model"),
         (["evaluate", str(onset_model), "--data", "mnist"], 2, "--data: not for this model"),

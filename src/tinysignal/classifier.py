@@ -18,6 +18,7 @@ from tinysignal.video import open_sound
 Probabilities = NDArray[np.float32]
 
 _AT_ONCE = 1024  # examples in one run: bounds the memory of the hidden layers
+_ROUNDOFF = 1e-6  # beyond 0 and 1: what resampling leaves in pictures
 
 
 class Classifier:
@@ -154,7 +155,9 @@ class Classifier:
             values /= 255
         elif not np.isfinite(values).all():
             raise SignalError("examples hold NaN or infinite values. Replace them first.")
-        elif self.spec.input.kind == "image" and not 0 <= values.min() <= values.max() <= 1:
+        elif self.spec.input.kind == "image" and (
+            values.min() < -_ROUNDOFF or values.max() > 1 + _ROUNDOFF
+        ):
             raise SignalError(
                 f"pictures with values from {values.min():g} to {values.max():g}, expected 0 to 1. "
                 "Pass uint8 for 0 to 255."

@@ -79,7 +79,7 @@ def classify(
         except (MissingExtraError, ModelError):
             raise  # not this file's fault: the others would fail alike
         except TinysignalError as error:
-            _tell(str(error))
+            _tell(str(error) if str(path) in str(error) else f"{path}: {error}")
     if as_json:
         entries = [_entry(path, answer, classifier) for path, answer in answers.items()]
         print(json.dumps(entries, indent=2, ensure_ascii=False))

@@ -22,6 +22,7 @@ from tinysignal.datasets import Dataset, Examples, load_dataset
 from tinysignal.errors import ConfigError, DataError, MissingExtraError
 from tinysignal.evaluation.mistakes import save_mistakes
 from tinysignal.files import check_writable
+from tinysignal.model_file import bundled_models
 from tinysignal.spec import ClassifierSpec
 
 _WIDEST = 20  # classes of a confusion matrix that is printed
@@ -41,7 +42,7 @@ def evaluate_classifier(
     _check_outputs(picture, csv_file)
     classifier = Classifier.load(model)
     spec = classifier.spec
-    trained = _training(Path(model).parent / "config.toml")
+    trained = {} if model in bundled_models() else _training(Path(model).parent / "config.toml")
     source = data or trained.get("data")
     if not isinstance(source, str):
         raise ConfigError(
@@ -49,7 +50,7 @@ def evaluate_classifier(
             "digits, or a folder with one subfolder a class."
         )
     # The validation side of its own data must be the one that training kept out.
-    split = _split(trained) if source == trained.get("data") else {}
+    split = _split(trained, model) if source == trained.get("data") else {}
     dataset = load_dataset(source, data_dir=data_dir, as_input=spec.input, **split)
     side, examples = dataset.held_out()
     labels = _labels(dataset, examples, spec)
@@ -57,15 +58,17 @@ def evaluate_classifier(
     report = ClassificationReport.of(probabilities, labels, spec.classes, names=examples.names)
     if csv_file is not None:
         write_csv(csv_file, _rows(probabilities, labels, examples, spec))
+    title = f"{spec.name} on {dataset.name}, {side}"
     if picture is not None:
-        save_mistakes(
-            report, examples.values, picture, title=f"{spec.name}: {dataset.name}, {side}"
-        )
+        values = examples.values
+        if spec.input.kind == "sound":  # time to the right, frequency upwards
+            values = values.transpose(0, 2, 1)[:, ::-1]
+        save_mistakes(report, values, picture, title=title)
     if as_json:
         facts = {"model": model, "spec": asdict(spec), "data": dataset.name, "side": side}
         print(json.dumps({**facts, **report.to_dict()}, ensure_ascii=False, indent=2))
     else:
-        _print_tables(f"{spec.name} on {dataset.name}, {side}", report)
+        _print_tables(title, report)
 
 
 def _check_outputs(picture: Path | None, csv_file: Path | None) -> None:
@@ -86,8 +89,13 @@ def _training(config: Path) -> dict[str, Any]:
         raise ConfigError(f"{config}: not a readable TOML file ({error}).") from None
 
 
-def _split(trained: dict[str, Any]) -> dict[str, Any]:
-    return {name: trained[name] for name in ("valid_share", "seed") if name in trained}
+def _split(trained: dict[str, Any], model: str) -> dict[str, Any]:
+    kinds = {"valid_share": (int, float), "seed": (int,)}
+    split = {name: trained[name] for name in kinds if name in trained}
+    for name, value in split.items():
+        if type(value) not in kinds[name] or value < 0:
+            raise ConfigError(f"{model}: {name} = {value!r} in its config.toml, expected a number.")
+    return split
 
 
 def _labels(dataset: Dataset, examples: Examples, spec: ClassifierSpec) -> NDArray[np.int64]:

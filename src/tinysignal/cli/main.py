@@ -23,7 +23,8 @@ from tinysignal.errors import ConfigError, MissingExtraError, TinysignalError
 
 app = typer.Typer(
     name="tinysignal",
-    help="Denoise recordings; train, evaluate and inspect small networks on signals.\n\n"
+    help="Denoise recordings, classify pictures and sounds; train, evaluate and inspect small "
+    "networks on signals.\n\n"
     "Example: tinysignal denoise talk.wav -o clean.wav",
     no_args_is_help=True,
     add_completion=False,
