@@ -113,8 +113,12 @@ def _check(run: Path, page: Path) -> None:
         raise ConfigError(f"{page}: expected a name that ends in .html.")
     check_writable(page)
     folder = _pictures(page)
-    if folder.exists():
+    if folder.is_dir():
         check_writable(folder / "best.png")
+    elif folder.exists():
+        raise ConfigError(
+            f"{folder}: not a folder, but the page's pictures go there. Call the page otherwise."
+        )
     for package in ("matplotlib", "PIL"):
         if find_spec(package) is None:
             raise MissingExtraError(f"the page's pictures ({package})", "train")
