@@ -266,6 +266,20 @@ def test_mnist_s_own_pictures_pass_unchanged() -> None:
     np.testing.assert_allclose(framed, digits, atol=0.03)
 
 
+@pytest.mark.skipif(
+    not (DATA and (Path(DATA) / "fashion-mnist").is_dir()),
+    reason="TINYSIGNAL_DATA names no folder with fashion-mnist/",
+)
+def test_fashion_mnist_s_own_pictures_pass_nearly_unchanged() -> None:
+    data = load_dataset("fashion-mnist", data_dir=Path(DATA or ""))
+    assert isinstance(data.input, ImageInput)
+    pictures = data.test.as_float()[:300]
+    framed = [frame_image(picture, data.input) for picture in pictures]
+    found = [correlation(a, b) for a, b in zip(framed, pictures, strict=True)]
+    # 1 in 20 is moved by a pixel: a faint edge of its own decides.
+    assert np.mean(np.array(found) > 0.98) > 0.9
+
+
 @needs_mnist
 def test_mnist_s_digits_on_paper_are_recognised() -> None:
     data = load_dataset("mnist", data_dir=Path(DATA or ""))

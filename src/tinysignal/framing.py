@@ -80,15 +80,15 @@ def _ink(page: _Values) -> _Values:
 def _paper(page: _Values) -> _Values:
     """The page without ink: its light as a quadratic surface, from the border inwards."""
     coarse = _at_most(page, _COARSE_PIXELS)
-    ring = _ring(coarse.shape)
+    margin = _margin(coarse.shape)
     if min(page.shape) < _FLAT_PIXELS:
-        return np.full(page.shape, np.median(coarse[ring]))
-    terms, border = _quadratics(coarse.shape), coarse[ring]
+        return np.full(page.shape, np.median(coarse[margin]))
+    terms, border = _quadratics(coarse.shape), coarse[margin]
     weights = np.ones(border.size)
     for _ in range(8):  # least absolute deviations: ink that touches the border has no say
-        fit = _solve(terms[ring], border, weights)
-        weights = 1 / np.maximum(np.abs(border - terms[ring] @ fit), 0.005)
-    spread = _sigma(border - terms[ring] @ fit)
+        fit = _solve(terms[margin], border, weights)
+        weights = 1 / np.maximum(np.abs(border - terms[margin] @ fit), 0.005)
+    spread = _sigma(border - terms[margin] @ fit)
     empty = np.abs(coarse - terms @ fit) < 3 * spread + 0.02
     fit = _solve(terms[empty], coarse[empty], np.ones(int(empty.sum())))
     return _stretch(terms @ fit, *page.shape)
@@ -108,11 +108,13 @@ def _solve(terms: _Values, values: _Values, weights: _Values) -> _Values:
 
 def _find_ink(coarse: _Values) -> tuple[float, float, float, float]:
     """Top, bottom, left and right of the ink, as shares of the page."""
-    noise = _sigma(coarse[_ring(coarse.shape)])
+    noise = _sigma(coarse[_margin(coarse.shape)])
     darkest = coarse.max()
-    if darkest < max(_FAINTEST, _SURE_SIGMAS * noise):
+    if darkest < max(_FAINTEST, _SURE_SIGMAS * _sigma(coarse[_border(coarse.shape)])):
         raise DataError("there is nothing drawn on it: the whole picture is one tone.")
-    mask = coarse > max(_INK_SHARE * darkest, (_FLOOR_SIGMAS + 1) * noise)
+    # On a page, shadows remain; a small picture is ink and nothing else, however shaded.
+    share = _INK_SHARE if min(coarse.shape) >= _FLAT_PIXELS else _EDGE_SHARE
+    mask = coarse > max(share * darkest, (_FLOOR_SIGMAS + 1) * noise)
     rows, columns = np.nonzero(_without_dirt(coarse, mask))
     height, width = coarse.shape
     return (
@@ -169,7 +171,7 @@ def _contrasted(fine: _Values, bounds: tuple[float, float, float, float]) -> _Va
     around[top:bottom, left:right] = False
     nearby = cut[around[rows, columns]]
     paper = float(np.median(nearby)) if nearby.size else 0.0
-    noise = _sigma(fine[_ring(fine.shape)])
+    noise = _sigma(fine[_margin(fine.shape)])
     full = float(np.quantile(cut[cut > cut.max() / 2], _FULL_QUANTILE))
     floor = min(paper + _FLOOR_SIGMAS * noise, full / 2)
     cut = np.clip((cut - floor) / (full - floor), 0, 1)
@@ -190,7 +192,7 @@ def _placed(small: _Values, spec: ImageInput) -> Grey:
     frame = np.zeros(spec.shape, np.float32)
     starts = []
     for axis, (size, length) in enumerate(zip(spec.shape, small.shape, strict=True)):
-        middle = (size - length) // 2
+        middle = (size - length + 1) // 2
         if spec.framing == "mass":
             profile = small.sum(axis=1 - axis)
             middle = round(size / 2 - float(profile @ np.arange(length) / profile.sum()))
@@ -233,12 +235,21 @@ def _between(values: NDArray[Any], places: _Values) -> _Values:
     return np.asarray(values[lower] * (1 - part) + values[upper] * part)
 
 
-def _ring(shape: tuple[int, ...]) -> _Mask:
-    """The border of a picture, a twenty-fifth of its shorter side wide."""
+def _border(shape: tuple[int, ...]) -> _Mask:
+    """A frame, a twenty-fifth of the picture's shorter side wide."""
     width = max(1, min(shape) // 25)
-    ring = np.ones(shape, bool)
-    ring[width:-width, width:-width] = False
-    return ring
+    border = np.ones(shape, bool)
+    border[width:-width, width:-width] = False
+    return border
+
+
+def _margin(shape: tuple[int, ...]) -> _Mask:
+    """Where paper is expected: the border or, as small pictures may be full, their corners."""
+    if min(shape) >= _FLAT_PIXELS:
+        return _border(shape)
+    width = max(1, min(shape) // 12)
+    rows, columns = (np.minimum(np.arange(n), np.arange(n)[::-1]) < width for n in shape)
+    return rows[:, np.newaxis] & columns
 
 
 def _sigma(values: _Values) -> float:
