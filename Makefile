@@ -56,7 +56,7 @@ clean:  ## remove the environments and what was made in them
 
 .venv-light/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-light
-	$(LIGHT)/python $(PIP_INSTALL) --editable . hatchling hypothesis onnx pytest
+	$(LIGHT)/python $(PIP_INSTALL) --editable . hatchling hypothesis onnx pillow pytest
 	@touch $@
 
 .venv-demo/.installed: pyproject.toml constraints.txt
