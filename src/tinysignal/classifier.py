@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinysignal.errors import DataError, ModelError, SignalError
-from tinysignal.images import frame_image, read_image
-from tinysignal.mel import log_mel
+from tinysignal.errors import ModelError, SignalError
+from tinysignal.images import read_framed
+from tinysignal.mel import read_patch
 from tinysignal.model_file import ClassifyingNetwork, load_classifying_network, model_path
 from tinysignal.spec import ClassifierSpec, ImageInput
-from tinysignal.video import open_sound
 
 Probabilities = NDArray[np.float32]
 
@@ -109,14 +108,8 @@ class Classifier:
         """
         expected = self.spec.input
         if isinstance(expected, ImageInput):
-            grey = read_image(path)
-            try:
-                return frame_image(grey, expected)
-            except DataError as error:
-                raise DataError(f"{path}: {error}") from None
-        with open_sound(path) as reader:
-            signal = np.concatenate(list(reader.blocks()), axis=1)
-            return log_mel(signal, sample_rate_hz=reader.info.sample_rate_hz, spec=expected)
+            return read_framed(path, expected)
+        return read_patch(path, expected)
 
     def classify_file(self, path: str | Path) -> Probabilities:
         """Probabilities of the classes for one picture or sound file.
