@@ -6,7 +6,7 @@
   const said = document.getElementById("said");
   const hidden = new Set(); // classes
   let errorsOnly = false;
-  let names = true;
+  let names = document.querySelector('[data-tool="names"]').ariaPressed === "true";
   let held = null; // the example, a number of the shown ones, that stays marked
   let pointed = null; // the example under the pointer
 
@@ -158,7 +158,7 @@
         pen.fill();
         pen.stroke();
       }
-      if (names && data.classes.length <= 40) this.drawNames(pen);
+      if (names) this.drawNames(pen);
       this.mark();
     }
 

@@ -6,6 +6,7 @@ from html import escape
 from typing import Literal
 
 from tinysignal.inspect.glossary import term
+from tinysignal.inspect.pictures import MOST_NAMES
 from tinysignal.inspect.result import Inspection, LayerView, Map, Ranking
 from tinysignal.inspect.sprite import Sprite
 
@@ -55,16 +56,17 @@ def swatch(colour: str) -> str:
 def legend_html(inspection: Inspection, colours: tuple[str, ...]) -> str:
     """A button for each class, and what else can be chosen for all maps."""
     classes = (
-        f'<button type="button" data-class="{i}" aria-pressed="true" title="Click to hide or show '
-        f'this class, double-click for it alone">{swatch(colour)}<span>{escape(name)}</span>'
-        "</button>"
+        f'<button type="button" data-class="{i}" aria-pressed="true" title="{escape(name)}: click '
+        f'to hide or show, double-click to see it alone">{swatch(colour)}'
+        f"<span>{escape(name)}</span></button>"
         for i, (name, colour) in enumerate(zip(inspection.classes, colours, strict=True))
     )
+    named = "true" if len(inspection.classes) <= MOST_NAMES else "false"
     tools = (
         '<button type="button" data-tool="all">all / none</button>',
         '<button type="button" data-tool="errors" aria-pressed="false">'
         '<span class="ring"></span>errors only</button>',
-        '<button type="button" data-tool="names" aria-pressed="true">names</button>',
+        f'<button type="button" data-tool="names" aria-pressed="{named}">names</button>',
     )
     return "\n".join((*classes, *tools))
 

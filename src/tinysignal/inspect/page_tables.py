@@ -92,15 +92,13 @@ def _last(curve: list[float | None]) -> float:
 
 
 def _apart(heights: list[float], gap: float = 14) -> list[float]:
-    """Where labels go so that none covers another, as near to their curves as that allows."""
-    order = np.argsort(heights, kind="stable")[::-1]  # from the bottom of the chart up
+    """Where labels go so that none covers another: from the top down, as high as they may."""
     placed = list(heights)
-    limit = math.inf
-    for index in order:
-        placed[index] = min(heights[index], limit)
-        limit = placed[index] - gap
-    lift = max(0.0, _TOP - min(placed))  # not out of the picture
-    return [height + lift for height in placed]
+    free = -math.inf
+    for index in np.argsort(heights, kind="stable"):
+        placed[index] = max(heights[index], free)
+        free = placed[index] + gap
+    return placed
 
 
 def _curve(
@@ -120,10 +118,12 @@ def _numbers(inspection: Inspection) -> str:
     methods = methods_of(inspection.layers)
     head = "".join(f"<th>{escape(name)}</th>" for name in (_FULL, *methods))
     rows = []
-    for layer in inspection.layers:
+    numbered = len(inspection.layers) > _MOST_TITLES  # as below the chart
+    for number, layer in enumerate(inspection.layers):
+        title = f"{number}: {layer.title}" if numbered else layer.title
         values = [layer.knn_accuracy, *(map_accuracy(layer, method) for method in methods)]
         cells = "".join(f"<td>{_NONE if v is None else percent(v)}</td>" for v in values)
-        rows.append(f'<tr><th scope="row">{escape(layer.title)}</th>{cells}</tr>')
+        rows.append(f'<tr><th scope="row">{escape(title)}</th>{cells}</tr>')
     return (
         '<div class="scroll" tabindex="0"><table><thead><tr>'
         f"<th>{term('knn')}</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 COLUMNS = 10  # examples of a class
 MOST_CLASSES = 40  # in a legend and in a grid; more would not be readable
+MOST_NAMES = 15  # on a map; more would cover it
 _INK, _WRONG = "#1c2430", "#c1121f"
 _LONGEST_NAME = 16
 _TITLES = {
@@ -194,7 +195,7 @@ def _name_clusters(
 ) -> None:
     from matplotlib.patheffects import withStroke  # noqa: PLC0415 - optional
 
-    if len(inspection.classes) > MOST_CLASSES:
+    if len(inspection.classes) > MOST_NAMES:
         return
     for label, (x, y) in class_medians(points, labels).items():
         name = short(inspection.classes[label])
