@@ -121,7 +121,7 @@ def maps_html(inspection: Inspection) -> str:
 
 def _layer(layer: LayerView) -> str:
     about = [
-        *([escape(layer.name)] if layer.name != layer.title else []),
+        *([f"module {escape(layer.name)}"] if layer.name != layer.title else []),
         f"{whole(layer.values)} numbers",
         f"{term('knn', 'kNN accuracy')} in the full space {percent(layer.knn_accuracy)}",
         f"{term('dimensions', 'effective dimensions')} {layer.effective_dimensions:.1f}",
