@@ -1,0 +1,109 @@
+"""A stack of recurrent layers with one module for each, so that each can be factored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+
+class Recurrent(nn.Module):
+    """The layers of an RNN, GRU or LSTM, one after the other; called like the module it replaces.
+
+    A layer that is factored is ``Sequential(Linear(n, d), GRU(d, h))``: with W = B A, the GRU whose
+    input weights are B, fed with A x, is the GRU whose input weights are W, fed with x.
+
+    Parameters
+    ----------
+    layers : list of nn.RNNBase
+        Of one layer each, all directions in one.
+    dropout : float
+        Between layers, in training.
+    """
+
+    def __init__(self, layers: list[nn.RNNBase], *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, sequence: Any, state: Any = None) -> tuple[Any, Any]:
+        """The sequence of the last layer, and the last state of all: as of `torch.nn.GRU`."""
+        states = []
+        for number, layer in enumerate(self.layers):
+            if number and self.dropout.p:
+                sequence = _on_values(self.dropout, sequence)
+            cell = layer
+            if isinstance(layer, nn.Sequential):
+                sequence = _on_values(layer[0], sequence)
+                cell = layer[1]
+            sequence, last = cell(sequence, _state_of(state, number, cell))
+            states.append(last)
+        if isinstance(states[0], tuple):
+            return sequence, tuple(torch.cat(part) for part in zip(*states, strict=True))
+        return sequence, torch.cat(states)
+
+
+def _on_values(module: nn.Module, sequence: Any) -> Any:
+    if isinstance(sequence, PackedSequence):
+        return sequence._replace(data=module(sequence.data))
+    return module(sequence)
+
+
+def _state_of(state: Any, number: int, cell: nn.Module) -> Any:
+    """A layer's part of the first state: directions are its rows."""
+    if state is None:
+        return None
+    if isinstance(state, tuple):
+        return tuple(_state_of(part, number, cell) for part in state)
+    rows = 2 if getattr(cell, "bidirectional", False) else 1
+    return state[number * rows : (number + 1) * rows]
+
+
+def split_layers(module: nn.RNNBase) -> Recurrent:
+    """The same computation with a module for each layer; the weights are copied."""
+    layers = []
+    for number in range(module.num_layers):
+        inputs = module.input_size
+        if number:
+            inputs = module.hidden_size * (2 if module.bidirectional else 1)
+        layer = new_layer(module, inputs, bias=module.bias)
+        for end in directions(module):
+            for name in parameter_names(module):
+                source = getattr(module, f"{name}_l{number}{end}")
+                getattr(layer, f"{name}_l0{end}").data.copy_(source.data)
+        layers.append(layer)
+    split = Recurrent(layers, dropout=float(module.dropout))
+    split.train(module.training)
+    return split
+
+
+def new_layer(like: nn.RNNBase, inputs: int, *, bias: bool) -> nn.RNNBase:
+    """One layer of the kind of another, with so many inputs; its weights are not set."""
+    first: Tensor = like.weight_hh_l0  # type: ignore[assignment]
+    options: dict[str, Any] = {"nonlinearity": like.nonlinearity} if type(like) is nn.RNN else {}
+    kind: Any = type(like)
+    layer: nn.RNNBase = kind(
+        inputs,
+        like.hidden_size,
+        bias=bias,
+        batch_first=like.batch_first,
+        bidirectional=like.bidirectional,
+        device=first.device,
+        dtype=first.dtype,
+        **options,
+    )
+    layer.train(like.training)
+    return layer
+
+
+def directions(module: nn.RNNBase) -> tuple[str, ...]:
+    """Endings of the names of a layer's weights."""
+    return ("", "_reverse") if module.bidirectional else ("",)
+
+
+def parameter_names(module: nn.RNNBase) -> tuple[str, ...]:
+    """Beginnings of the names of a layer's weights."""
+    biases = ("bias_ih", "bias_hh") if module.bias else ()
+    return ("weight_ih", "weight_hh", *biases)
