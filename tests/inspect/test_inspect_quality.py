@@ -157,6 +157,10 @@ def test_projection_keeps_distances_within_a_few_percent() -> None:
     before = np.linalg.norm(rows[pairs[0]] - rows[pairs[1]], axis=1)
     after = np.linalg.norm(small[pairs[0]] - small[pairs[1]], axis=1)
     assert np.abs(after / before - 1).max() < 0.1  # 2 % each; the largest of 190
+    # What has nothing in common stays apart, though all its values are positive.
+    halves = rows[:2] * (np.arange(rows.shape[1]) % 2 == np.array([[0], [1]]))
+    one, other = project(halves.astype(np.float32))
+    assert abs(one @ other) < 0.1 * np.linalg.norm(one) * np.linalg.norm(other)
 
 
 def test_ranks_of_known_spectra() -> None:

@@ -119,6 +119,27 @@ def test_convolutions_are_seen_before_functional_activations() -> None:
     assert found.values["conv2"] == 6 * 2 * 2
 
 
+class InPlace(nn.Module):
+    """A function that overwrites what a layer gave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.relu_(self.first(x)))
+
+
+def test_what_is_overwritten_later_is_kept_as_it_was() -> None:
+    torch.manual_seed(3)
+    net, batches = InPlace(), data((6,))
+    found = record_outputs(net, batches, points=60)
+    with torch.no_grad():
+        first = net.first(torch.cat([x for x, _ in batches]))
+    assert (first < 0).any()
+    np.testing.assert_allclose(found.outputs["first"], first.numpy(), atol=1e-6)
+
+
 def test_recurrent_layers_give_their_sequence_and_cells_all_their_calls() -> None:
     torch.manual_seed(2)
     net, batches = Recurrent(), data((9, 4))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinysignal.datasets import load_dataset
+from tinysignal.datasets import Dataset, load_dataset
 from tinysignal.errors import ConfigError, DataError, ModelError
 from tinysignal.inspect import Inspection, inspect_run
 from tinysignal.inspect import run as run_module
@@ -55,7 +55,13 @@ def test_without_a_test_side_the_validation_side_is_shown_and_said(
 ) -> None:
     whole = load_dataset("digits", seed=3)
     nothing = whole.test.select(np.zeros(0, np.int64))
-    monkeypatch.setattr(run_module, "load_dataset", lambda *_, **__: replace(whole, test=nothing))
+
+    def load(source: str, **options: object) -> Dataset:
+        # The run's own share and seed, or examples of its training would be among them.
+        assert (source, options["valid_share"], options["seed"]) == ("digits", 1 / 12, 3)
+        return replace(whole, test=nothing)
+
+    monkeypatch.setattr(run_module, "load_dataset", load)
     found = look(run)
     assert (found.side, found.examples) == ("valid", len(whole.valid))
     assert found.notes[0].startswith("There is no test side")
