@@ -15,11 +15,11 @@ from torch.nn import functional
 from tinysignal.compress import layers
 from tinysignal.compress.profiling import Forward, Held, LayerProfile, Profile, guarded, watching
 from tinysignal.compress.ranks import Steps
-from tinysignal.compress.solving import from_moments
+from tinysignal.compress.solving import from_moments, prefix
 from tinysignal.errors import ConfigError
 
 _LADDER = (1, 2, 3, 4, 6, 8, 10, 13, 16, 20, 26, 32, 40, 52, 64, 80, 104, 128, 160, 208, 256)
-_MOST_EXAMPLES = 512  # that losses of single cuts are measured on
+_MOST_EXAMPLES = 256  # that losses of single cuts are measured on
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,14 @@ def priced(profile: Profile, measure: Measure, method: str, *, floor: int, by_ma
         held = copy.deepcopy(module.state_dict())
         with_bias = getattr(module, "bias", None)
         for form in layers.forms(module):
-            for rank in _ranks(module, layer, form, floor):
-                made = from_moments(module, layer, form, rank, method=single)
+            ranks = _ranks(module, layer, form, floor)
+            nested = form in ("pair", "channel") and ranks
+            most = from_moments(module, layer, form, ranks[-1], method=single) if nested else None
+            for rank in ranks:
+                if most is None:
+                    made = from_moments(module, layer, form, rank, method=single)
+                else:
+                    made = prefix(most, layer, rank, corrected=method != "plain")
                 layers.write(module, made.dense, made.bias)
                 price = price_of(module, layer, form, rank, by_macs)
                 options.append(Option(form, rank, price, max(0.0, measure(network))))
@@ -153,20 +159,16 @@ def _slope(cheap: Option, dear: Option) -> float:
     return (dear.loss - cheap.loss) / (dear.price - cheap.price)
 
 
-def spectral(profile: Profile, *, floor: int, by_macs: bool) -> Offers:
-    """As `priced`, by the share of a layer's output energy that a rank leaves out: no runs."""
-    offers = {}
-    for layer in profile.layers:
-        module = profile.network.get_submodule(layer.name)
-        form = layers.forms(module)[0]
-        energy = torch.linalg.eigvalsh(layer.output_covariance).flip(0).clamp_min(0)
-        kept = energy.cumsum(0) / energy.sum().clamp_min(1e-30)
-        options = [Option(form, None, _whole(layer, by_macs), 0.0)]
-        for rank in _ranks(module, layer, form, floor):
-            price = price_of(module, layer, form, rank, by_macs)
-            options.append(Option(form, rank, price, float(1 - kept[rank - 1])))
-        offers[layer.name] = lower_hull(options)
-    return offers
+def tilted(offers: Offers, tilt: float) -> Offers:
+    """The offers with every layer's losses divided by ``tilt`` once more than the one's before.
+
+    In the sequential method a layer makes up for what those before it lost, so that the loss of a
+    late layer cut alone says too much, and what the first ones lose is lost.
+    """
+    return {
+        name: [replace(option, loss=option.loss / tilt**place) for option in options]
+        for place, (name, options) in enumerate(offers.items())
+    }
 
 
 def buy(

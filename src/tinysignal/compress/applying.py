@@ -83,7 +83,7 @@ def compressed(profiled: Profile, plan: Plan, *, refine: int, seed: int = 0) -> 
     network = copy.deepcopy(profiled.network)
     planned = {layer.name: layer for layer in plan.layers}
     if plan.method == "sequential":
-        _sequential(network, profiled, planned, refine=refine, seed=seed)
+        network = _sequential(network, profiled, planned, refine=refine, seed=seed)
     else:
         for layer in profiled.layers:
             step = planned.get(layer.name)
@@ -156,7 +156,7 @@ def _sequential(
     *,
     refine: int,
     seed: int,
-) -> None:
+) -> nn.Module:
     """Factor layer after layer, each with the inputs that those before it now give."""
     names = [layer.name for layer in profiled.layers]
     widths = sum(layer.weight.shape[1] for layer in profiled.layers)
@@ -181,9 +181,10 @@ def _sequential(
         )
         begun = True
         if isinstance(made, Factors):
-            layers.put(network, layer.name, layers.build(module, made))
+            network = layers.put(network, layer.name, layers.build(module, made))
         else:
             layers.write(module, *made)
+    return network
 
 
 def _gather(

@@ -16,7 +16,7 @@ from tinysignal.compress.allotting import (
     first_tensor,
     price_of_steps,
     priced,
-    spectral,
+    tilted,
 )
 from tinysignal.compress.applying import compressed
 from tinysignal.compress.profiling import Held, Profile, guarded, on_batches, watching
@@ -26,6 +26,7 @@ from tinysignal.errors import ConfigError
 _BISECTIONS = 6
 _TIMED_RUNS = 30
 _HELD_OUT = 2048  # examples that plans are compared on
+_TILTS = (2.0, 4.0)
 _REFINE = 100  # steps while plans are compared: fewer than at the end
 
 Found = tuple[Steps, dict[str, Any]]
@@ -76,8 +77,11 @@ class _Search:
         measure = Measure(self.profile, fit, loss)
         self.offers: dict[str, Offers] = {
             "measured loss": priced(self.profile, measure, method, floor=floor, by_macs=by_macs),
-            "output energy": spectral(self.profile, floor=floor, by_macs=by_macs),
         }
+        if method == "sequential":
+            for tilt in _TILTS:
+                name = f"measured loss, {tilt:g} times less with each layer"
+                self.offers[name] = tilted(self.offers["measured loss"], tilt)
         self.judge = Measure(self.profile, self.held, measure.kind, most=_HELD_OUT)
         self.whole = profile.macs if by_macs else float(profile.parameters)
         self.least = buy(self.profile, self.offers["measured loss"], None, by_macs=by_macs)[1]
@@ -98,7 +102,13 @@ class _Search:
         equal = self._equal(limit)
         if equal is not None:
             tried["equal ranks"] = equal
-        losses = {name: self.judge(self.cut(steps)) for name, steps in tried.items()}
+        known: dict[str, float] = {}  # two allotments may be the same
+        losses = {}
+        for name, steps in tried.items():
+            form = repr([step[:2] for step in steps.values()])
+            if form not in known:
+                known[form] = self.judge(self.cut(steps))
+            losses[name] = known[form]
         best = min(losses, key=lambda name: losses[name])
         measured: dict[str, Any] = {
             "loss": self.judge.kind,

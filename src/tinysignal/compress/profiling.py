@@ -320,7 +320,7 @@ def first_input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 @contextmanager
 def watching(network: nn.Module) -> Iterator[list[Any]]:
-    """Evaluation without gradients, and a place for hooks' handles; afterwards the network is as it was."""
+    """Evaluation without gradients, hooks' handles; afterwards all is as it was."""
     handles: list[Any] = []
     modes = [(module, module.training) for module in network.modules()]
     network.eval()

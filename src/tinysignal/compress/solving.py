@@ -46,6 +46,15 @@ def from_moments(
     return Factors(found.form, found.parts, found.dense, bias)
 
 
+def prefix(factors: Factors, layer: LayerProfile, rank: int, *, corrected: bool) -> Factors:
+    """A pair or channel form cut further: its components come in the order of what they keep."""
+    first, second = factors.parts[0][:rank], factors.parts[1][:, :rank]
+    dense, bias = second @ first, layer.bias
+    if corrected:
+        bias = corrected_bias(bias, layer.weight, dense, layer.inputs.mean)
+    return Factors(factors.form, (first, second), dense, bias)
+
+
 def _projected(module: nn.Module, layer: LayerProfile, form: str, rank: int) -> Factors:
     covariance = layer.inputs.covariance
     return layers.factor(module, form, layer.weight, rank, covariance=covariance, bias=layer.bias)
@@ -64,8 +73,8 @@ def from_rows(
 ) -> Factors | tuple[Tensor, Tensor]:
     """Factors that map what the compressed network gives to what the original layer gave.
 
-    The original weight and the regression are both cut to the rank on one half of the rows; the
-    one that errs less on the other half is then made from all of them.
+    What is cut to the rank is the original weight, or a regression on what the compressed network
+    gives: the one that errs less on half of the rows after the other half made it.
 
     Parameters
     ----------
@@ -80,18 +89,10 @@ def from_rows(
     """
     weight = layer.weight
 
-    def cut(source: Tensor, moments: Moments) -> Tensor:
-        if rank is None:
-            return source
-        shift = torch.zeros(len(source), dtype=torch.float64)
-        return layers.factor(
-            module, form, source, rank, covariance=moments.covariance, bias=shift
-        ).dense
-
     fit, held = _halves(len(given))
-    moments = moments_of(given[fit])
-    choices = [weight.double(), _regression(weight, moments, given[fit], target[fit])]
-    errors = [_error(cut(c, moments), given[held], target[held]) for c in choices]
+    half = moments_of(given[fit])
+    choices = [weight.double(), _regression(weight, half, given[fit], target[fit])]
+    errors = [_error(choice, given[held], target[held]) for choice in choices]
     moments = moments_of(given)
     best = weight.double()
     if errors[1] < errors[0]:
