@@ -25,8 +25,8 @@ TERMS = {
     "tsne": (
         "t-SNE",
         "A map that keeps each point's nearest neighbours near. Believe groups that stay with "
-        "other seeds and perplexities, not their sizes nor how far apart they lie (van der Maaten & "
-        "Hinton 2008).",
+        "other seeds and perplexities, not their sizes nor how far apart they lie (van der Maaten "
+        "& Hinton 2008).",
     ),
     "umap": (
         "UMAP",
