@@ -202,6 +202,11 @@ def test_what_cannot_be_profiled_is_refused_in_one_line(deep: nn.Sequential) -> 
         profile(deep, [torch.zeros(5, 23)])
     with pytest.raises(DataError, match="layer '0'"):
         profile(deep, [torch.full((5, 24), torch.nan)])
+    broken = nn.Sequential(nn.Linear(24, 24))
+    with torch.no_grad():
+        broken[0].weight[3, 3] = torch.inf
+    with pytest.raises(DataError, match="layer '0' gives NaN"):
+        profile(broken, [torch.ones(5, 24)])
     with pytest.raises(DataError, match="no calibration batch"):
         profile(deep, [])
     with pytest.raises(ModelError, match="no layer can be factored"):
@@ -216,6 +221,34 @@ def test_a_profile_of_other_weights_is_refused(deep: nn.Sequential, inputs: Tens
         deep[0].bias += 1
     with pytest.raises(ConfigError, match="other weights"):
         apply(deep, chosen, profiled)
+
+
+def test_half_precision_stays(inputs: Tensor, deep: nn.Sequential) -> None:
+    deep, inputs = deep.bfloat16(), inputs.bfloat16()
+    profiled = profile(deep, [inputs])
+    small = apply(deep, plan(profiled, rank=10), profiled)
+    assert {p.dtype for p in small.parameters()} == {torch.bfloat16}
+    with torch.no_grad():
+        assert (small(inputs) - deep(inputs)).abs().mean() < 0.5 * deep(inputs).std()
+
+
+class Functional(nn.Module):
+    """A ReLU that is no module, then a module that must not be taken for the layer's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.end = nn.Linear(24, 32), nn.Linear(32, 8), nn.Sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.end(self.two(self.one(x).relu() + 1) * 2)
+
+
+def test_only_an_activation_that_takes_the_very_output_is_a_layers_own(
+    deep: nn.Sequential, inputs: Tensor
+) -> None:
+    assert [p.activation for p in profile(Functional(), [inputs]).layers] == [None, None]
+    kinds = [type(p.activation) for p in profile(deep, [inputs]).layers]
+    assert kinds == [nn.ReLU, nn.ReLU, nn.ReLU, type(None)]
 
 
 def test_double_precision_stays(inputs: Tensor, deep: nn.Sequential) -> None:

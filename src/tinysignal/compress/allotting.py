@@ -13,7 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tinysignal.compress import layers
-from tinysignal.compress.profiling import Forward, Held, LayerProfile, Profile, guarded, watching
+from tinysignal.compress.profiling import (
+    Forward,
+    Held,
+    LayerProfile,
+    Profile,
+    first_tensor,
+    guarded,
+    watching,
+)
 from tinysignal.compress.ranks import Steps
 from tinysignal.compress.solving import from_moments, prefix
 from tinysignal.errors import ConfigError
@@ -76,13 +84,6 @@ class Measure:
             return float(divergence)
         spread = self.original.var(dim=0, correction=0).sum().clamp_min(1e-30)
         return float((outputs - self.original).square().sum(dim=1).mean() / spread)
-
-
-def first_tensor(outputs: Any) -> Tensor:
-    """The first Tensor of nested outputs."""
-    while not isinstance(outputs, Tensor):
-        outputs = next(iter(outputs.values() if isinstance(outputs, dict) else outputs))
-    return outputs
 
 
 def _some(batches: Held, most: int) -> list[Any]:
@@ -160,14 +161,17 @@ def _slope(cheap: Option, dear: Option) -> float:
 
 
 def tilted(offers: Offers, tilt: float) -> Offers:
-    """The offers with every layer's losses divided by ``tilt`` once more than the one's before.
+    """The offers with every layer's losses divided by ``tilt`` once more than the last's.
 
-    In the sequential method a layer makes up for what those before it lost, so that the loss of a
-    late layer cut alone says too much, and what the first ones lose is lost.
+    Cut alone and in closed form, late layers seem dearer than they are: refinement takes most of
+    their error away, and least of the first layer's. The last layer, which is not refined, keeps
+    its own losses.
     """
+    *refined, last = offers
+    weights = {name: tilt**-place for place, name in enumerate(refined)} | {last: 1.0}
     return {
-        name: [replace(option, loss=option.loss / tilt**place) for option in options]
-        for place, (name, options) in enumerate(offers.items())
+        name: [replace(option, loss=option.loss * weights[name]) for option in options]
+        for name, options in offers.items()
     }
 
 

@@ -13,20 +13,19 @@ from tinysignal.compress.allotting import (
     Measure,
     Offers,
     buy,
-    first_tensor,
     price_of_steps,
     priced,
     tilted,
 )
 from tinysignal.compress.applying import compressed
-from tinysignal.compress.profiling import Held, Profile, guarded, on_batches, watching
+from tinysignal.compress.profiling import Held, Profile, first_tensor, guarded, on_batches, watching
 from tinysignal.compress.ranks import Steps, assemble, uniform
 from tinysignal.errors import ConfigError
 
 _BISECTIONS = 6
 _TIMED_RUNS = 30
 _HELD_OUT = 2048  # examples that plans are compared on
-_TILTS = (2.0, 4.0)
+_TILTS = (1.5, 2.5)
 _REFINE = 100  # steps while plans are compared: fewer than at the end
 
 Found = tuple[Steps, dict[str, Any]]
@@ -80,7 +79,7 @@ class _Search:
         }
         if method == "sequential":
             for tilt in _TILTS:
-                name = f"measured loss, {tilt:g} times less with each layer"
+                name = f"measured loss, {tilt:g} times less a layer"
                 self.offers[name] = tilted(self.offers["measured loss"], tilt)
         self.judge = Measure(self.profile, self.held, measure.kind, most=_HELD_OUT)
         self.whole = profile.macs if by_macs else float(profile.parameters)

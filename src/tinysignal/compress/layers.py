@@ -168,7 +168,7 @@ def matrix(module: nn.Module) -> Tensor:
     if isinstance(module, _RECURRENT):
         return _stacked(module, "weight_ih")
     weight: Tensor = module.weight.detach()  # type: ignore[operator]
-    return weight.flatten(1)
+    return numbers(weight).flatten(1)
 
 
 def bias(module: nn.Module) -> Tensor:
@@ -178,22 +178,27 @@ def bias(module: nn.Module) -> Tensor:
     own = None if isinstance(module, _RECURRENT) else module.bias
     if own is None:
         weight = matrix(module)
-        return torch.zeros(len(weight), dtype=torch.float64, device=weight.device)
+        return torch.zeros(len(weight), dtype=torch.float64)
     value: Tensor = own.detach()  # type: ignore[operator]
-    return value.double()
+    return numbers(value).double()
 
 
 def _stacked(module: nn.RNNBase, name: str) -> Tensor:
     values = [getattr(module, f"{name}_l0{end}").detach() for end in directions(module)]
-    return torch.cat(values)
+    return numbers(torch.cat(values))
+
+
+def numbers(values: Tensor) -> Tensor:
+    """On the CPU, where float64 is at hand, and in single precision at least."""
+    return values.cpu().to(torch.promote_types(values.dtype, torch.float32))
 
 
 def rows(module: nn.Module, given: Any) -> Tensor:
     """What the matrix multiplies in a call, float (rows, inputs), of the module's first input."""
     if isinstance(module, nn.Conv1d | nn.Conv2d):
-        return conv.patches(module, given)
+        return numbers(conv.patches(module, given))
     values: Tensor = given.data if isinstance(given, PackedSequence) else given
-    return values.detach().reshape(-1, values.shape[-1])
+    return numbers(values.detach().reshape(-1, values.shape[-1]))
 
 
 def write(module: nn.Module, dense: Tensor, shift: Tensor) -> None:
@@ -286,9 +291,9 @@ def _two_linears(module: nn.Linear, factors: Factors) -> nn.Sequential:
 
 def _linear_and_cell(module: nn.RNNBase, factors: Factors) -> nn.Sequential:
     first, second = factors.parts
-    weight = matrix(module)
+    like: Tensor = module.weight_hh_l0  # type: ignore[assignment]
     down = nn.Linear(
-        module.input_size, len(first), bias=False, device=weight.device, dtype=weight.dtype
+        module.input_size, len(first), bias=False, device=like.device, dtype=like.dtype
     )
     down.weight.data.copy_(first)
     cell = new_layer(module, len(first), bias=True)

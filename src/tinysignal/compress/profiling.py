@@ -126,7 +126,7 @@ class Profile:
         ------
         KeyError
         """
-        return next(layer for layer in self.layers if layer.name == name)
+        return {layer.name: layer for layer in self.layers}[name]
 
 
 def profile(model: nn.Module, batches: Iterable[Any], *, forward: Forward | None = None) -> Profile:
@@ -232,7 +232,7 @@ class _Seen:
         self.order: list[str] = []
         self.activations: dict[str, nn.Module | None] = {}
         self.other_macs = 0
-        self.outputs: dict[int, str] = {}
+        self.latest: tuple[Any, str] = (None, "")  # the output of a layer, and its name
 
 
 def _watch(network: nn.Module, factorable: dict[str, nn.Module], held: Held, run: Forward) -> _Seen:
@@ -252,12 +252,15 @@ def _watch(network: nn.Module, factorable: dict[str, nn.Module], held: Held, run
 
     def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         if module in named:
-            seen.outputs = {id(output): named[module]}
-            seen.activations.setdefault(named[module], None)
+            name = named[module]
+            if not torch.isfinite(first_tensor(output)).all():
+                raise DataError(f"layer '{name}' gives NaN or infinity on the calibration data.")
+            seen.latest = output, name
+            seen.activations.setdefault(name, None)
         elif isinstance(module, _ACTIVATIONS):
-            before_it = seen.outputs.get(id(first_input(args, kwargs)))
-            if before_it is not None:
-                seen.activations[before_it] = module
+            value, name = seen.latest
+            if value is not None and first_input(args, kwargs) is value:
+                seen.activations[name] = module
         else:
             seen.other_macs += _macs(module, output)
 
@@ -313,6 +316,13 @@ def _layer(
     )
 
 
+def first_tensor(outputs: Any) -> Tensor:
+    """The first Tensor of nested outputs."""
+    while not isinstance(outputs, Tensor):
+        outputs = next(iter(outputs.values() if isinstance(outputs, dict) else outputs))
+    return outputs
+
+
 def first_input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What a module is called with, be it by name."""
     return args[0] if args else next(iter(kwargs.values()))
@@ -345,8 +355,6 @@ def guarded(run: Forward, network: nn.Module, inputs: Any) -> Any:
     try:
         return run(network, inputs)
     except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
-        if isinstance(error, DataError):
-            raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise DataError(
             f"the network does not take calibration inputs of shape {shapes(inputs)} ({reason}). "
