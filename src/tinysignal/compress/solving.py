@@ -21,7 +21,7 @@ from tinysignal.compress.profiling import LayerProfile
 
 _CHUNK = 4096
 _REFINE_BATCH = 256
-_REFINE_RATE = 1e-3
+_REFINE_RATE = 3e-3
 
 
 def from_moments(
