@@ -64,7 +64,7 @@ def export_denoiser(
     ModelError
         The file's answers differ from the network's by more than 1e-4.
     """
-    net = _folded(net)
+    net = folded_denoiser(net)
     spec = DenoiserSpec(
         name=name,
         arch=arch,
@@ -229,13 +229,14 @@ def folded_mlp(net: nn.Module) -> nn.Module:
     return net
 
 
-def _folded(net: DenoisingNet) -> DenoisingNet:
+def folded_denoiser(net: DenoisingNet) -> DenoisingNet:
     """A copy on the CPU, ready to run, without batch normalisation."""
     net = copy.deepcopy(net).cpu().float().eval()
     if isinstance(net, CnnNet):
         for layer in [*net.encoder, *net.middle, *net.decoder]:
-            layer.conv = fuse_conv_bn_eval(layer.conv, layer.norm)
-            layer.norm = nn.Identity()
+            if isinstance(layer.norm, nn.BatchNorm2d):
+                layer.conv = fuse_conv_bn_eval(layer.conv, layer.norm)
+                layer.norm = nn.Identity()
     return net
 
 
@@ -267,5 +268,13 @@ def _write_onnx(
         raise ModelError(f"{path}: torch made no ONNX program of the network.")
     model = program.model_proto
     onnx.helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
+    _forget_source(model.graph)
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
+
+
+def _forget_source(graph: onnx.GraphProto) -> None:
+    """Leave out where in whose files each operator comes from: more bytes than a small layer."""
+    named = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
+    for item in (graph, *graph.node, *named):
+        del item.metadata_props[:]
