@@ -13,6 +13,7 @@ import typer
 
 from tinysignal import __version__
 from tinysignal.cli.classify import classify
+from tinysignal.cli.compress import compress
 from tinysignal.cli.denoise import denoise
 from tinysignal.cli.evaluate import evaluate
 from tinysignal.cli.info import info
@@ -23,8 +24,8 @@ from tinysignal.errors import ConfigError, MissingExtraError, TinysignalError
 
 app = typer.Typer(
     name="tinysignal",
-    help="Denoise recordings, classify pictures and sounds; train, evaluate and inspect small "
-    "networks on signals.\n\n"
+    help="Denoise recordings, classify pictures and sounds; train, evaluate, inspect and compress "
+    "small networks on signals.\n\n"
     "Example: tinysignal denoise talk.wav -o clean.wav",
     no_args_is_help=True,
     add_completion=False,
@@ -37,6 +38,7 @@ app.command(no_args_is_help=True)(info)
 app.command(no_args_is_help=True)(play)
 app.command(no_args_is_help=True)(evaluate)
 app.command(no_args_is_help=True)(inspect)
+app.command(no_args_is_help=True)(compress)
 app.add_typer(train_app, name="train")
 
 # typer carries click inside it in some releases and imports it in others.

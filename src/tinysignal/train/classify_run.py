@@ -62,7 +62,7 @@ def train_classifier(
         weight_decay=config.weight_decay,
         label_smoothing=config.label_smoothing,
         average=config.average,
-        deform=_deformation(config, data),
+        deform=deformation(config, data),
         seed=config.seed,
     )
 
@@ -143,7 +143,7 @@ def load_classifier(run: Path) -> tuple[Mlp, ClassifierSpec]:
     return net.eval(), spec
 
 
-def _deformation(config: ClassifierConfig, data: Dataset) -> Deformation:
+def deformation(config: ClassifierConfig, data: Dataset) -> Deformation:
     """What the configuration says; of sounds only the place in time may change."""
     if isinstance(data.input, SoundInput):
         return Deformation(shift=(config.shift, 0.0))

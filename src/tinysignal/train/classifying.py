@@ -92,6 +92,10 @@ class ClassifyingTask(Task):
         examples, labels = batch
         with torch.autocast(examples.device.type, enabled=False):
             examples = self._deform(examples)
+        return self.loss(examples, labels)
+
+    def loss(self, examples: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of the network's logits for examples, deformed where that is asked for."""
         logits = self.net(examples).float()
         return cross_entropy(logits, labels, label_smoothing=self._label_smoothing)
 

@@ -1,0 +1,195 @@
+"""From a run folder and a budget to the run folder of the compressed network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tinysignal.compress.applying import apply
+from tinysignal.compress.classifier_run import open_classifier
+from tinysignal.compress.denoiser_run import open_denoiser
+from tinysignal.compress.distilling import TuneOptions
+from tinysignal.compress.plan_file import Plan
+from tinysignal.compress.planning import plan
+from tinysignal.compress.profiling import Profile, profile
+from tinysignal.compress.run_folder import PLAN, check_free, load_run, read_run_config, staged
+from tinysignal.compress.stages import Cut, Tell, silent, timed
+from tinysignal.compress.trained_run import TrainedRun
+from tinysignal.compress.tuning import begin_tuning, cut_before, load_teacher, tune
+from tinysignal.compress.verifying import finish, write_cut
+from tinysignal.errors import ConfigError
+from tinysignal.spec import ClassifierSpec, DenoiserSpec
+from tinysignal.train.classifier_config import ClassifierConfig
+from tinysignal.train.config import DenoiserConfig
+
+MAX_DROP = 0.5  # percentage points: the budget of a classifier for which none is given
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressOptions:
+    """What decides the outcome of a compression.
+
+    Parameters
+    ----------
+    budget : dict of str to number
+        One budget of `tinysignal.compress.plan` by its name, such as ``{"rank": 20}``; empty for a
+        loss of at most half a percentage point.
+    plan : Plan or None
+        Instead of a budget.
+    method : {"sequential", "activation", "plain"}
+    tune : TuneOptions or None
+        Further training.
+    teacher : Path or None
+        The run whose answers the further training is held to; None for the one compressed.
+    int8 : bool
+    seed : int
+        Of the choice of calibration data and the order in which they are seen.
+    """
+
+    budget: dict[str, Any] = field(default_factory=dict)
+    plan: Plan | None = None
+    method: str = "sequential"
+    tune: TuneOptions | None = None
+    teacher: Path | None = None
+    int8: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.plan is not None and self.budget:
+            raise ConfigError("a plan and a budget: give one of them.")
+        if self.teacher is not None and self.tune is None:
+            raise ConfigError("a teacher is for the further training. Give its epochs as well.")
+        if self.seed < 0:
+            raise ConfigError(f"seed = {self.seed}, expected 0 or more.")
+
+
+def open_run(
+    run: Path, *, data: str | None = None, data_dir: Path | None = None, seed: int = 0
+) -> TrainedRun:
+    """A run with the data that it is compressed by.
+
+    Parameters
+    ----------
+    run : Path
+        A folder made by ``tinysignal train`` or ``tinysignal compress``.
+    data : str or None
+        A classifier's data set, see `tinysignal.datasets.load_dataset`; None for the run's own.
+    data_dir : Path or None
+        Where data that is not found as it is named is looked for.
+    seed : int
+
+    Raises
+    ------
+    ModelError
+        Not a run folder, or one that is damaged.
+    DataError, AudioFileError, ConfigError, MissingExtraError
+    """
+    net, spec = load_run(run)
+    config = read_run_config(run, spec)
+    if isinstance(config, ClassifierConfig):
+        assert isinstance(spec, ClassifierSpec)
+        return open_classifier(run, net, spec, config, data=data, data_dir=data_dir, seed=seed)
+    if data is not None:
+        raise ConfigError(f"{run}: a denoiser's run finds its data by its config.toml, not --data.")
+    assert isinstance(spec, DenoiserSpec)
+    assert isinstance(config, DenoiserConfig)
+    return open_denoiser(run, net, spec, config, data_dir=data_dir, seed=seed)
+
+
+def compress_run(
+    run: Path,
+    output: Path,
+    options: CompressOptions,
+    *,
+    data: str | None = None,
+    data_dir: Path | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+    tell: Tell = silent,
+) -> dict[str, Any]:
+    """Compress the network of a run, and write the result as a run folder.
+
+    It holds what every run folder holds, ``plan.json`` and ``report.json``.
+
+    Parameters
+    ----------
+    run, output : Path
+    options : CompressOptions
+    data, data_dir
+        See `open_run`.
+    resume : bool
+        Go on with a further training that was killed; everything else as before.
+    quiet : bool
+        No progress bar.
+    tell : callable
+        Told what is going on, a line each.
+
+    Returns
+    -------
+    dict
+        The contents of ``report.json``.
+
+    Raises
+    ------
+    ConfigError
+        The folder holds a run already; a budget that cannot be met; nothing to resume.
+    ModelError, DataError, AudioFileError, MissingExtraError
+    """
+    if resume and (options.tune is None or not (output / PLAN).is_file()):
+        raise ConfigError(f"{output}: no further training to resume. Leave --resume out.")
+    if not resume:
+        check_free(output)
+    trained = open_run(run, data=data, data_dir=data_dir, seed=options.seed)
+    if options.tune is None:
+        made = cut(trained, options, tell=tell)
+        with staged(output) as folder:
+            write_cut(trained, made, folder, name=output.resolve().name)
+            return finish(trained, made, folder, int8=options.int8, tell=tell)
+    teacher = load_teacher(trained, options.teacher)
+    begin_tuning(trained, options.tune, output, resume=resume)
+    made = cut_before(trained, output) if resume else cut(trained, options, tell=tell)
+    tune(trained, made, teacher, output, options.tune, resume=resume, quiet=quiet, tell=tell)
+    return finish(trained, made, output, int8=options.int8, tell=tell)
+
+
+def cut(
+    trained: TrainedRun,
+    options: CompressOptions,
+    *,
+    profiled: Profile | None = None,
+    tell: Tell = silent,
+) -> Cut:
+    """Profile, plan and apply.
+
+    Parameters
+    ----------
+    trained : TrainedRun
+    options : CompressOptions
+    profiled : Profile or None
+        Of this very run, if it is there already.
+    tell : callable
+
+    Raises
+    ------
+    ConfigError, ModelError
+    """
+    seconds: dict[str, float] = {}
+    if profiled is None:
+        with timed(seconds, "profile", tell):
+            profiled = profile(trained.net, trained.batches)
+    with timed(seconds, "plan", tell):
+        chosen = options.plan or plan(profiled, **_budget(trained, options), method=options.method)
+    with timed(seconds, "apply", tell):
+        small = apply(trained.net, chosen, profiled, seed=options.seed)
+    return Cut(chosen, small, seconds)
+
+
+def _budget(trained: TrainedRun, options: CompressOptions) -> dict[str, Any]:
+    if options.budget:
+        return options.budget
+    if trained.measure.key != "accuracy":
+        raise ConfigError(
+            f"{trained.folder}: how far? Give a budget for a denoiser, such as --params 10%."
+        )
+    return {"max_drop": MAX_DROP}

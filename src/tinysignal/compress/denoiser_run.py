@@ -1,0 +1,212 @@
+"""A denoiser's run that is to be compressed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tinysignal import metrics
+from tinysignal.compress.distilling import DistilledDenoising, TuneOptions
+from tinysignal.compress.run_folder import folded
+from tinysignal.compress.trained_run import TrainedRun
+from tinysignal.denoiser import Denoiser
+from tinysignal.errors import ConfigError, DataError
+from tinysignal.model_file import load_network
+from tinysignal.spec import DenoiserSpec
+from tinysignal.stft import StftSize
+from tinysignal.train.config import DenoiserConfig
+from tinysignal.train.data.batches import BatchSource
+from tinysignal.train.denoise_run import stft_size
+from tinysignal.train.denoising import DenoisingTask
+from tinysignal.train.export import export_denoiser, parity
+from tinysignal.train.nets import DenoisingNet
+from tinysignal.train.sources import TrainingData, load_training_data
+from tinysignal.train.stft import stft
+from tinysignal.train.task import Task
+
+_CALIBRATION = 4096  # frames that the factors are made from
+_AT_ONCE = 512
+_LEARNING_RATE = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoiserRun(TrainedRun):
+    """See `TrainedRun`; and the recordings."""
+
+    spec: DenoiserSpec
+    config: DenoiserConfig
+    data: TrainingData = field(repr=False)
+    size: StftSize
+
+    measure = DenoisingTask.measure
+    tolerance = 0.2
+    counted = "frames"
+
+    def export(self, net: nn.Module, path: Path, *, name: str) -> DenoiserSpec:
+        """See `TrainedRun.export`."""
+        assert isinstance(net, DenoisingNet)
+        return export_denoiser(
+            net,
+            self.size,
+            path,
+            arch=self.spec.arch,
+            sample_rate_hz=self.spec.sample_rate_hz,
+            name=name,
+            trained_on=self.spec.trained_on,
+            licence=self.spec.licence,
+        )
+
+    def score(self, model: nn.Module | Path, *, side: str | None = None) -> dict[str, float]:
+        """Mean SI-SDR and SNR, in dB, of the noisy and the denoised signals.
+
+        Raises
+        ------
+        ConfigError
+            Another side than the run's.
+        """
+        if side not in (None, self.side):
+            raise ConfigError(
+                f"{self.folder}: a denoiser's run has no {side} side. Measure the result with "
+                "'tinysignal evaluate'."
+            )
+        denoise = self._denoising(model)
+        rows = []
+        for pair in self.data.score:
+            if not pair.clean.any():  # neither ratio is defined
+                continue
+            clean, row = pair.clean[np.newaxis], {}
+            for name, signal in (("noisy", pair.noisy), ("denoised", denoise(pair.noisy))):
+                row[f"si_sdr_{name}_db"] = float(metrics.si_sdr(signal[np.newaxis], clean)[0])
+                row[f"snr_{name}_db"] = float(metrics.snr(signal[np.newaxis], clean)[0])
+            rows.append(row)
+        if not rows:
+            raise DataError(f"{self.folder}: no pair of its data can be scored, all are silent.")
+        scores = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        return {**scores, "pairs": len(rows)}
+
+    def _denoising(
+        self, model: nn.Module | Path
+    ) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+        rate = self.spec.sample_rate_hz
+        if isinstance(model, Path):
+            denoiser = Denoiser.load(model)
+            return lambda noisy: denoiser(noisy, sample_rate_hz=rate)
+        assert isinstance(model, DenoisingNet)
+        task = DenoisingTask(model, self.size, loss=self.config.loss, learning_rate=1.0).eval()
+        return lambda noisy: task.denoise(torch.from_numpy(noisy)[None]).numpy()[0]
+
+    def runner(self, model: nn.Module | Path, count: int) -> Callable[[], object]:
+        """See `TrainedRun.runner`."""
+        shown = self._frames(count)[np.newaxis]
+        if isinstance(model, Path):
+            network = load_network(model)
+            start = network.initial_state(1)
+            return lambda: network.run(shown, start)
+        assert isinstance(model, DenoisingNet)
+        net, inputs, state = model.eval(), torch.from_numpy(shown), model.initial_state(1)
+        return lambda: net.gain(inputs, state)
+
+    def parity(self, net: nn.Module, model: Path) -> float:
+        """See `TrainedRun.parity`; of magnitudes around 1."""
+        assert isinstance(net, DenoisingNet)
+        return parity(net, model)
+
+    def examples(self) -> list[NDArray[np.float32]]:
+        """See `TrainedRun.examples`."""
+        return [batch.numpy() for batch in self.batches]
+
+    def _frames(self, count: int) -> NDArray[np.float32]:
+        """Noisy magnitudes, float32 (count, freq), repeated if there are fewer."""
+        frames = torch.cat([batch.flatten(0, 1) for batch in self.batches]).numpy()
+        return np.resize(frames, (count, frames.shape[1]))
+
+    def tuned_config(self, options: TuneOptions) -> DenoiserConfig:
+        """See `TrainedRun.tuned_config`."""
+        return replace(
+            self.config,
+            epochs=options.epochs,
+            steps=0,
+            minutes=0.0,
+            learning_rate=options.learning_rate or _LEARNING_RATE,
+            schedule="onecycle",
+            precision=options.precision,
+            device=options.device,
+            threads=0,
+        )
+
+    def task(
+        self, net: nn.Module, teacher: nn.Module, options: TuneOptions
+    ) -> tuple[Task, BatchSource]:
+        """See `TrainedRun.task`."""
+        task = DistilledDenoising(
+            copy.deepcopy(net),
+            self.size,
+            loss=self.config.loss,
+            learning_rate=self.tuned_config(options).learning_rate,
+            data=self.data,
+            teacher=teacher,
+            share=options.distill,
+        )
+        return task, self.data.source
+
+
+def open_denoiser(
+    run: Path,
+    net: nn.Module,
+    spec: DenoiserSpec,
+    config: DenoiserConfig,
+    *,
+    data_dir: Path | None,
+    seed: int,
+) -> DenoiserRun:
+    """A denoiser's run with its recordings; parameters as `open_classifier`.
+
+    Raises
+    ------
+    DataError, AudioFileError
+    """
+    size = stft_size(config)
+    data = load_training_data(config, size, data_dir)
+    batches = tuple(_calibration(data.source, size))
+    return DenoiserRun(
+        folder=run,
+        net=folded(net),
+        spec=spec,
+        config=config,
+        batches=batches,
+        side=data.side,
+        summary={**data.summary, "calibration": sum(b.shape[0] * b.shape[1] for b in batches)},
+        seed=seed,
+        data=data,
+        size=size,
+    )
+
+
+def _calibration(source: BatchSource, size: StftSize) -> list[Tensor]:
+    """Noisy magnitudes, float (signals, frames, freq), in batches of a few hundred frames."""
+    found: list[Tensor] = []
+    for signals in _batches(source):
+        magnitudes = signals if signals.ndim == 3 else stft(signals, size).abs()
+        for block in torch.split(magnitudes, _AT_ONCE, dim=1):
+            found += torch.split(block, max(1, _AT_ONCE // block.shape[1]))
+        if sum(block.shape[0] * block.shape[1] for block in found) >= _CALIBRATION:
+            break
+    return _some(found)
+
+
+def _batches(source: BatchSource) -> Iterator[Tensor]:
+    for number in range(source.steps_per_epoch):
+        yield torch.from_numpy(source.batch(number)[0])
+
+
+def _some(blocks: list[Tensor]) -> list[Tensor]:
+    """As many of the blocks as are needed, from everywhere."""
+    frames = sum(block.shape[0] * block.shape[1] for block in blocks)
+    return blocks[:: max(1, frames // _CALIBRATION)]

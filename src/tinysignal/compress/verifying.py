@@ -1,0 +1,226 @@
+"""What a compression costs and what it saves, measured before and after."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tinysignal.compress.int8 import write_int8
+from tinysignal.compress.latency import side_by_side
+from tinysignal.compress.plan_file import Plan
+from tinysignal.compress.profiling import watching
+from tinysignal.compress.run_folder import REPORT, load_run, read_plans, write_json, write_plans
+from tinysignal.compress.stages import Cut, Tell, silent, timed
+from tinysignal.compress.trained_run import TrainedRun
+from tinysignal.files import atomic
+from tinysignal.model_file import read_spec
+from tinysignal.spec import DenoiserSpec
+from tinysignal.train.checkpoint import save_weights
+from tinysignal.train.run import CONFIG, METRICS, MODEL, WEIGHTS
+
+BATCHES = (1, 1024)
+RUNTIMES = ("onnxruntime", "torch")
+BEFORE, AFTER, INT8 = "before", "after", "int8"
+_SECONDS = 1.5  # of measuring, for each runtime and batch
+_PAYS = 0.95  # of the time before: less than this is a gain
+
+_QUANTISED = ".int8.onnx"
+
+Model = nn.Module | Path
+Facts = dict[str, Any]
+
+
+def write_cut(trained: TrainedRun, made: Cut, folder: Path, *, name: str) -> None:
+    """Write a compressed network that is not trained further as a run.
+
+    Parameters
+    ----------
+    trained : TrainedRun
+    made : Cut
+    folder : Path
+    name : str
+        Of the model.
+    """
+    write_plans(folder, [*read_plans(trained.folder), made.plan])
+    save_weights(folder / WEIGHTS, made.net)
+    spec = trained.export(made.net, folder / MODEL, name=name)
+    metrics = {
+        "weights": "compressed",
+        "interrupted": False,
+        trained.side: trained.score(folder / MODEL),
+        "data": trained.summary,
+        "spec": asdict(spec),
+    }
+    write_json(folder / METRICS, metrics)
+    with atomic(folder / CONFIG) as temporary:
+        temporary.write_bytes((trained.folder / CONFIG).read_bytes())
+
+
+def finish(
+    trained: TrainedRun, made: Cut, folder: Path, *, int8: bool = False, tell: Tell = silent
+) -> Facts:
+    """Measure what is in a run folder against the original, and write the report into it.
+
+    Parameters
+    ----------
+    trained : TrainedRun
+    made : Cut
+    folder : Path
+    int8 : bool
+        Quantise the model file first.
+    tell : callable
+
+    Returns
+    -------
+    dict
+        The contents of ``report.json``.
+    """
+    with timed(made.seconds, "verify", tell):
+        small, _ = load_run(folder)
+        models = {BEFORE: trained.folder / MODEL, AFTER: folder / MODEL}
+        parity = trained.parity(small, folder / MODEL)
+        if int8:
+            models[INT8] = folder / _QUANTISED
+            write_int8(folder / MODEL, models[INT8], trained.examples())
+        report = {
+            "run": str(trained.folder),
+            "method": made.plan.method,
+            "budget": made.plan.budget,
+            "data": trained.summary,
+            "side": trained.side,
+            **{name: facts(trained, model) for name, model in models.items()},
+            "latency": latencies(trained, models, {BEFORE: trained.net, AFTER: small}),
+            "parity": parity,
+            "layers": layer_errors(trained, small, made.plan),
+            "skipped": made.plan.skipped,
+        }
+        report["notes"] = notes_on(report)
+    if int8:
+        models[INT8].replace(folder / MODEL)
+    report["seconds"] = made.seconds
+    write_json(folder / REPORT, report)
+    return report
+
+
+def facts(trained: TrainedRun, model: Path) -> Facts:
+    """Scores, sizes and costs of a model file."""
+    spec = read_spec(model)
+    content = model.read_bytes()
+    macs = "macs_per_s" if isinstance(spec, DenoiserSpec) else "macs"
+    return {
+        trained.side: trained.score(model),
+        "parameters": spec.parameters,
+        macs: getattr(spec, macs),
+        "bytes": len(content),
+        "bytes_zipped": len(zlib.compress(content)),
+    }
+
+
+def latencies(
+    trained: TrainedRun, models: Mapping[str, Path], nets: Mapping[str, nn.Module]
+) -> dict[str, Any]:
+    """Times per runtime, batch and model, one thread, the models taking turns.
+
+    Parameters
+    ----------
+    trained : TrainedRun
+    models : mapping of str to Path
+        Model files for ONNX Runtime.
+    nets : mapping of str to nn.Module
+        The networks for torch.
+    """
+    found: dict[str, Any] = {"threads": 1, "counted": trained.counted}
+    kinds: tuple[Mapping[str, Model], ...] = (models, nets)
+    for runtime, members in zip(RUNTIMES, kinds, strict=True):
+        found[runtime] = {}
+        for batch in BATCHES:
+            calls = {name: trained.runner(model, batch) for name, model in members.items()}
+            times = side_by_side(calls, seconds=_SECONDS)
+            found[runtime][str(batch)] = {name: t.to_dict() for name, t in times.items()}
+    return found
+
+
+@torch.no_grad()
+def layer_errors(trained: TrainedRun, small: nn.Module, plan: Plan) -> list[Facts]:
+    """What became of each layer, and how much of its output's variance is lost.
+
+    The error is taken in the whole compressed network, its layers before it compressed as well, on
+    one batch of the calibration data.
+
+    Parameters
+    ----------
+    trained : TrainedRun
+    small : nn.Module
+    plan : Plan
+    """
+    names = [step.name for step in plan.layers]
+    batch = trained.batches[0]
+    inputs = batch[0] if isinstance(batch, tuple) else batch
+    original, found = (_outputs(net, names, inputs) for net in (trained.net, small))
+    rows = []
+    for step in plan.layers:
+        apart = (found[step.name] - original[step.name]).square().sum()
+        middle = original[step.name].mean(dim=0)
+        spread = (original[step.name] - middle).square().sum().clamp_min(1e-30)
+        rows.append(
+            {
+                "name": step.name,
+                "kind": step.kind,
+                "form": step.form,
+                "full_rank": step.full_rank,
+                "rank": step.rank,
+                "parameters": [_size(net, step.name) for net in (trained.net, small)],
+                "error": float(apart / spread),
+            }
+        )
+    return rows
+
+
+def _outputs(net: nn.Module, names: list[str], inputs: Tensor) -> dict[str, Tensor]:
+    """What layers put out, float (examples, values)."""
+    seen: dict[str, Tensor] = {}
+    with watching(net) as handles:
+        for name in names:
+
+            def keep(module: nn.Module, args: Any, output: Tensor, name: str = name) -> None:
+                seen[name] = output.detach().flatten(1).double()
+
+            handles.append(net.get_submodule(name).register_forward_hook(keep))
+        net(inputs)
+    return seen
+
+
+def _size(net: nn.Module, name: str) -> int:
+    return sum(p.numel() for p in net.get_submodule(name).parameters())
+
+
+def notes_on(report: Facts) -> list[str]:
+    """What should be known before the compressed network is used, a line each."""
+    notes = []
+    if report[AFTER]["parameters"] >= report[BEFORE]["parameters"]:
+        notes.append("No layer is smaller at this budget: the network is as it was.")
+    times = report["latency"]["onnxruntime"]
+    for batch in map(str, BATCHES):
+        for name in (AFTER, INT8):
+            if name not in times[batch]:
+                continue
+            before, after = (times[batch][key]["median_ms"] for key in (BEFORE, name))
+            if after > _PAYS * before:
+                which = "int8" if name == INT8 else "the compressed network"
+                notes.append(
+                    f"It does not pay in time: {which} takes {after:.3g} ms for {batch} "
+                    f"{report['latency']['counted']} in ONNX Runtime, before {before:.3g} ms."
+                )
+    return notes
+
+
+def speed_up(report: Facts, runtime: str, batch: int, name: str = AFTER) -> float:
+    """How many times faster than before, by the medians."""
+    times = report["latency"][runtime][str(batch)]
+    return float(times[BEFORE]["median_ms"] / times[name]["median_ms"])
