@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tinysignal.compress.run_folder import load_run
 from tinysignal.datasets import Dataset, load_dataset
 from tinysignal.datasets.examples import Examples
 from tinysignal.errors import ConfigError, DataError, ModelError
@@ -17,7 +18,6 @@ from tinysignal.inspect.result import Inspection
 from tinysignal.model_file import read_spec
 from tinysignal.spec import ClassifierSpec, DenoiserSpec
 from tinysignal.train.classifier_config import ClassifierConfig, read_classifier_config
-from tinysignal.train.classify_run import load_classifier
 from tinysignal.train.run import CONFIG, MODEL
 
 _AT_ONCE = 500  # examples
@@ -42,7 +42,7 @@ def inspect_run(
     Parameters
     ----------
     run : Path
-        A folder made by ``tinysignal train classifier``.
+        A folder made by ``tinysignal train classifier`` or ``tinysignal compress``.
     data : str or None
         What to look at it with, see `tinysignal.datasets.load_dataset`; None for the data set that
         it was trained on. Its test side is taken; where there is none, its validation side.
@@ -60,7 +60,8 @@ def inspect_run(
     ConfigError, MissingExtraError
     """
     _check_is_classifier(run)
-    net, spec = load_classifier(run)
+    net, spec = load_run(run)
+    assert isinstance(spec, ClassifierSpec)
     config = _read_config(run)
     # The run's own share and seed: its validation side is then the one it was not trained on.
     dataset = load_dataset(
