@@ -149,8 +149,13 @@ def compress_run(
     teacher = load_teacher(trained, options.teacher)
     begin_tuning(trained, options.tune, output, resume=resume)
     made = cut_before(trained, output) if resume else cut(trained, options, tell=tell)
-    tune(trained, made, teacher, output, options.tune, resume=resume, quiet=quiet, tell=tell)
-    return finish(trained, made, output, int8=options.int8, tell=tell)
+    result = tune(
+        trained, made, teacher, output, options.tune, resume=resume, quiet=quiet, tell=tell
+    )
+    report = finish(trained, made, output, int8=options.int8, tell=tell)
+    if result.interrupted:
+        report["notes"].append("Stopped early; the same command with --resume goes on.")
+    return report
 
 
 def cut(

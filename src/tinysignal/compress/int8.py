@@ -1,4 +1,14 @@
-"""A model file with 8-bit weights and activations."""
+"""A model file with 8-bit numbers, in the way that suits it.
+
+======== ============================================================================
+weights  8-bit weights, which ONNX Runtime turns into floats when it loads the file: a quarter of
+         the bytes, the answers and the speed of floats
+static   8-bit weights and activations, these with scales from calibration data
+dynamic  8-bit weights and activations, these with scales from every run
+======== ============================================================================
+
+Which of them is fast depends on the processor and the layers' sizes: all are made and measured.
+"""
 
 from __future__ import annotations
 
@@ -14,35 +24,100 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from tinysignal.errors import ModelError, TinysignalError
 from tinysignal.files import atomic
 from tinysignal.model_file import METADATA_KEY
 
-_OPERATORS = ["Gemm", "MatMul", "Conv"]  # the rest costs nothing, and is left exact
+WAYS = ("weights", "static", "dynamic")
+_OPERATORS = ("Gemm", "MatMul", "Conv")  # the rest costs nothing, and is left exact
+_LARGEST = 127
+
+Runs = Sequence[NDArray[np.float32]]
 
 
-def write_int8(model: Path, target: Path, examples: Sequence[NDArray[np.float32]] | None) -> None:
+def write_int8(model: Path, target: Path, way: str, examples: Runs) -> None:
     """Write a model file with 8-bit numbers in its layers, its spec as it was.
-
-    Weights get a scale for every output. Activations get theirs from the examples, or anew in
-    every run where there are none.
 
     Parameters
     ----------
     model, target : Path
-        May be the same.
-    examples : sequence of float32 (channels or examples, ...), or None
-        What the network's first input is in some runs; other inputs are zero.
+    way : {"weights", "static", "dynamic"}
+    examples : sequence of float32 (channels or examples, ...)
+        What the network's first input is in some runs, for ``static``; other inputs are zero.
 
     Raises
     ------
     ModelError
         ONNX Runtime cannot quantise the network.
     """
+    with atomic(target) as temporary:
+        if way == "weights":
+            made = _with_int8_weights(onnx.load(model))
+        else:
+            made = _quantised(model, examples if way == "static" else None)
+        spec = {p.key: p.value for p in onnx.load(model).metadata_props}[METADATA_KEY]
+        del made.metadata_props[:]
+        onnx.helper.set_model_props(made, {METADATA_KEY: spec})
+        onnx.checker.check_model(made)
+        temporary.write_bytes(made.SerializeToString())
+
+
+def _with_int8_weights(made: onnx.ModelProto) -> onnx.ModelProto:
+    """Every weight as a cast of integers times a scale: constants, which are folded on loading."""
+    graph = made.graph
+    used = {name for node in graph.node if node.op_type in _OPERATORS for name in node.input}
+    kept, before = [], []
+    for held in graph.initializer:
+        values = numpy_helper.to_array(held)
+        if held.name not in used or values.ndim < 2 or values.dtype != np.float32:
+            kept.append(held)
+            continue
+        whole, scale, floats = (f"{held.name}_{part}" for part in ("int8", "scale", "float"))
+        numbers, steps = _rounded(values)
+        kept += [numpy_helper.from_array(numbers, whole), numpy_helper.from_array(steps, scale)]
+        before += [
+            onnx.helper.make_node("Cast", [whole], [floats], to=onnx.TensorProto.FLOAT),
+            onnx.helper.make_node("Mul", [floats, scale], [held.name]),
+        ]
+    nodes = [*before, *graph.node]
+    for field, items in ((graph.node, nodes), (graph.initializer, kept)):
+        del field[:]
+        field.extend(items)
+    del graph.value_info[:]
+    return made
+
+
+def _rounded(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Integers of -127 to 127, and what to multiply them by.
+
+    One scale for each filter; of a matrix, for each row or column, whichever are fewer: those of a
+    factor belong to its rank.
+    """
+    axis = int(np.argmin(values.shape)) if values.ndim == 2 else 0
+    others = tuple(a for a in range(values.ndim) if a != axis)
+    largest = np.abs(values).max(axis=others, keepdims=True)
+    steps = (np.where(largest > 0, largest, 1) / _LARGEST).astype(np.float32)
+    return np.round(values / steps).astype(np.int8), steps
+
+
+def _quantised(model: Path, examples: Runs | None) -> onnx.ModelProto:
+    from onnxruntime import quantization as q  # noqa: PLC0415 - slow to import
+    from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415
+
+    common = {"op_types_to_quantize": list(_OPERATORS), "weight_type": q.QuantType.QInt8}
     try:
-        with tempfile.TemporaryDirectory() as folder, atomic(target) as temporary, _calm():
-            temporary.write_bytes(_quantised(model, Path(folder), examples))
+        with tempfile.TemporaryDirectory() as folder, _calm():
+            prepared, written = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
+            quant_pre_process(model, prepared, skip_symbolic_shape=True)
+            if examples is None:
+                q.quantize_dynamic(prepared, written, **common)
+            else:
+                reader = _Reader(prepared, examples)
+                kind = q.QuantType.QUInt8
+                q.quantize_static(prepared, written, reader, activation_type=kind, **common)
+            return onnx.load(written)
     except (TinysignalError, OSError):
         raise
     except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base but Exception
@@ -50,35 +125,10 @@ def write_int8(model: Path, target: Path, examples: Sequence[NDArray[np.float32]
         raise ModelError(f"{model}: ONNX Runtime cannot make it int8 ({reason}).") from None
 
 
-def _quantised(model: Path, folder: Path, examples: Sequence[NDArray[np.float32]] | None) -> bytes:
-    from onnxruntime import quantization as q  # noqa: PLC0415 - slow to import
-    from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415
-
-    prepared, written = folder / "prepared.onnx", folder / "int8.onnx"
-    quant_pre_process(model, prepared, skip_symbolic_shape=True)
-    common = {
-        "op_types_to_quantize": _OPERATORS,
-        "per_channel": True,
-        "weight_type": q.QuantType.QInt8,
-    }
-    if examples is None:
-        q.quantize_dynamic(prepared, written, **common)
-    else:
-        reader = _Reader(prepared, examples)
-        q.quantize_static(prepared, written, reader, activation_type=q.QuantType.QUInt8, **common)
-    made = onnx.load(written)
-    spec = {p.key: p.value for p in onnx.load(model).metadata_props}[METADATA_KEY]
-    del made.metadata_props[:]
-    onnx.helper.set_model_props(made, {METADATA_KEY: spec})
-    onnx.checker.check_model(made)
-    content: bytes = made.SerializeToString()
-    return content
-
-
 class _Reader:
     """Runs for the calibration, as ONNX Runtime asks for them."""
 
-    def __init__(self, model: Path, examples: Sequence[NDArray[np.float32]]) -> None:
+    def __init__(self, model: Path, examples: Runs) -> None:
         first, *others = onnx.load(model).graph.input
         self._first = first.name
         self._states = {
@@ -101,7 +151,6 @@ class _Reader:
 @contextmanager
 def _calm() -> Iterator[None]:
     """What the quantiser says is for those who program with it."""
-    level = logging.root.level
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
@@ -109,4 +158,3 @@ def _calm() -> Iterator[None]:
             yield
         finally:
             logging.disable(logging.NOTSET)
-            logging.root.setLevel(level)

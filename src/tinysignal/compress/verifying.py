@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tinysignal.compress.int8 import write_int8
+from tinysignal.compress.int8 import WAYS, write_int8
 from tinysignal.compress.latency import side_by_side
 from tinysignal.compress.plan_file import Plan
 from tinysignal.compress.profiling import watching
@@ -27,10 +28,9 @@ from tinysignal.train.run import CONFIG, METRICS, MODEL, WEIGHTS
 BATCHES = (1, 1024)
 RUNTIMES = ("onnxruntime", "torch")
 BEFORE, AFTER, INT8 = "before", "after", "int8"
-_SECONDS = 1.5  # of measuring, for each runtime and batch
+SECONDS = 1.5  # of measuring, for each runtime and batch
 _PAYS = 0.95  # of the time before: less than this is a gain
 
-_QUANTISED = ".int8.onnx"
 
 Model = nn.Module | Path
 Facts = dict[str, Any]
@@ -81,31 +81,71 @@ def finish(
     dict
         The contents of ``report.json``.
     """
-    with timed(made.seconds, "verify", tell):
-        small, _ = load_run(folder)
-        models = {BEFORE: trained.folder / MODEL, AFTER: folder / MODEL}
-        parity = trained.parity(small, folder / MODEL)
+    models = {BEFORE: trained.folder / MODEL, AFTER: folder / MODEL}
+    with timed(made.seconds, "verify", tell), tempfile.TemporaryDirectory() as scratch:
+        how: Facts = {}
         if int8:
-            models[INT8] = folder / _QUANTISED
-            write_int8(folder / MODEL, models[INT8], trained.examples())
-        report = {
-            "run": str(trained.folder),
-            "method": made.plan.method,
-            "budget": made.plan.budget,
-            "data": trained.summary,
-            "side": trained.side,
-            **{name: facts(trained, model) for name, model in models.items()},
-            "latency": latencies(trained, models, {BEFORE: trained.net, AFTER: small}),
-            "parity": parity,
-            "layers": layer_errors(trained, small, made.plan),
-            "skipped": made.plan.skipped,
-        }
-        report["notes"] = notes_on(report)
-    if int8:
-        models[INT8].replace(folder / MODEL)
-    report["seconds"] = made.seconds
+            models[INT8] = Path(scratch) / "int8.onnx"
+            how = choose_int8(trained, folder / MODEL, models[INT8])
+        report = _measured(trained, made, load_run(folder)[0], models)
+        if int8:
+            report[INT8] |= how
+            with atomic(folder / MODEL) as temporary:
+                temporary.write_bytes(models[INT8].read_bytes())
+    report |= {"notes": notes_on(report), "seconds": made.seconds}
     write_json(folder / REPORT, report)
     return report
+
+
+def _measured(trained: TrainedRun, made: Cut, small: nn.Module, models: dict[str, Path]) -> Facts:
+    return {
+        "run": str(trained.folder),
+        "method": made.plan.method,
+        "budget": made.plan.budget,
+        "data": trained.summary,
+        "side": trained.side,
+        **{name: facts(trained, model) for name, model in models.items()},
+        "latency": latencies(trained, models, {BEFORE: trained.net, AFTER: small}),
+        "parity": trained.parity(small, models[AFTER]),
+        "layers": layer_errors(trained, small, made.plan),
+        "skipped": made.plan.skipped,
+    }
+
+
+def choose_int8(trained: TrainedRun, model: Path, target: Path) -> Facts:
+    """Write a model file in the fastest of the ways that keep its score, and say which.
+
+    Up to a fifth of `TrainedRun.tolerance` below the file's own score counts as kept; where none
+    keeps it, the best one is taken.
+
+    Parameters
+    ----------
+    trained : TrainedRun
+    model, target : Path
+
+    Returns
+    -------
+    dict
+        The way, one of `tinysignal.compress.int8.WAYS`, and what each of them scored and took.
+    """
+    key = trained.measure.key
+    own = trained.score(model)[key]
+    with tempfile.TemporaryDirectory() as folder:
+        files = {way: Path(folder) / f"{way}.onnx" for way in WAYS}
+        for way, path in files.items():
+            write_int8(model, path, way, trained.examples())
+        scores = {way: trained.score(path)[key] for way, path in files.items()}
+        costs = dict.fromkeys(WAYS, 1.0)  # a product, so that both sizes count alike
+        for batch in BATCHES:
+            calls = {way: trained.runner(path, batch) for way, path in files.items()}
+            for way, taken in side_by_side(calls, seconds=SECONDS).items():
+                costs[way] *= taken.median_ms
+        kept = [way for way in WAYS if scores[way] >= own - trained.tolerance / 5]
+        best = min(kept, key=costs.__getitem__) if kept else max(WAYS, key=scores.__getitem__)
+        with atomic(target) as temporary:
+            temporary.write_bytes(files[best].read_bytes())
+    tried = {way: {key: scores[way], "ms_mean": costs[way] ** (1 / len(BATCHES))} for way in WAYS}
+    return {"way": best, "tried": tried}
 
 
 def facts(trained: TrainedRun, model: Path) -> Facts:
@@ -141,8 +181,8 @@ def latencies(
         found[runtime] = {}
         for batch in BATCHES:
             calls = {name: trained.runner(model, batch) for name, model in members.items()}
-            times = side_by_side(calls, seconds=_SECONDS)
-            found[runtime][str(batch)] = {name: t.to_dict() for name, t in times.items()}
+            times = side_by_side(calls, seconds=SECONDS)
+            found[runtime][str(batch)] = {name: asdict(t) for name, t in times.items()}
     return found
 
 

@@ -1,0 +1,87 @@
+"""8-bit model files: their size, their answers, their spec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from tinysignal import ModelError
+from tinysignal.compress import verifying
+from tinysignal.compress.compress_run import CompressOptions, compress_run, open_run
+from tinysignal.compress.int8 import WAYS, write_int8
+from tinysignal.model_file import read_spec
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_classifiers_answers_and_spec_stay(digits_run: Path, tmp_path: Path, way: str) -> None:
+    trained = open_run(digits_run)
+    model, target = digits_run / "model.onnx", tmp_path / "int8.onnx"
+    write_int8(model, target, way, trained.examples())
+    assert read_spec(target) == read_spec(model)
+    before, after = trained.score(model), trained.score(target)
+    assert after["nll"] == pytest.approx(before["nll"], abs=0.1)
+    assert target.stat().st_size < 0.75 * model.stat().st_size
+
+
+def test_a_denoiser_with_states_hardly_changes(denoiser_run: Path, tmp_path: Path) -> None:
+    trained = open_run(denoiser_run)
+    target = tmp_path / "int8.onnx"
+    write_int8(denoiser_run / "model.onnx", target, "weights", [])
+    key = "si_sdr_denoised_db"
+    before = trained.score(denoiser_run / "model.onnx")[key]
+    assert trained.score(target)[key] == pytest.approx(before, abs=0.2)
+
+
+@pytest.mark.parametrize("way", ["static", "dynamic"])
+def test_a_denoiser_with_8_bit_activations_still_runs(
+    denoiser_run: Path, tmp_path: Path, way: str
+) -> None:
+    """How well is another matter: magnitudes range too far for 256 steps."""
+    trained = open_run(denoiser_run)
+    target = tmp_path / "int8.onnx"
+    write_int8(denoiser_run / "model.onnx", target, way, trained.examples())
+    assert read_spec(target) == read_spec(denoiser_run / "model.onnx")
+    trained.runner(target, 3)()
+
+
+def test_every_weight_is_within_half_a_step(digits_run: Path, tmp_path: Path) -> None:
+    model, target = digits_run / "model.onnx", tmp_path / "int8.onnx"
+    write_int8(model, target, "weights", [])
+    exact = {held.name: numpy_helper.to_array(held) for held in onnx.load(model).graph.initializer}
+    made = {held.name: numpy_helper.to_array(held) for held in onnx.load(target).graph.initializer}
+    weights = [name for name, values in exact.items() if values.ndim == 2]
+    assert len(weights) == 4
+    for name in weights:
+        scale = made[f"{name}_scale"]
+        assert made[f"{name}_int8"].dtype == np.int8
+        assert scale.size == min(exact[name].shape)
+        apart = np.abs(made[f"{name}_int8"] * scale - exact[name])
+        assert (apart <= 0.5001 * scale).all()
+        assert name not in made
+
+
+def test_the_command_keeps_the_fastest_that_is_as_good(
+    digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verifying, "SECONDS", 0.0)
+    options = CompressOptions(budget={"rank": 8}, method="activation", int8=True)
+    report = compress_run(digits_run, tmp_path / "out", options)
+    tried = report["int8"]["tried"]
+    assert set(tried) == set(WAYS)
+    own = report["after"]["valid"]["accuracy"]
+    good = {way: t for way, t in tried.items() if t["accuracy"] >= own - 0.001}
+    if good:
+        assert report["int8"]["way"] == min(good, key=lambda way: good[way]["ms_mean"])
+    assert (tmp_path / "out" / "model.onnx").stat().st_size == report["int8"]["bytes"]
+    assert report["int8"]["bytes"] < report["after"]["bytes"]
+
+
+def test_what_cannot_be_quantised_is_one_error(digits_run: Path, tmp_path: Path) -> None:
+    wrong = [np.zeros((2, 5, 5), np.float32)]
+    with pytest.raises(ModelError, match="cannot make it int8"):
+        write_int8(digits_run / "model.onnx", tmp_path / "x.onnx", "static", wrong)
+    assert list(tmp_path.iterdir()) == []
