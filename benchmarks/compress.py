@@ -4,6 +4,7 @@
     python benchmarks/compress.py mnist --data-dir DATA -o OUT --seed 0   # and 1, 2
     python benchmarks/compress.py peers --data-dir DATA -o OUT      # needs two more packages
     python benchmarks/compress.py times --data-dir DATA -o OUT      # on an idle machine
+    python benchmarks/compress.py others --data-dir DATA -o OUT
     python benchmarks/compress.py denoiser --data-dir DATA -o OUT --run RUN
     python benchmarks/tables.py --write
 
@@ -18,7 +19,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ AUGMENTED = ("--finetune", "60", "--precision", "bf16", "--augment", "best")
 def main() -> None:
     """Measure one part and add it to the report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=["mnist", "peers", "times", "denoiser"])
+    parser.add_argument("part", choices=list(PARTS))
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
@@ -52,9 +53,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    found = {"mnist": mnist, "peers": peers, "times": times, "denoiser": denoiser}[arguments.part](
-        arguments
-    )
+    found = PARTS[arguments.part](arguments)
     # Read only now: another part may have been written meanwhile.
     report = json.loads(REPORT.read_text()) if REPORT.exists() else {}
     if arguments.part == "mnist":
@@ -209,6 +208,57 @@ def denoiser(arguments: argparse.Namespace) -> dict[str, Any]:
     report: dict[str, Any] = json.loads((target / "report.json").read_text())
     return report
 
+
+def others(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Networks of another origin at half of their parameters, before and after an epoch more."""
+    from compress_others import OTHERS, train
+
+    data = load_dataset("mnist", data_dir=arguments.data_dir, seed=0)
+    labels = torch.from_numpy(data.train.labels)
+    found = {}
+    for name, other in OTHERS.items():
+        torch.manual_seed(0)
+        net = other.make()
+
+        def score(network: nn.Module, shape: Callable[[Tensor], Tensor] = other.shape) -> float:
+            return accuracy(nn.Sequential(Shaped(shape), network), data.test)
+
+        images = other.shape(torch.from_numpy(data.train.as_float()))
+        train(net, images, labels, epochs=3)
+        given = [(other.shape(part), wanted) for part, wanted in calibration(data, 0)]
+        profiled = profile(net, given)
+        small = cut(net, profiled, plan(profiled, params=0.5))
+        found[name] = {
+            "parameters": parameters(net),
+            "share": parameters(small) / parameters(net),
+            "before": score(net),
+            "cut": score(small),
+        }
+        train(small, images, labels, epochs=1)
+        found[name]["retrained"] = score(small)
+        print(name, found[name], file=sys.stderr)
+    return found
+
+
+class Shaped(nn.Module):
+    """A function of the inputs as a module."""
+
+    def __init__(self, shape: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self._shape = shape
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The images as the network takes them."""
+        return self._shape(images)
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "mnist": mnist,
+    "peers": peers,
+    "times": times,
+    "denoiser": denoiser,
+    "others": others,
+}
 
 if __name__ == "__main__":
     main()
