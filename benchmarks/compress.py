@@ -172,7 +172,7 @@ def peers(arguments: argparse.Namespace) -> dict[str, Any]:
         small = make(net, given, budget)
         seconds = time.perf_counter() - started
         before = measured(small, net, data)
-        retrain(small, net, data, epochs=20)
+        retrain(small, net, data, epochs=5)
         found[name] = {"seconds": seconds, "cut": before, "retrained": measured(small, net, data)}
         print(name, found[name], file=sys.stderr)
     return found

@@ -393,7 +393,7 @@ def compress_peers(report: Report) -> str:
     return (
         f"{markdown(header, rows)}\n\nTest accuracy of one network (seed 0, "
         f"{100 * report['mnist']['0']['base']:.2f} %), one run, the same calibration images and "
-        "the same 20 epochs of retraining for all."
+        "the same 5 epochs of retraining for all."
     )
 
 
