@@ -196,4 +196,5 @@ def test_a_denoiser_is_compressed_by_the_command(
     said = capsys.readouterr().out
     assert "SI-SDR, train data" in said
     assert "MACs, a second" in said
+    assert "real-time factor" in said
     assert "1024 frames" in said

@@ -137,6 +137,9 @@ def test_a_denoiser_is_compressed_and_runs_as_a_stream(denoiser_run: Path, tmp_p
     report = compressed(denoiser_run, output, budget={"params": 0.5}, method=method)
     assert report["after"]["parameters"] <= 0.5 * report["before"]["parameters"]
     assert report["parity"] < 1e-4
+    taken = report["latency"]["onnxruntime"]["1"]["after"]["median_ms"]
+    hop_ms = 1000 * load_run(output)[1].hop_samples / 16_000  # type: ignore[union-attr]
+    assert report["after"]["real_time_factor"] == pytest.approx(taken / hop_ms)
     score = report["after"]["train"]
     assert math.isfinite(score["si_sdr_denoised_db"])
     net, spec = load_run(output)

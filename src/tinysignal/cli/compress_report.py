@@ -56,6 +56,9 @@ def _lines(report: dict[str, Any], models: list[str]) -> list[tuple[str, list[st
         if key in report["before"]:
             cells = [f"{report[name][key]:,}{_share(report, name, key)}" for name in models]
             lines.append((label, cells))
+    if "real_time_factor" in report["before"]:
+        factors = [f"{report[name]['real_time_factor']:.2g}" for name in models]
+        lines.append(("real-time factor, network alone", factors))
     latency = report["latency"]
     for runtime, title in (("onnxruntime", "ONNX Runtime"), ("torch", "torch")):
         for batch, times in latency[runtime].items():

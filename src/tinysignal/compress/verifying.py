@@ -98,14 +98,20 @@ def finish(
 
 
 def _measured(trained: TrainedRun, made: Cut, small: nn.Module, models: dict[str, Path]) -> Facts:
+    found = {name: facts(trained, model) for name, model in models.items()}
+    times = latencies(trained, models, {BEFORE: trained.net, AFTER: small})
+    if isinstance(trained.spec, DenoiserSpec):  # of the network alone, frame by frame
+        hop_ms = 1000 * trained.spec.hop_samples / trained.spec.sample_rate_hz
+        for name, taken in times["onnxruntime"]["1"].items():
+            found[name]["real_time_factor"] = taken["median_ms"] / hop_ms
     return {
         "run": str(trained.folder),
         "method": made.plan.method,
         "budget": made.plan.budget,
         "data": trained.summary,
         "side": trained.side,
-        **{name: facts(trained, model) for name, model in models.items()},
-        "latency": latencies(trained, models, {BEFORE: trained.net, AFTER: small}),
+        **found,
+        "latency": times,
         "parity": trained.parity(small, models[AFTER]),
         "layers": layer_errors(trained, small, made.plan),
         "skipped": made.plan.skipped,
