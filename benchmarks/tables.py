@@ -388,8 +388,8 @@ def compress_peers(report: Report) -> str:
             continue
         cut, again = result["cut"], result["retrained"]
         cells = [f"{100 * cut['share']:.2f}", f"{100 * cut['accuracy']:.2f}"]
-        rows.append([name, *cells, f"{100 * again['accuracy']:.2f}", f"{result['seconds']:.0f}"])
-    header = ["tool", "parameters left, %", "cut, %", "retrained, %", "seconds to cut"]
+        rows.append([name, *cells, f"{100 * again['accuracy']:.2f}"])
+    header = ["tool", "parameters left, %", "cut, %", "retrained, %"]
     return (
         f"{markdown(header, rows)}\n\nTest accuracy of one network (seed 0, "
         f"{100 * report['mnist']['0']['base']:.2f} %), one run, the same calibration images and "
@@ -416,6 +416,39 @@ def compress_times(report: Report) -> str:
         f"parameters. Profile, plan and apply took {report['times']['seconds']:.0f} s with "
         f"{report['times']['threads']} threads."
     )
+
+
+@table("compress-others", report="compress")
+def compress_others(report: Report) -> str:
+    """Networks of another origin at half of their parameters."""
+    rows = [
+        [
+            name,
+            f"{result['parameters']:,}".replace(",", " "),
+            f"{100 * result['share']:.0f}",
+            *(f"{100 * result[key]:.2f}" for key in ("before", "cut", "retrained")),
+        ]
+        for name, result in report["others"].items()
+    ]
+    header = ["network", "parameters", "left, %", "before, %", "cut, %", "one epoch more, %"]
+    return f"{markdown(header, rows)}\n\nAccuracy on MNIST's test images, one run."
+
+
+@table("compress-denoiser", report="compress")
+def compress_denoiser(report: Report) -> str:
+    """The linear denoiser at a tenth of its parameters."""
+    found = report["denoiser"]
+    side = found["side"]
+    rows = [
+        [
+            name,
+            f"{found[key]['parameters']:,}".replace(",", " "),
+            f"{found[key]['bytes'] / 1e6:.2f}",
+            f"{found[key][side]['si_sdr_denoised_db']:.2f}",
+        ]
+        for name, key in (("before", "before"), ("a tenth, retrained", "after"))
+    ]
+    return markdown(["linear denoiser", "parameters", "MB", f"SI-SDR on {side} mixtures, dB"], rows)
 
 
 def _percent(shares: list[float]) -> str:
