@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from tinysignal.errors import AudioFileError, ModelError
@@ -54,9 +54,16 @@ def test_a_full_disk_is_named_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: object, **options: object) -> None:
-        raise SafetensorError("I/O error: No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("tinysignal.train.checkpoint.save_file", fail)
+    monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(AudioFileError, match=r"s\.safetensors: cannot be written .*No space"):
         save_state(tmp_path / "s.safetensors", {"a": torch.zeros(1)})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_others_may_read_what_is_written(tmp_path: Path) -> None:
+    save_state(tmp_path / "s.safetensors", {"a": torch.zeros(1)})
+    (tmp_path / "plain").touch()
+    modes = [(tmp_path / name).stat().st_mode for name in ("s.safetensors", "plain")]
+    assert modes[0] == modes[1]
