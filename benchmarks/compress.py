@@ -201,7 +201,7 @@ def denoiser(arguments: argparse.Namespace) -> dict[str, Any]:
     """A linear denoiser at a tenth of its parameters, retrained."""
     target = arguments.output / "compress-linear"
     if not (target / "report.json").exists():
-        options = ["--params", "10%", "--finetune", "30", "--precision", "bf16", "-o", target]
+        options = ["--params", "10%", "--finetune", "10", "--precision", "bf16", "-o", target]
         command("compress", arguments.run, *options, *shared(arguments))
     report: dict[str, Any] = json.loads((target / "report.json").read_text())
     return report
