@@ -188,12 +188,12 @@ def times(arguments: argparse.Namespace) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     target = arguments.output / "compress-times"
     run = arguments.output / "compress-0" / "retrained"
+    plain = arguments.output / "mnist-course-0"
     if not (target / "report.json").exists():
-        # What is compressed already is left as it is by its own plan: only the times are new.
-        plain = arguments.output / "mnist-course-0"
         options = ["--plan", run / "plan.json", "-o", target]
         command("compress", plain, *options, *shared(arguments))
     report = json.loads((target / "report.json").read_text())
+    report["run"] = plain.name  # not where it lay
     return {"seconds": seconds, "threads": torch.get_num_threads(), "report": report}
 
 
