@@ -202,6 +202,7 @@ def _write(folder: Path, trained: TrainedRun, found: Facts) -> None:
 def _plot(path: Path, trained: TrainedRun, rows: list[Facts]) -> None:
     """The score against rank, parameters and time, a line for each method and side."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: PLC0415
 
     figure = Figure(figsize=(13, 4.5), layout="constrained")
     axes = figure.subplots(1, 3, sharey=True)
@@ -211,7 +212,7 @@ def _plot(path: Path, trained: TrainedRun, rows: list[Facts]) -> None:
     places = {
         "rank": "rank",
         "parameters": "parameters",
-        time_key: f"ms for 1 of {trained.counted}, ONNX Runtime, one thread",
+        time_key: f"ms for one {trained.counted[:-1]}, ONNX Runtime, one thread",
     }
     methods = list(dict.fromkeys(row["method"] for row in rows if row["rank"]))
     sides = [side for side in SIDES if side in rows[0]]
@@ -226,11 +227,11 @@ def _plot(path: Path, trained: TrainedRun, rows: list[Facts]) -> None:
                     *zip(*points, strict=True), marker="o", label=f"{method}, {side}", **style
                 )
         panel.set(xscale="log", xlabel=label)
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        panel.xaxis.set_minor_formatter(NullFormatter())
         panel.grid(alpha=0.3)
     axes[0].set_ylabel(f"{trained.measure.label}, {unit}")
-    axes[0].set_xticks([row["rank"] for row in rows if row["rank"]])
-    axes[0].set_xticklabels([row["rank"] for row in rows if row["rank"]])
-    axes[0].minorticks_off()
     axes[-1].legend(fontsize="small")
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
