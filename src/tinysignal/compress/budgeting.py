@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from tinysignal.compress.allotting import (
@@ -20,6 +19,7 @@ from tinysignal.compress.allotting import (
 from tinysignal.compress.applying import compressed
 from tinysignal.compress.profiling import Held, Profile, first_tensor, guarded, on_batches, watching
 from tinysignal.compress.ranks import Steps, assemble, uniform
+from tinysignal.compress.threads import one_thread
 from tinysignal.errors import ConfigError
 
 _BISECTIONS = 6
@@ -205,15 +205,10 @@ def speed_test(search: _Search, limit_ms: float) -> Callable[[nn.Module], bool]:
 
 def latency_ms(profile: Profile, network: nn.Module, inputs: Any) -> float:
     """Median time of a call in milliseconds, with one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     times = []
-    try:
-        with watching(network):
-            for _ in range(_TIMED_RUNS + 3):  # the first are warm-up
-                start = time.perf_counter()
-                guarded(profile.forward, network, inputs)
-                times.append(time.perf_counter() - start)
-    finally:
-        torch.set_num_threads(threads)
+    with one_thread(), watching(network):
+        for _ in range(_TIMED_RUNS + 3):  # the first are warm-up
+            start = time.perf_counter()
+            guarded(profile.forward, network, inputs)
+            times.append(time.perf_counter() - start)
     return 1000 * sorted(times[3:])[_TIMED_RUNS // 2]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from tinysignal.compress.threads import one_thread
+
 _WARM_UP = 3
 _LEAST_TURNS = 12
 _MOST_TURNS = 200
@@ -53,11 +55,9 @@ def side_by_side(
     dict of str to Latency
         Under the calls' names.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     times: dict[str, list[float]] = {name: [] for name in calls}
     order = np.random.default_rng(0)
-    try:
+    with one_thread():
         in_a_row = {}
         for name, call in calls.items():
             once = min(_time(call) for _ in range(_WARM_UP))
@@ -68,8 +68,6 @@ def side_by_side(
                 break
             for name in order.permutation(list(calls)):
                 times[name] += [_time(calls[name]) for _ in range(in_a_row[name])]
-    finally:
-        torch.set_num_threads(threads)
     return {
         name: Latency(
             float(np.median(taken)), float(np.quantile(taken, 0.99)), min(taken), len(taken)
