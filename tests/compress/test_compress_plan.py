@@ -207,3 +207,16 @@ def test_no_option_lies_below_the_hull(points: list[tuple[int, float]], share: f
                 line = cheap.loss + place * (dear.loss - cheap.loss)
                 assert option.loss >= line - 1e-9
     assert min(o.loss for o in options) == hull[-1].loss
+
+
+def test_probabilities_are_compared_where_outputs_are_classes_else_values() -> None:
+    frames = torch.randn(40, 7, 24, generator=torch.Generator().manual_seed(0))
+    labels = torch.zeros(40, 7, dtype=torch.int64)
+    net = nn.Sequential(nn.Linear(24, 32), nn.ReLU(), nn.Linear(32, 6))
+    for batch, expected in (
+        (frames[:, 0], "kl"),  # (examples, classes)
+        (frames, "mse"),  # (examples, frames, values), as a denoiser's
+        ((frames, labels), "kl"),
+    ):
+        chosen = plan(profile(net, [batch]), params=0.5, method="activation")
+        assert chosen.measured["loss"] == expected

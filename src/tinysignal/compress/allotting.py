@@ -63,19 +63,19 @@ class Measure:
             raise ConfigError(f"loss '{loss}', expected auto, kl or mse.")
         self._run: Forward = profile.forward
         self._inputs = _some(batches, most)
-        self.original = self._outputs(profile.network)
+        parts = self._parts(profile.network)
+        self.original = _flat(parts)
         labelled = any(labels is not None for _, labels in batches)
-        classes = self.original.ndim == 2 and self.original.shape[1] > 1
+        classes = parts[0].ndim == 2 and parts[0].shape[1] > 1
         self.kind = loss if loss != "auto" else ("kl" if labelled or classes else "mse")
 
-    def _outputs(self, network: nn.Module) -> Tensor:
+    def _parts(self, network: nn.Module) -> list[Tensor]:
         with watching(network):
-            found = [first_tensor(guarded(self._run, network, one)) for one in self._inputs]
-        return torch.cat([one.reshape(-1, one.shape[-1]) for one in found]).double()
+            return [first_tensor(guarded(self._run, network, one)) for one in self._inputs]
 
     def __call__(self, network: nn.Module) -> float:
         """The loss of a network: nats an example, or a share of the outputs' variance."""
-        outputs = self._outputs(network)
+        outputs = _flat(self._parts(network))
         if self.kind == "kl":
             target = self.original.log_softmax(1)
             divergence = functional.kl_div(
@@ -84,6 +84,11 @@ class Measure:
             return float(divergence)
         spread = self.original.var(dim=0, correction=0).sum().clamp_min(1e-30)
         return float((outputs - self.original).square().sum(dim=1).mean() / spread)
+
+
+def _flat(parts: list[Tensor]) -> Tensor:
+    """Outputs of all batches, float64 (rows, values)."""
+    return torch.cat([one.reshape(-1, one.shape[-1]) for one in parts]).double()
 
 
 def _some(batches: Held, most: int) -> list[Any]:

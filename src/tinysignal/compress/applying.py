@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tinysignal.compress import layers
-from tinysignal.compress.factors import Factors
+from tinysignal.compress.factors import WIDE, WIDE_ROWS, Factors
 from tinysignal.compress.plan_file import LayerPlan, Plan
 from tinysignal.compress.profiling import (
     Forward,
@@ -159,9 +159,7 @@ def _sequential(
 ) -> nn.Module:
     """Factor layer after layer, each with the inputs that those before it now give."""
     names = [layer.name for layer in profiled.layers]
-    widths = sum(layer.weight.shape[1] for layer in profiled.layers)
-    most = min(_MOST_ROWS, max(1, _MOST_VALUES // widths))
-    strides = {layer.name: max(1, math.ceil(layer.inputs.rows / most)) for layer in profiled.layers}
+    strides = _strides(profiled)
     originals = _gather(profiled.network, profiled, names, strides)
     kept = set(profiled.replaced)
     begun = False
@@ -185,6 +183,17 @@ def _sequential(
         else:
             layers.write(module, *made)
     return network
+
+
+def _strides(profiled: Profile) -> dict[str, int]:
+    """Of every layer, which rows are kept: as many as memory and time allow."""
+    widths = sum(layer.weight.shape[1] for layer in profiled.layers)
+    most = min(_MOST_ROWS, max(1, _MOST_VALUES // widths))
+    strides = {}
+    for layer in profiled.layers:
+        few = min(most, WIDE_ROWS) if layer.weight.shape[1] > WIDE else most
+        strides[layer.name] = max(1, math.ceil(layer.inputs.rows / few))
+    return strides
 
 
 def _gather(

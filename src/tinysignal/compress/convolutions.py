@@ -20,7 +20,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tinysignal.compress.factors import Factors, project, top_eigenvectors, truncate
+from tinysignal.compress.factors import (
+    Covariance,
+    Factors,
+    outputs_covariance,
+    project,
+    top_eigenvectors,
+    truncate,
+    variances,
+)
 
 Conv = nn.Conv1d | nn.Conv2d
 
@@ -98,7 +106,7 @@ def factor(
     weight: Tensor,
     rank: int,
     *,
-    covariance: Tensor | None,
+    covariance: Covariance | None,
     bias: Tensor,
 ) -> Factors:
     """A convolution's matrix in one of the forms.
@@ -110,7 +118,7 @@ def factor(
     form : {"channel", "spatial", "tucker"}
     weight : Tensor (filters, inputs * kernel)
     rank : int
-    covariance : float64 Tensor (inputs * kernel, inputs * kernel) or None
+    covariance : Covariance (inputs * kernel, inputs * kernel) or None
         Of the patches; None for errors of weights instead of outputs. The spatial form looks at
         the weights alone.
     bias : float64 Tensor (filters,)
@@ -136,14 +144,14 @@ def _spatial(module: Conv, weight: Tensor, rank: int, bias: Tensor) -> Factors:
 
 
 def _tucker(
-    module: Conv, weight: Tensor, covariance: Tensor | None, rank: int, bias: Tensor
+    module: Conv, weight: Tensor, covariance: Covariance | None, rank: int, bias: Tensor
 ) -> Factors:
     outputs, inputs, kernel = module.out_channels, module.in_channels, prod(module.kernel_size)
     if covariance is None:
         covariance = torch.eye(inputs * kernel, dtype=torch.float64)
-    left = top_eigenvectors(weight @ covariance @ weight.T, rank)
+    left = top_eigenvectors(outputs_covariance(weight, covariance), rank)
     # How much of the inputs' own energy the filters take, per direction among the inputs.
-    power = covariance.diagonal().view(inputs, kernel).mean(dim=1)
+    power = variances(covariance).view(inputs, kernel).mean(dim=1)
     scale = power.clamp_min(max(1e-6 * float(power.mean()), 1e-30)).sqrt()
     full = weight.view(outputs, inputs, kernel)
     seen = (full * scale[:, None]).transpose(0, 1).flatten(1)

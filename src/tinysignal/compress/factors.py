@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor
 
 RIDGE = 1e-3  # of the inputs' mean variance; a regression on fewer rows than inputs needs it
+WIDE = 4096  # inputs or outputs, above which no square matrix of that size is made
+WIDE_ROWS = 2048  # that the covariance of more inputs is taken from
 
 
 @dataclass(frozen=True)
@@ -33,28 +36,49 @@ class Factors:
 
 
 @dataclass(frozen=True)
+class ThinCovariance:
+    """The covariance of more than `WIDE` inputs, as R of R'R: their square would fill the memory.
+
+    Parameters
+    ----------
+    root : Tensor (rows, inputs)
+        Some centred rows, each over the square root of their number.
+    """
+
+    root: Tensor
+
+
+Covariance = Tensor | ThinCovariance  # float64 (inputs, inputs), or of many inputs its root
+
+
+@dataclass(frozen=True)
 class Moments:
     """First and second moments of rows of inputs, and how many there were.
 
     Parameters
     ----------
     mean : float64 Tensor (inputs,)
-    covariance : float64 Tensor (inputs, inputs)
+    covariance : float64 Tensor (inputs, inputs) or ThinCovariance
     rows : int
     """
 
     mean: Tensor
-    covariance: Tensor
+    covariance: Covariance
     rows: int
 
 
 class MomentSum:
-    """Moments that are summed up batch after batch (Chan et al., 1979: no cancellation)."""
+    """Moments that are summed up batch after batch (Chan et al., 1979: no cancellation).
+
+    Of more than `WIDE` inputs, the mean is that of all rows, the covariance that of some of them.
+    """
 
     def __init__(self) -> None:
         self.rows = 0
         self._mean: Any = None
         self._scatter: Any = None
+        self._some: Any = None  # of many inputs, every `_stride`-th row
+        self._stride = 1
 
     def add(self, rows: Tensor) -> None:
         """Add rows, float (rows, inputs)."""
@@ -62,20 +86,40 @@ class MomentSum:
         if count == 0:
             return
         mean = rows.mean(dim=0, dtype=torch.float64)
-        centred = rows - mean.to(rows.dtype)
-        scatter = (centred.T @ centred).double()
+        wide = rows.shape[1] > WIDE
+        scatter = None if wide else _scatter(rows, mean)
         if self.rows == 0:
-            self._mean, self._scatter = mean, scatter
+            self._mean, self._scatter, self._some = mean, scatter, rows[:0]
         else:
             total = self.rows + count
             shift = mean - self._mean
-            self._scatter += scatter + torch.outer(shift, shift) * (self.rows * count / total)
+            if scatter is not None:
+                self._scatter += scatter + torch.outer(shift, shift) * (self.rows * count / total)
             self._mean = self._mean + shift * (count / total)
+        if wide:
+            self._keep(rows[-self.rows % self._stride :: self._stride])
         self.rows += count
+
+    def _keep(self, rows: Tensor) -> None:
+        self._some = torch.cat([self._some, rows])
+        while len(self._some) > WIDE_ROWS:
+            self._some, self._stride = self._some[::2], 2 * self._stride
 
     def moments(self) -> Moments:
         """The moments of all rows."""
+        if self._scatter is None:
+            return Moments(self._mean, thin(self._some, self._mean), self.rows)
         return Moments(self._mean, self._scatter / self.rows, self.rows)
+
+
+def _scatter(rows: Tensor, mean: Tensor) -> Tensor:
+    centred = rows - mean.to(rows.dtype)
+    return (centred.T @ centred).double()
+
+
+def thin(rows: Tensor, mean: Tensor) -> ThinCovariance:
+    """The covariance of rows (rows, inputs), about a mean (inputs,)."""
+    return ThinCovariance((rows - mean.to(rows.dtype)) / math.sqrt(len(rows)))
 
 
 def moments_of(rows: Tensor, *, chunk: int = 4096) -> Moments:
@@ -91,10 +135,60 @@ def top_eigenvectors(covariance: Tensor, rank: int) -> Tensor:
 
     The largest entry of each is positive, so that equal data give equal factors everywhere.
     """
-    vectors = torch.linalg.eigh((covariance + covariance.T) / 2).eigenvectors.flip(1)[:, :rank]
+    return _signed(
+        torch.linalg.eigh((covariance + covariance.T) / 2).eigenvectors.flip(1)[:, :rank]
+    )
+
+
+def _signed(vectors: Tensor) -> Tensor:
     largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
     signed: Tensor = vectors * torch.where(largest < 0, -1.0, 1.0)
     return signed
+
+
+def output_spectrum(weight: Tensor, covariance: Covariance) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and eigenvectors of W C W', what a layer puts out, the largest first.
+
+    Of more than `WIDE` outputs, those of WR' with C = R'R, by its singular values: then W C W' is
+    never made.
+
+    Parameters
+    ----------
+    weight : Tensor (outputs, inputs)
+    covariance : Covariance
+
+    Returns
+    -------
+    float64 Tensor (count,), float64 Tensor (outputs, count)
+        As many as there are outputs, or inputs if these are fewer than `WIDE` outputs.
+    """
+    weight = weight.double()
+    if len(weight) <= WIDE:
+        square = outputs_covariance(weight, covariance)
+        values, vectors = torch.linalg.eigh((square + square.T) / 2)
+        return values.flip(0).clamp_min(0), _signed(vectors.flip(1))
+    if isinstance(covariance, ThinCovariance):
+        root = covariance.root.double()
+    else:
+        values, vectors = torch.linalg.eigh(covariance)
+        root = (vectors * values.clamp_min(0).sqrt()).T
+    vectors, values, _ = torch.linalg.svd(weight @ root.T, full_matrices=False)
+    return values.square(), _signed(vectors)
+
+
+def outputs_covariance(weight: Tensor, covariance: Covariance) -> Tensor:
+    """W C W' of a weight W (outputs, inputs), float64 (outputs, outputs)."""
+    if isinstance(covariance, ThinCovariance):
+        outputs = (covariance.root @ weight.to(covariance.root.dtype).T).double()
+        return outputs.T @ outputs
+    return weight.double() @ covariance @ weight.double().T
+
+
+def variances(covariance: Covariance) -> Tensor:
+    """Of each input, float64 (inputs,)."""
+    if isinstance(covariance, ThinCovariance):
+        return covariance.root.square().sum(dim=0, dtype=torch.float64)
+    return covariance.diagonal()
 
 
 def balanced_pair(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,7 +217,7 @@ def truncate(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     return root[:, None] * right[:rank], left[:, :rank] * root
 
 
-def project(weight: Tensor, covariance: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+def project(weight: Tensor, covariance: Covariance, rank: int) -> tuple[Tensor, Tensor]:
     """The pair that keeps the outputs' principal components: no map of its rank errs less.
 
     With U the top eigenvectors of the outputs' covariance W C W', the factors are U'W and U. The
@@ -132,7 +226,7 @@ def project(weight: Tensor, covariance: Tensor, rank: int) -> tuple[Tensor, Tens
     Parameters
     ----------
     weight : Tensor (outputs, inputs)
-    covariance : float64 Tensor (inputs, inputs)
+    covariance : Covariance
         Of the inputs. It may be singular: nothing is inverted.
     rank : int
 
@@ -141,7 +235,10 @@ def project(weight: Tensor, covariance: Tensor, rank: int) -> tuple[Tensor, Tens
     Zhang et al. (2016), "Accelerating very deep convolutional networks", eq. 5.
     """
     weight = weight.double()
-    vectors = top_eigenvectors(weight @ covariance @ weight.T, rank)
+    vectors = output_spectrum(weight, covariance)[1][:, :rank]
+    missing = rank - vectors.shape[1]
+    if missing > 0:  # fewer rows than ranks: whatever else the weight puts out
+        vectors = torch.linalg.qr(torch.cat([vectors, weight[:, :missing]], dim=1)).Q
     return balanced_pair(vectors.T @ weight, vectors)
 
 
@@ -176,12 +273,36 @@ def regress(weight: Tensor, cross: Tensor, covariance: Tensor, *, ridge: float =
     return weight.double() + torch.cholesky_solve(cross, torch.linalg.cholesky(ridged)).T
 
 
+def regress_rows(weight: Tensor, left: Tensor, root: Tensor, *, ridge: float = RIDGE) -> Tensor:
+    """`regress` with a system of the rows' size instead of the inputs'.
+
+    With R of C = R'R and L what W leaves, both over the root of the number of rows,
+    (R'R + λI)⁻¹ R'L = R' (RR' + λI)⁻¹ L.
+
+    Parameters
+    ----------
+    weight : Tensor (outputs, inputs)
+    left : Tensor (rows, outputs)
+    root : Tensor (rows, inputs)
+    ridge : float
+    """
+    variance = float(variances(ThinCovariance(root)).mean())
+    if not variance > 0:
+        return weight.double()
+    square = (root @ root.T).double()
+    ridged = square + ridge * variance * torch.eye(len(square), dtype=torch.float64)
+    solved = torch.cholesky_solve(left.double(), torch.linalg.cholesky(ridged))
+    return weight.double() + (root.T @ solved.to(root.dtype)).double().T
+
+
 def corrected_bias(bias: Tensor, weight: Tensor, dense: Tensor, mean: Tensor) -> Tensor:
     """The bias that leaves the outputs' mean as it was: b + (W - W') mean(x)."""
     return bias.double() + (weight.double() - dense) @ mean
 
 
-def squared_error(weight: Tensor, dense: Tensor, covariance: Tensor) -> float:
+def squared_error(weight: Tensor, dense: Tensor, covariance: Covariance) -> float:
     """Mean squared error of a layer's outputs, summed over them, its bias corrected."""
     gap = weight.double() - dense
+    if isinstance(covariance, ThinCovariance):
+        return float((covariance.root @ gap.T.to(covariance.root.dtype)).double().square().sum())
     return float(((gap @ covariance) * gap).sum())

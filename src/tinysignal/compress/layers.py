@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence
 
 from tinysignal.compress import convolutions as conv
-from tinysignal.compress.factors import Factors, project, truncate
+from tinysignal.compress.factors import Covariance, Factors, project, truncate
 from tinysignal.compress.recurrent import Recurrent, directions, new_layer, split_layers
 
 PAIR = "pair"
@@ -254,7 +254,7 @@ def factor(
     weight: Tensor,
     rank: int,
     *,
-    covariance: Tensor | None,
+    covariance: Covariance | None,
     bias: Tensor,
 ) -> Factors:
     """A matrix in one of the forms of a layer; see `tinysignal.compress.convolutions.factor`."""

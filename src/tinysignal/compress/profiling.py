@@ -72,12 +72,6 @@ class LayerProfile:
         """Mean output, float64 (outputs,)."""
         return self.weight.double() @ self.inputs.mean + self.bias
 
-    @property
-    def output_covariance(self) -> Tensor:
-        """Covariance of the outputs, float64 (outputs, outputs)."""
-        weight = self.weight.double()
-        return weight @ self.inputs.covariance @ weight.T
-
 
 @dataclass(frozen=True)
 class Skipped:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tinysignal.compress import layers
+from tinysignal.compress.factors import output_spectrum
 from tinysignal.compress.plan_file import LayerPlan, Plan
 from tinysignal.compress.profiling import LayerProfile, Profile
 from tinysignal.compress.solving import cheapest_form
@@ -54,8 +55,7 @@ def spectrum(layer: LayerProfile, method: str) -> Tensor:
     if method == "plain":
         values: Tensor = torch.linalg.svdvals(layer.weight.double()).square()
         return values
-    values = torch.linalg.eigvalsh(layer.output_covariance).flip(0).clamp_min(0)
-    return values[: layer.full_rank]
+    return output_spectrum(layer.weight, layer.inputs.covariance)[0][: layer.full_rank]
 
 
 def by_energy(profile: Profile, share: float, method: str) -> Steps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -11,13 +12,17 @@ from tinysignal.compress import layers
 from tinysignal.compress.factors import (
     Factors,
     Moments,
+    ThinCovariance,
     balanced_pair,
     corrected_bias,
     moments_of,
     regress,
+    regress_rows,
     squared_error,
+    thin,
 )
 from tinysignal.compress.profiling import LayerProfile
+from tinysignal.compress.threads import one_thread
 
 _CHUNK = 4096
 _REFINE_BATCH = 256
@@ -123,6 +128,9 @@ def _regression(weight: Tensor, moments: Moments, given: Tensor, target: Tensor)
     mean = target.mean(dim=0, dtype=torch.float64)
     centre = moments.mean
     offset = (mean - weight.double() @ centre).to(given.dtype)
+    if isinstance(moments.covariance, ThinCovariance):
+        left = target - given @ weight.T - offset
+        return regress_rows(weight, left / math.sqrt(len(given)), thin(given, centre).root)
     for start in range(0, len(given), _CHUNK):
         part = given[start : start + _CHUNK]
         left = target[start : start + _CHUNK] - part @ weight.T - offset
@@ -148,7 +156,7 @@ def refined(
     """A pair improved for what comes after the activation: an error that it hides is none.
 
     Adam on the mean squared error behind the activation, on this layer's rows alone. Labels are not
-    used, nor other layers.
+    used, nor other layers. With one thread: the steps are too small to be shared.
 
     References
     ----------
@@ -165,7 +173,7 @@ def refined(
         outputs = (given[at] @ values[0].T) @ values[1].T + values[2]
         return (activation(outputs) - goal[at]).square().sum(dim=1).mean()
 
-    with torch.enable_grad():
+    with one_thread(), torch.enable_grad():
         optimiser = torch.optim.Adam(values, _REFINE_RATE)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
         with torch.no_grad():
