@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -19,6 +20,7 @@ from tinysignal import ConfigError, DataError, Denoiser, ModelError
 from tinysignal.classifier import Classifier
 from tinysignal.compress import Plan, verifying
 from tinysignal.compress import compress_run as module
+from tinysignal.compress.classifier_run import normalising_by_weights
 from tinysignal.compress.compress_run import CompressOptions, compress_run, open_run
 from tinysignal.compress.run_folder import load_run, read_plan, read_plans
 from tinysignal.datasets import load_dataset
@@ -60,6 +62,21 @@ def test_the_result_is_a_run_whose_files_agree(digits_run: Path, small_run: Path
     found = Classifier.load(small_run)(examples)
     np.testing.assert_allclose(found, answers(net, examples), atol=1e-4)
     assert (small_run / "config.toml").read_text() == (digits_run / "config.toml").read_text()
+
+
+def test_the_file_normalises_by_its_weights(digits_run: Path, small_run: Path) -> None:
+    before, after = (
+        [node.op_type for node in onnx.load(run / "model.onnx").graph.node]
+        for run in (digits_run, small_run)
+    )
+    assert {"Sub", "Div"} <= set(before)
+    assert set(after) == {"Reshape", "Gemm", "Relu"}
+    net, _ = load_run(small_run)  # whose weights are as they were trained
+    assert float(net.std) != 1
+    trained = open_run(digits_run)
+    for plain in (trained.net, net):  # a first layer of one matrix, and of two
+        examples = torch.rand(5, 8, 8, generator=torch.Generator().manual_seed(0))
+        torch.testing.assert_close(normalising_by_weights(plain)(examples), plain(examples))
 
 
 def test_the_report_is_what_the_files_say(digits_run: Path, small_run: Path) -> None:

@@ -64,6 +64,33 @@ def test_every_weight_is_within_half_a_step(digits_run: Path, tmp_path: Path) ->
         assert name not in made
 
 
+def test_only_numbers_that_are_few_stay_floats(tmp_path: Path) -> None:
+    weight = np.random.default_rng(0).normal(size=(300, 40)).astype(np.float32)
+    held = {"w": weight, "b": weight[:, 0].copy(), "v": weight[:2].copy(), "c": weight[0, :2]}
+    nodes = [
+        onnx.helper.make_node("Gemm", ["x", "w", "b"], ["y"], transB=1),
+        onnx.helper.make_node("Gemm", ["x", "v", "c"], ["z"], transB=1),
+    ]
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2, size])
+        for name, size in (("x", 40), ("z", 2))
+    ]
+    graph = onnx.helper.make_graph(
+        nodes, "g", ends[:1], ends[1:], [numpy_helper.from_array(v, k) for k, v in held.items()]
+    )
+    model, target = tmp_path / "a.onnx", tmp_path / "b.onnx"
+    made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)])
+    onnx.helper.set_model_props(made, {"tinysignal": "{}"})
+    model.write_bytes(made.SerializeToString())
+    write_int8(model, target, "weights", [])
+    found = {h.name: numpy_helper.to_array(h) for h in onnx.load(target).graph.initializer}
+    kinds = {name: values.dtype for name, values in found.items() if "scale" not in name}
+    assert kinds == {"w_int8": np.int8, "b_int8": np.int8, "v": np.float32, "c": np.float32}
+    assert found["b_scale"].size == 1
+    apart = np.abs(found["b_int8"] * found["b_scale"] - held["b"])
+    assert (apart <= 0.5001 * found["b_scale"]).all()
+
+
 def test_the_command_keeps_the_fastest_that_is_as_good(
     digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ from tinysignal.train.classifying import ClassifyingTask
 from tinysignal.train.data.batches import BatchSource
 from tinysignal.train.data.examples import ExampleBatches
 from tinysignal.train.export import export_classifier
+from tinysignal.train.nets.mlp import Mlp
 from tinysignal.train.task import Task
 
 CALIBRATION = 8192  # training examples that the factors are made from
@@ -50,9 +51,9 @@ class ClassifierRun(TrainedRun):
     counted = "examples"
 
     def export(self, net: nn.Module, path: Path, *, name: str) -> ClassifierSpec:
-        """See `TrainedRun.export`."""
+        """See `TrainedRun.export`; the file normalises by its first weights."""
         return export_classifier(
-            net,
+            normalising_by_weights(net),
             path,
             arch=self.spec.arch,
             classes=self.spec.classes,
@@ -152,6 +153,31 @@ class ClassifierRun(TrainedRun):
             seed=self.seed,
         )
         return task, source
+
+
+@torch.no_grad()
+def normalising_by_weights(net: nn.Module) -> nn.Module:
+    """A copy whose first layer takes examples as they are: W (x - m) / s = (W / s) x - (W / s) m.
+
+    It saves two passes over the examples, some per cent of a small network's time.
+
+    Parameters
+    ----------
+    net : nn.Module
+        An `Mlp`, compressed or not; any other is given back as it is.
+    """
+    if not isinstance(net, Mlp):
+        return net
+    net = copy.deepcopy(net)
+    first = net.layers[0]
+    linears = [part for part in first.modules() if isinstance(part, nn.Linear)]
+    linears[0].weight.copy_(linears[0].weight.double() / net.std.double())
+    exact = copy.deepcopy(first).double()
+    grey = torch.zeros(1, linears[0].in_features, dtype=torch.float64)
+    linears[-1].bias.sub_((exact(grey + net.mean) - exact(grey))[0])
+    net.mean.zero_()
+    net.std.fill_(1.0)
+    return net
 
 
 def open_classifier(

@@ -1,8 +1,8 @@
 """A model file with 8-bit numbers, in the way that suits it.
 
 ======== ============================================================================
-weights  8-bit weights, which ONNX Runtime turns into floats when it loads the file: a quarter of
-         the bytes, the answers and the speed of floats
+weights  8-bit weights and biases, which ONNX Runtime turns into floats when it loads the file: a
+         quarter of the bytes, the answers and the speed of floats
 static   8-bit weights and activations, these with scales from calibration data
 dynamic  8-bit weights and activations, these with scales from every run
 ======== ============================================================================
@@ -33,6 +33,7 @@ from tinysignal.model_file import METADATA_KEY
 WAYS = ("weights", "static", "dynamic")
 _OPERATORS = ("Gemm", "MatMul", "Conv")  # the rest costs nothing, and is left exact
 _LARGEST = 127
+_SMALLEST = 256  # numbers; what turns fewer into floats takes more bytes than they save
 
 Runs = Sequence[NDArray[np.float32]]
 
@@ -65,13 +66,13 @@ def write_int8(model: Path, target: Path, way: str, examples: Runs) -> None:
 
 
 def _with_int8_weights(made: onnx.ModelProto) -> onnx.ModelProto:
-    """Every weight as a cast of integers times a scale: constants, which are folded on loading."""
+    """Weights and biases as a cast of integers times a scale: constants, folded on loading."""
     graph = made.graph
     used = {name for node in graph.node if node.op_type in _OPERATORS for name in node.input}
     kept, before = [], []
     for held in graph.initializer:
         values = numpy_helper.to_array(held)
-        if held.name not in used or values.ndim < 2 or values.dtype != np.float32:
+        if held.name not in used or values.size < _SMALLEST or values.dtype != np.float32:
             kept.append(held)
             continue
         whole, scale, floats = (f"{held.name}_{part}" for part in ("int8", "scale", "float"))
@@ -93,10 +94,10 @@ def _rounded(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.
     """Integers of -127 to 127, and what to multiply them by.
 
     One scale for each filter; of a matrix, for each row or column, whichever are fewer: those of a
-    factor belong to its rank.
+    factor belong to its rank; of a bias, one for all.
     """
     axis = int(np.argmin(values.shape)) if values.ndim == 2 else 0
-    others = tuple(a for a in range(values.ndim) if a != axis)
+    others = tuple(a for a in range(values.ndim) if a != axis or values.ndim == 1)
     largest = np.abs(values).max(axis=others, keepdims=True)
     steps = (np.where(largest > 0, largest, 1) / _LARGEST).astype(np.float32)
     return np.round(values / steps).astype(np.int8), steps
