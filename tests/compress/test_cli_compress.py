@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tinysignal.cli.main import run as command_line
-from tinysignal.compress import verifying
+from tinysignal.compress import compress_run, verifying
 from tinysignal.compress.run_folder import load_run
 
 
@@ -175,6 +175,20 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("arguments", [["--rank", "0"], ["--params", "0%"], ["--method", "best"]])
+def test_what_can_never_be_is_refused_before_data_are_read(
+    digits_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+) -> None:
+    monkeypatch.setattr(compress_run, "open_run", lambda *_, **__: pytest.fail("data were read"))
+    output = str(tmp_path / "out")
+    assert command_line(["compress", str(digits_run), *arguments, "-o", output]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 def test_a_model_file_and_a_folder_that_is_no_run_are_named(
     small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -182,6 +196,8 @@ def test_a_model_file_and_a_folder_that_is_no_run_are_named(
     assert command_line(["compress", str(small_run / "model.onnx"), "-o", output]) == 1
     assert "Give the run folder" in capsys.readouterr().err
     assert command_line(["compress", str(tmp_path / "nowhere"), "-o", output]) == 1
+    assert "nowhere: there is no such folder" in capsys.readouterr().err
+    assert command_line(["compress", str(tmp_path), "-o", output]) == 1
     assert "there is no config.toml" in capsys.readouterr().err
     assert command_line(["compress", str(small_run), "--rank", "2", "-o", str(small_run)]) == 2
     assert "holds a run already" in capsys.readouterr().err

@@ -163,7 +163,7 @@ def test_energy_keeps_the_smallest_rank_with_that_share(profiled: Profile) -> No
         ({"rank": 2.5}, "whole number"),
         ({"energy": 1.5}, "at most 1"),
         ({"params": 0}, "more than 0"),
-        ({"params": 0.01}, "lower the floor"),
+        ({"params": 0.01}, "Ask for more"),
         ({"params": float("nan")}, "expected a number"),
         ({"macs": -1}, "more than 0"),
         ({"max_drop": 100}, "percentage points"),

@@ -202,7 +202,7 @@ def compress(
     else:
         show(found)
         print(f"run: {output}")
-        print(f"next: tinysignal evaluate {output}, tinysignal compress {run} --plan PLAN.json")
+        print(f"next: tinysignal evaluate {output}")
     for note in found["notes"]:
         _tell(f"note: {note}")
 

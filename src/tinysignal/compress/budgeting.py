@@ -56,7 +56,7 @@ def budgeted(
         if found is None:
             raise ConfigError(
                 f"{key} = {value:g}: with rank {floor} in every layer the network still has "
-                f"{search.least / search.whole:.3g} of its {key}. Ask for more, or lower the floor."
+                f"{search.least / search.whole:.2%} of its {key}. Ask for more."
             )
         return found
     if key == "max_drop":

@@ -10,8 +10,8 @@ from tinysignal.compress.applying import apply
 from tinysignal.compress.classifier_run import open_classifier
 from tinysignal.compress.denoiser_run import open_denoiser
 from tinysignal.compress.distilling import TuneOptions
-from tinysignal.compress.plan_file import Plan
-from tinysignal.compress.planning import plan
+from tinysignal.compress.plan_file import Plan, check_method
+from tinysignal.compress.planning import check_budget, plan
 from tinysignal.compress.profiling import Profile, profile
 from tinysignal.compress.run_folder import PLAN, check_free, load_run, read_run_config, staged
 from tinysignal.compress.stages import Cut, Tell, silent, timed
@@ -58,6 +58,9 @@ class CompressOptions:
     def __post_init__(self) -> None:
         if self.plan is not None and self.budget:
             raise ConfigError("a plan and a budget: give one of them.")
+        for key, value in self.budget.items():  # before data are read
+            check_budget(key, value)
+        check_method(self.method)
         if self.teacher is not None and self.tune is None:
             raise ConfigError("a teacher is for the further training. Give its epochs as well.")
         if self.seed < 0:

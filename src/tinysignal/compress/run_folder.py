@@ -73,6 +73,10 @@ def _check_is_run(run: Path) -> None:
             f"{run}: a file, but the weights as they were trained are needed. "
             "Give the run folder that 'tinysignal train' made."
         )
+    if not run.is_dir():
+        raise ModelError(
+            f"{run}: there is no such folder. Expected one made by 'tinysignal train'."
+        )
     for name in (CONFIG, WEIGHTS, MODEL):
         if not (run / name).is_file():
             raise ModelError(
