@@ -201,9 +201,10 @@ def denoiser(arguments: argparse.Namespace) -> dict[str, Any]:
     """A linear denoiser at a tenth of its parameters, retrained."""
     target = arguments.output / "compress-linear"
     if not (target / "report.json").exists():
-        options = ["--params", "10%", "--finetune", "10", "--precision", "bf16", "-o", target]
+        options = ["--params", "10%", "--finetune", "25", "--precision", "bf16", "-o", target]
         command("compress", arguments.run, *options, *shared(arguments))
     report: dict[str, Any] = json.loads((target / "report.json").read_text())
+    report["run"] = arguments.run.name
     return report
 
 
@@ -225,8 +226,7 @@ def others(arguments: argparse.Namespace) -> dict[str, Any]:
         train(net, images, labels, epochs=3)
         given = [(other.shape(part), wanted) for part, wanted in calibration(data, 0)[:2]]
         profiled = profile(net, given)
-        # Not layer after layer: a layer of 9216 inputs would take minutes.
-        small = cut(net, profiled, plan(profiled, params=0.5, method="activation"))
+        small = cut(net, profiled, plan(profiled, params=0.5))
         found[name] = {
             "parameters": parameters(net),
             "share": parameters(small) / parameters(net),
