@@ -73,7 +73,14 @@ def main() -> None:
     REPORT.write_text(json.dumps(report, indent=2) + "\n")
 
 
-def make_mixtures(data: Path, folder: Path, count: int) -> dict[str, Any]:
+def make_mixtures(
+    data: Path,
+    folder: Path,
+    count: int,
+    *,
+    snrs_db: tuple[float, ...] = SNRS_DB,
+    seed: int = SEED,
+) -> dict[str, Any]:
     """Write noisy and clean files of the test groups; say what they are made of."""
     clips, summary = {}, {}
     for kind in ("speech", "noise"):
@@ -92,11 +99,11 @@ def make_mixtures(data: Path, folder: Path, count: int) -> dict[str, Any]:
         clip_samples=round(CLIP_S * RATE_HZ),
         batch=1,
         steps_per_epoch=1,
-        seed=SEED,
+        seed=seed,
     )
     for side in ("noisy", "clean"):
         (folder / side).mkdir()
-    for i, pair in enumerate(mixtures.fixed_pairs(count, SNRS_DB)):
+    for i, pair in enumerate(mixtures.fixed_pairs(count, snrs_db)):
         for side, signal in (("noisy", pair.noisy), ("clean", pair.clean)):
             path = folder / side / f"{i:03}.wav"
             audio.write(path, signal[np.newaxis], sample_rate_hz=RATE_HZ, subtype="FLOAT")

