@@ -18,6 +18,7 @@ from tinysignal.denoiser import ChannelMode, Denoiser, DenoiserStream, denoise
 from tinysignal.errors import SignalError
 from tinysignal.model_file import METADATA_KEY
 from tinysignal.spec import DenoiserSpec
+from tinysignal.stft import StftSize, istft, stft
 
 RATES_HZ = [4_000, 8_000, 16_000, 22_050, 44_100, 48_000, 192_000]
 LOOKAHEADS = [0, 3]
@@ -57,6 +58,40 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Denoiser:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     spec = DenoiserSpec(
         name="gate", arch="gate", sample_rate_hz=16_000, fft_samples=512, hop_samples=256
+    )
+    helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
+    onnx.save(model, path)
+    return Denoiser.load(path)
+
+
+@pytest.fixture(scope="module")
+def turner(tmp_path_factory: pytest.TempPathFactory) -> Denoiser:
+    """mask = j X / (|re X| + |im X| + 1): it changes phases, and hears the phase of what it gets.
+
+    j (re + j im) = - im + j re.
+    """
+    path = tmp_path_factory.mktemp("models") / "turner.onnx"
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["channels", "frames", 257, 2])
+        for name in ("spectrum", "mask")
+    ]
+    constants = {
+        "turn": np.array([[0, 1], [-1, 0]], np.float32),
+        "one": np.float32(1),
+        "last": np.array([3], np.int64),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["spectrum", "turn"], ["turned"]),
+        helper.make_node("Abs", ["spectrum"], ["sizes"]),
+        helper.make_node("ReduceSum", ["sizes", "last"], ["size"]),
+        helper.make_node("Add", ["size", "one"], ["sum"]),
+        helper.make_node("Div", ["turned", "sum"], ["mask"]),
+    ]
+    held = [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "turner", ends[:1], ends[1:], held)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    spec = DenoiserSpec(
+        name="turner", arch="turner", sample_rate_hz=16_000, fft_samples=512, hop_samples=256
     )
     helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
     onnx.save(model, path)
@@ -315,6 +350,54 @@ def test_independent_channels_do_not_hear_each_other(denoiser: Denoiser) -> None
     output = denoiser(signal, sample_rate_hz=16_000, channel_mode="independent")
     alone = [denoiser(row, sample_rate_hz=16_000) for row in signal]
     np.testing.assert_allclose(output, np.stack(alone), atol=1e-5)
+
+
+# Complex masks
+
+
+def turned_by_hand(signal: np.ndarray) -> np.ndarray:
+    size = StftSize(512, 256)
+    spectrum = stft(signal, size)
+    mask = 1j * spectrum / (np.abs(spectrum.real) + np.abs(spectrum.imag) + 1)
+    return istft((spectrum * mask).astype(np.complex64), size, signal.shape[1])
+
+
+def test_a_complex_mask_multiplies_the_spectrum(turner: Denoiser) -> None:
+    signal = white(1, 8000)
+    output = turner(signal, sample_rate_hz=16_000)
+    np.testing.assert_allclose(output, turned_by_hand(signal), atol=1e-5)
+    stream = turner.stream(sample_rate_hz=16_000)
+    np.testing.assert_allclose(in_blocks(stream, signal, [1, 300, 77, 4000]), output, atol=1e-5)
+
+
+def test_shared_channels_have_the_phase_of_their_sum(turner: Denoiser) -> None:
+    mono = white(1, 8000)
+    both = turner(np.concatenate([mono, mono]), sample_rate_hz=16_000)
+    np.testing.assert_allclose(both, np.repeat(turned_by_hand(mono), 2, axis=0), atol=1e-5)
+    opposed = turner(np.concatenate([mono, -mono]), sample_rate_hz=16_000)
+    assert np.isfinite(opposed).all()
+    np.testing.assert_allclose(opposed[1], -opposed[0], atol=1e-6)
+
+
+def test_the_limit_keeps_a_complex_masks_phase(turner: Denoiser) -> None:
+    """Without loss of level, only the phase is left of the mask."""
+    size, signal = StftSize(512, 256), white(1, 8000)
+    spectrum = stft(signal, size)
+    expected = istft((spectrum * 1j * spectrum / np.abs(spectrum)).astype(np.complex64), size, 8000)
+    output = turner(signal, sample_rate_hz=16_000, attenuation_limit_db=0)
+    np.testing.assert_allclose(output, expected, atol=1e-4)
+
+
+def test_a_complex_mask_turns_down_what_lies_above_the_model_but_not_its_phase(
+    turner: Denoiser,
+) -> None:
+    rate_hz = 48_000
+    high = np.sin(2 * np.pi * 20_000 * np.arange(rate_hz) / rate_hz)
+    low = white(1, rate_hz)[0]
+    change = turner(low + high, sample_rate_hz=rate_hz) - turner(low, sample_rate_hz=rate_hz)
+    kept = 2 * np.mean(change[5000:-5000] * high[5000:-5000])
+    assert 0.1 < kept < 1
+    np.testing.assert_allclose(change[5000:-5000], kept * high[5000:-5000], atol=0.5 * kept)
 
 
 # Rates

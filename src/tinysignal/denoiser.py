@@ -278,28 +278,51 @@ class DenoiserStream:
         denoised: Spectrum = np.multiply(waiting[:, : gain.shape[1]], gain, dtype=np.complex64)
         return self._synthesis.feed(denoised)
 
-    def _gain(self, spectrum: Spectrum) -> NDArray[np.float32]:
-        """Gain of every bin, (channels or 1, frames, bins), ``lookahead_frames`` late."""
+    def _gain(self, spectrum: Spectrum) -> NDArray[Any]:
+        """Gain of every bin, (channels or 1, frames, bins), ``lookahead_frames`` late.
+
+        Real, or complex where the network changes phases as well.
+        """
         spec, options = self._network.spec, self._options
-        magnitude = np.abs(spectrum)
         if options.channel_mode == "shared" and self._channels > 1:
-            magnitude = np.sqrt(np.mean(magnitude**2, axis=0, keepdims=True))
-        # A longer window sums more samples: back to the scale of the model's own.
-        magnitude = magnitude * np.float32(spec.fft_samples / self._size.fft_samples)
+            spectrum = _shared(spectrum)
         seen = min(spec.bins, self._size.bins)
-        inside = np.zeros((*magnitude.shape[:2], spec.bins), np.float32)
-        inside[:, :, :seen] = magnitude[:, :, :seen]
+        inside = np.zeros((*spectrum.shape[:2], spec.bins), np.complex64)
+        # A longer window sums more samples: back to the scale of the model's own.
+        scale = np.float32(spec.fft_samples / self._size.fft_samples)
+        np.multiply(spectrum[:, :, :seen], scale, out=inside[:, :, :seen])
         inside_gain, self._state = self._network.run(inside, self._state)
-        gain = np.empty_like(magnitude)
+        gain = np.empty(spectrum.shape, inside_gain.dtype)
         gain[:, :, :seen] = inside_gain[:, :, :seen]
         if seen < self._size.bins:
             top = slice(round(spec.bins * (1 - _TOP_BAND)), round(spec.bins * (1 - _EDGE)))
-            gain[:, :, top.stop :] = _kept_share(inside[:, :, top], inside_gain[:, :, top])
+            band = np.abs(inside[:, :, top])
+            gain[:, :, top.stop :] = _kept_share(band, np.abs(inside_gain[:, :, top]))
         if options.attenuation_limit_db is not None:
-            np.maximum(gain, np.float32(10 ** (-options.attenuation_limit_db / 20)), out=gain)
+            gain = _at_least(gain, 10 ** (-options.attenuation_limit_db / 20))
         if options.mix < 1:
             gain = np.float32(1 - options.mix) + np.float32(options.mix) * gain
         return gain
+
+
+def _shared(spectrum: Spectrum) -> Spectrum:
+    """One spectrum for all channels: their mean power, the phase of their sum."""
+    magnitude = np.sqrt(np.mean(np.abs(spectrum) ** 2, axis=0, keepdims=True))
+    total = spectrum.sum(axis=0, keepdims=True)
+    size = np.abs(total)
+    # Channels that cancel each other have no common phase.
+    direction = np.divide(total, size, out=np.ones_like(total), where=size > 0)
+    shared: Spectrum = magnitude * direction
+    return shared
+
+
+def _at_least(gain: NDArray[Any], floor: float) -> NDArray[Any]:
+    """The gain, its magnitude raised to the floor where it is less."""
+    magnitude = np.abs(gain)
+    raised = np.divide(floor, magnitude, out=np.ones_like(magnitude), where=magnitude > 0)
+    limited = gain * np.maximum(raised, np.float32(1))
+    limited[magnitude == 0] = floor
+    return np.asarray(limited, gain.dtype)
 
 
 def _kept_share(magnitude: NDArray[np.float32], gain: NDArray[np.float32]) -> NDArray[np.float32]:

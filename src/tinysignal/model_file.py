@@ -3,6 +3,8 @@
 A denoiser's inputs are ``magnitude`` (channels, frames, freq) and any number of state tensors whose
 first axis is channels; its outputs are ``gain`` (channels, frames, freq) and the states in the
 order of the inputs. A state is zero at the start of a signal. Channels and frames are free.
+One that also changes phases has ``spectrum`` and ``mask`` instead, (channels, frames, freq, 2):
+real and imaginary parts.
 
 A classifier maps ``examples`` (examples, rows, columns) to ``logits`` (examples, classes); the
 number of examples is free.
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 
 from tinysignal.errors import ModelError
 from tinysignal.spec import ClassifierSpec, DenoiserSpec, Spec, spec_from_json
+from tinysignal.stft import Spectrum
 
 METADATA_KEY = "tinysignal"
 DEFAULT_MODEL = "default"
@@ -39,6 +42,7 @@ class Network:
     spec: DenoiserSpec
     session: ort.InferenceSession
     state_shapes: dict[str, tuple[int, ...]]  # without the channel axis
+    is_complex: bool = False
 
     def initial_state(self, channels: int) -> State:
         """The state at the start of a signal."""
@@ -46,11 +50,27 @@ class Network:
             np.zeros((channels, *shape), np.float32) for shape in self.state_shapes.values()
         )
 
-    def run(self, magnitude: Array, state: State) -> tuple[Array, State]:
-        """Gain (channels, frames, freq) of magnitudes of the same shape, and the next state."""
-        inputs = dict(zip(self.state_shapes, state, strict=True))
-        gain, *next_state = self.session.run(None, {"magnitude": magnitude, **inputs})
-        return gain, tuple(next_state)
+    def run(self, spectrum: Spectrum, state: State) -> tuple[Array | Spectrum, State]:
+        """What to multiply a spectrum by, and the next state.
+
+        Parameters
+        ----------
+        spectrum : complex64 (channels, frames, freq)
+        state : tuple of float32 (channels, ...)
+
+        Returns
+        -------
+        float32 or complex64 (channels, frames, freq), and the next state
+        """
+        inputs: dict[str, Array] = dict(zip(self.state_shapes, state, strict=True))
+        if self.is_complex:
+            inputs["spectrum"] = _as_parts(spectrum)
+        else:
+            inputs["magnitude"] = np.abs(spectrum)
+        factor, *next_state = self.session.run(None, inputs)
+        if self.is_complex:
+            factor = np.ascontiguousarray(factor).view(np.complex64)[..., 0]
+        return factor, tuple(next_state)
 
 
 @dataclass(frozen=True)
@@ -64,6 +84,12 @@ class ClassifyingNetwork:
         """Logits (examples, classes) of examples (examples, rows, columns)."""
         logits: Array = self.session.run(["logits"], {"examples": examples})[0]
         return logits
+
+
+def _as_parts(spectrum: Spectrum) -> Array:
+    """Real and imaginary parts on a last axis."""
+    parts = np.ascontiguousarray(spectrum, np.complex64).view(np.float32)
+    return parts.reshape(*spectrum.shape, 2)
 
 
 def bundled_models() -> list[str]:
@@ -103,7 +129,7 @@ def load_network(model: str | Path = DEFAULT_MODEL, *, threads: int = 1) -> Netw
             raise ModelError(
                 "a classifier, but a denoiser was expected. Use 'tinysignal classify'."
             )
-        network = Network(spec, session, _state_shapes(session))
+        network = Network(spec, session, _state_shapes(session), _is_complex(session))
         _try_out(network)
     except UnicodeDecodeError:
         raise ModelError(f"{model}: {_GARBLED}") from None
@@ -180,9 +206,11 @@ def _read(model: str | Path) -> bytes:
 def _state_shapes(session: ort.InferenceSession) -> dict[str, tuple[int, ...]]:
     names = [node.name for node in session.get_inputs()]
     outputs = [node.name for node in session.get_outputs()]
-    if names[:1] != ["magnitude"] or outputs[:1] != ["gain"] or len(names) != len(outputs):
+    forms = (["magnitude", "gain"], ["spectrum", "mask"])
+    if names[:1] + outputs[:1] not in forms or len(names) != len(outputs):
         raise ModelError(
-            f"inputs {names} and outputs {outputs}: expected magnitude and states, gain and states."
+            f"inputs {names} and outputs {outputs}: expected magnitude and states, "
+            "gain and states (or spectrum and mask instead of magnitude and gain)."
         )
     shapes: dict[str, tuple[int, ...]] = {}
     for node in session.get_inputs()[1:]:
@@ -193,16 +221,20 @@ def _state_shapes(session: ort.InferenceSession) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def _is_complex(session: ort.InferenceSession) -> bool:
+    return bool(session.get_inputs()[0].name == "spectrum")
+
+
 def _try_out(network: Network) -> None:
     """Run one silent frame, so that a network that cannot run is refused here, by name."""
     try:
-        magnitude = np.zeros((1, 1, network.spec.bins), np.float32)
+        spectrum = np.zeros((1, 1, network.spec.bins), np.complex64)
         state = network.initial_state(1)
-        gain, next_state = network.run(magnitude, state)
+        gain, next_state = network.run(spectrum, state)
     except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base but Exception
         raise ModelError(f"the network does not run ({_first_line(error)}).") from None
-    if gain.shape != magnitude.shape or [s.shape for s in next_state] != [s.shape for s in state]:
-        raise ModelError(f"the network answers {magnitude.shape} with a gain of {gain.shape}.")
+    if gain.shape != spectrum.shape or [s.shape for s in next_state] != [s.shape for s in state]:
+        raise ModelError(f"the network answers {spectrum.shape} with a gain of {gain.shape}.")
 
 
 def _try_out_classifier(network: ClassifyingNetwork) -> None:

@@ -12,7 +12,8 @@ from tinysignal import Denoiser, ModelError
 from tinysignal.stft import StftSize
 from tinysignal.train import export
 from tinysignal.train.denoising import DenoisingTask
-from tinysignal.train.nets import CnnNet, DenoisingNet, LinearNet
+from tinysignal.train.enhancing import EnhancingTask
+from tinysignal.train.nets import BandsNet, CnnNet, DenoisingNet, LinearNet
 
 SIZE = StftSize(256, 128)
 
@@ -21,6 +22,12 @@ def make_net(arch: str) -> DenoisingNet:
     torch.manual_seed(0)
     if arch == "linear":
         return LinearNet(bins=SIZE.bins, width=32, frames_per_s=125)
+    net: DenoisingNet
+    if arch == "bands":
+        net = BandsNet(bins=SIZE.bins, width=8, blocks=2, frames_per_s=125)
+        net.train()
+        net(torch.rand(4, 30, SIZE.bins))
+        return net
     net = CnnNet(bins=SIZE.bins, width=4, blocks=2, lookahead_frames=2, frames_per_s=125)
     net.train()
     net(torch.rand(4, 30, SIZE.bins))  # gives batch normalisation statistics to fold
@@ -40,13 +47,19 @@ def write(net: DenoisingNet, path: Path, arch: str) -> None:
     )
 
 
-@pytest.mark.parametrize("arch", ["linear", "cnn"])
+def make_task(net: DenoisingNet) -> DenoisingTask:
+    if isinstance(net, BandsNet):
+        return EnhancingTask(net, SIZE, learning_rate=1e-3)
+    return DenoisingTask(net, SIZE, loss="mse", learning_rate=1e-3)
+
+
+@pytest.mark.parametrize("arch", ["linear", "cnn", "bands"])
 def test_the_light_runtime_gives_what_torch_gives(arch: str, tmp_path: Path) -> None:
     net = make_net(arch)
     write(net, tmp_path / "m.onnx", arch)
     denoiser = Denoiser.load(tmp_path / "m.onnx")
     noisy = np.random.default_rng(0).normal(0, 0.3, (2, 5000)).astype(np.float32)
-    task = DenoisingTask(net, SIZE, loss="mse", learning_rate=1e-3).eval()
+    task = make_task(net).eval()
     expected = task.denoise(torch.from_numpy(noisy)).numpy()
     actual = denoiser(noisy, sample_rate_hz=16_000, channel_mode="independent")
     np.testing.assert_allclose(actual, expected, atol=1e-5)
@@ -90,3 +103,24 @@ def test_parity_sees_another_network(tmp_path: Path) -> None:
     with torch.no_grad():
         next(net.parameters()).add_(0.1)
     assert export.parity(net, tmp_path / "m.onnx") > export.PARITY
+
+
+def test_a_mask_in_the_file_is_the_networks_in_blocks_of_any_length(tmp_path: Path) -> None:
+    net = make_net("bands")
+    write(net, tmp_path / "m.onnx", "bands")
+    assert export.parity(net, tmp_path / "m.onnx") < 1e-5
+    with torch.no_grad():
+        next(net.parameters()).add_(0.1)
+    assert export.parity(net, tmp_path / "m.onnx") > export.PARITY
+
+
+def test_multiplications_of_the_bands_network_are_counted(tmp_path: Path) -> None:
+    """An LSTM's are its weights', for every band; what is folded away does not count."""
+    net = make_net("bands")
+    assert isinstance(net, BandsNet)
+    recurrent = 4 * 8 * (8 + 8) + 8 * 8  # of a band in a block: gates and the way out
+    mixing = 2 * net.bands * 2 * net.bands * 8
+    own = net.encode.numel() + net.decode.numel()
+    ends = net.bands * (8 * 8 + 8 * 16)
+    expected = 2 * (net.bands * recurrent + mixing) + own + ends
+    assert export.macs_per_frame(net, SIZE) == expected

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from tinysignal.errors import ConfigError
-from tinysignal.train.nets import CnnNet, DenoisingNet, LinearNet
+from tinysignal.train.nets import BandsNet, CnnNet, DenoisingNet, LinearNet
+from tinysignal.train.nets.bands import band_edges
 
 BINS = 65
 
@@ -31,12 +34,18 @@ def cnn(lookahead_frames: int = 0, level: str = "running") -> DenoisingNet:
     )
 
 
+def bands(level: str = "running") -> BandsNet:
+    return BandsNet(bins=BINS, width=8, blocks=2, level=level, frames_per_s=62.5)
+
+
 NETS = {
     "linear": linear,
     "linear-level": lambda: linear("running"),
     "cnn": cnn,
     "cnn-ahead": lambda: cnn(2),
     "cnn-no-level": lambda: cnn(level="none"),
+    "bands": bands,
+    "bands-no-level": lambda: bands("none"),
 }
 
 
@@ -47,7 +56,7 @@ def net(request: pytest.FixtureRequest) -> DenoisingNet:
     make: Callable[[], DenoisingNet] = request.param
     made = make()
     for layer in made.modules():
-        if isinstance(layer, nn.BatchNorm2d):
+        if isinstance(layer, _BatchNorm):
             nn.init.normal_(layer.running_mean, 0, 0.3)
             nn.init.uniform_(layer.running_var, 0.5, 2)
             nn.init.normal_(layer.bias, 0, 0.3)
@@ -94,6 +103,8 @@ def test_nothing_after_the_look_ahead_changes_a_frame(net: DenoisingNet) -> None
 
 
 def test_the_receptive_field_is_as_long_as_stated(net: DenoisingNet) -> None:
+    if isinstance(net, BandsNet):
+        pytest.skip("an LSTM remembers everything before")
     if net.level == "running":
         pytest.skip("the running level remembers more, with weights that decay")
     frames = net.receptive_field_frames + 10
@@ -154,3 +165,53 @@ def test_the_cnn_is_two_dimensional_and_its_output_a_mask() -> None:
 def test_a_frame_wise_network_refuses_look_ahead() -> None:
     with pytest.raises(ConfigError, match="look-ahead"):
         LinearNet(bins=BINS, lookahead_frames=1, frames_per_s=62.5)
+
+
+def spectra(frames: int) -> torch.Tensor:
+    return torch.randn(2, frames, BINS, 2, generator=torch.Generator().manual_seed(2))
+
+
+def test_a_complex_mask_is_the_same_in_blocks_and_turns_phases() -> None:
+    torch.manual_seed(0)
+    net, whole = bands().eval(), spectra(30)
+    with torch.no_grad():
+        expected, _ = net.complex_mask(whole, net.initial_state(2))
+        state, masks = net.initial_state(2), []
+        for block in torch.tensor_split(whole, [1, 2, 11], dim=1):
+            mask, state = net.complex_mask(block, state)
+            masks.append(mask)
+    torch.testing.assert_close(torch.cat(masks, 1), expected)
+    assert expected[..., 1].abs().max() > 0.01
+    assert expected.square().sum(dim=3).max() <= 1
+
+
+def test_a_mask_sees_phases() -> None:
+    """Turned by a quarter, a spectrum has the same magnitudes, but is heard differently."""
+    torch.manual_seed(0)
+    net, whole = bands().eval(), spectra(10)
+    turned = torch.stack([-whole[..., 1], whole[..., 0]], dim=3)
+    with torch.no_grad():
+        masks = [net.complex_mask(x, net.initial_state(2))[0] for x in (whole, turned)]
+    assert not torch.allclose(*masks, atol=1e-3)
+
+
+@pytest.mark.parametrize(("bins", "rate_hz"), [(257, 16_000), (769, 48_000), (65, 8_000), (3, 100)])
+def test_bands_cover_every_bin_once_and_widen(bins: int, rate_hz: int) -> None:
+    edges = band_edges(bins, rate_hz)
+    widths = np.diff(edges)
+    assert (edges[0], edges[-1]) == (0, bins)
+    assert (widths > 0).all()
+    assert (np.diff(widths[:-1]) >= 0).all()
+
+
+def test_bands_at_16_khz_are_as_wide_as_the_ears() -> None:
+    edges = np.array(band_edges(257, 16_000))
+    widths_hz = np.diff(edges) * 31.25
+    erb_hz = 24.7 * (0.00437 * edges[:-1] * 31.25 + 1)
+    assert (widths_hz[:8] == 125).all()  # four bins
+    np.testing.assert_allclose(widths_hz[16:-1] / erb_hz[16:-1], 0.72, atol=0.06)
+
+
+def test_the_bands_network_refuses_look_ahead() -> None:
+    with pytest.raises(ConfigError, match="causal"):
+        BandsNet(bins=BINS, lookahead_frames=1, frames_per_s=62.5)

@@ -107,8 +107,8 @@ class DenoiserRun(TrainedRun):
         shown = self._frames(count)[np.newaxis]
         if isinstance(model, Path):
             network = load_network(model)
-            start = network.initial_state(1)
-            return lambda: network.run(shown, start)
+            start, spectrum = network.initial_state(1), shown.astype(np.complex64)
+            return lambda: network.run(spectrum, start)
         assert isinstance(model, DenoisingNet)
         net, inputs, state = model.eval(), torch.from_numpy(shown), model.initial_state(1)
         return lambda: net.gain(inputs, state)
@@ -170,8 +170,14 @@ def open_denoiser(
 
     Raises
     ------
+    ConfigError
+        A network of complex masks, which is not supported.
     DataError, AudioFileError
     """
+    if config.arch == "bands":
+        raise ConfigError(
+            f"{run}: compressing a bands network is not supported yet; it is small already."
+        )
     size = stft_size(config)
     data = load_training_data(config, size, data_dir)
     batches = tuple(_calibration(data.source, size))

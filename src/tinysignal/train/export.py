@@ -10,10 +10,12 @@ import warnings
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
@@ -22,9 +24,22 @@ from tinysignal.files import atomic
 from tinysignal.model_file import METADATA_KEY, load_classifying_network, load_network
 from tinysignal.spec import ClassifierSpec, DenoiserSpec, ImageInput, SoundInput, Spec
 from tinysignal.stft import StftSize
-from tinysignal.train.nets import CnnNet, DenoisingNet
+from tinysignal.train.nets import BandsNet, CnnNet, DenoisingNet
+from tinysignal.train.onnx_lstm import with_onnx_lstms
 
 PARITY = 1e-4  # largest difference between ONNX and torch, of magnitudes around 1
+
+
+class _MaskForm(nn.Module):
+    """A network in the file's contract: mask and states as separate inputs and outputs."""
+
+    def __init__(self, net: BandsNet) -> None:
+        super().__init__()
+        self.net = with_onnx_lstms(net)
+
+    def forward(self, spectrum: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        mask, next_state = self.net.complex_mask(spectrum, state)  # type: ignore[operator]
+        return (mask, *next_state)
 
 
 class _GainForm(nn.Module):
@@ -86,39 +101,54 @@ def export_denoiser(
 
 
 def _write_denoiser(net: DenoisingNet, spec: DenoiserSpec, path: Path) -> None:
-    example = (torch.ones(2, 3, spec.bins), *net.initial_state(2))
+    complex_parts = (2,) if isinstance(net, BandsNet) else ()
+    form = _MaskForm(net) if isinstance(net, BandsNet) else _GainForm(net)
+    names = ("spectrum", "mask") if isinstance(net, BandsNet) else ("magnitude", "gain")
+    example = (torch.ones(2, 3, spec.bins, *complex_parts), *net.initial_state(2))
     states = [f"state_{i}" for i in range(len(example) - 1)]
     channels, frames = torch.export.Dim("channels"), torch.export.Dim("frames")
     shapes: list[object] = [{0: channels, 1: frames}]
     if states:  # torch.export wants no entry for an empty *state
         shapes.append(tuple({0: channels} for _ in states))
     _write_onnx(
-        _GainForm(net),
+        form,
         example,
         spec,
         path,
-        inputs=["magnitude", *states],
-        outputs=["gain", *(f"next_{name}" for name in states)],
+        inputs=[names[0], *states],
+        outputs=[names[1], *(f"next_{name}" for name in states)],
         dynamic_shapes=tuple(shapes),
     )
 
 
 def parity(net: DenoisingNet, path: Path) -> float:
-    """Largest difference between the magnitudes that the file and the network make of noise.
+    """Largest difference between the spectra that the file and the network make of noise.
 
     The file runs in blocks of 1, 7 and 32 frames, the network over all of them at once.
     """
     network = load_network(path)
     rng = np.random.default_rng(0)
-    magnitude = np.abs(rng.normal(0, 1, (2, 40, network.spec.bins))).astype(np.float32)
-    with torch.no_grad():
-        expected, _ = net.eval().gain(torch.from_numpy(magnitude), net.initial_state(2))
+    normal = rng.normal(0, 1, (2, 40, network.spec.bins, 2)).astype(np.float32)
+    spectrum = normal.view(np.complex64)[..., 0]
     state = network.initial_state(2)
     gains = []
-    for block in np.split(magnitude, [1, 8], axis=1):
+    for block in np.split(spectrum, [1, 8], axis=1):
         gain, state = network.run(block, state)
         gains.append(gain)
-    return float(np.abs((np.concatenate(gains, axis=1) - expected.numpy()) * magnitude).max())
+    difference = np.concatenate(gains, axis=1) - _expected_gain(net.eval(), normal)
+    return float(np.abs(difference * spectrum).max())
+
+
+@torch.no_grad()
+def _expected_gain(net: DenoisingNet, parts: NDArray[np.float32]) -> NDArray[Any]:
+    """The network's own gain of spectra (channels, frames, freq, 2), real or complex."""
+    given = torch.from_numpy(parts)
+    state = net.initial_state(len(given))
+    if isinstance(net, BandsNet):
+        mask: NDArray[Any] = torch.view_as_complex(net.complex_mask(given, state)[0]).numpy()
+        return mask
+    gain: NDArray[Any] = net.gain(torch.view_as_complex(given).abs(), state)[0].numpy()
+    return gain
 
 
 def export_classifier(
@@ -193,7 +223,9 @@ def macs_per_frame(net: DenoisingNet, size: StftSize) -> float:
     """Multiply-accumulate operations of the layers for one frame of one channel."""
     frames = 8
     magnitude = torch.ones(1, frames, size.bins)
-    return count_macs(net, lambda: net.gain(magnitude, net.initial_state(1))) / frames
+    counted = count_macs(net, lambda: net.gain(magnitude, net.initial_state(1))) / frames
+    own = (net.encode, net.decode) if isinstance(net, BandsNet) else ()
+    return counted + sum(weight.numel() for weight in own)
 
 
 def count_macs(net: nn.Module, run: Callable[[], object]) -> int:
@@ -206,6 +238,8 @@ def count_macs(net: nn.Module, run: Callable[[], object]) -> int:
             total += output.numel() * layer.in_features
         elif isinstance(layer, nn.Conv2d):
             total += output.numel() * layer.weight[0].numel()
+        elif isinstance(layer, nn.LSTM):
+            total += output[0].numel() * 4 * (layer.input_size + layer.hidden_size)
 
     hooks = [layer.register_forward_hook(count) for layer in net.modules()]
     try:
@@ -237,7 +271,17 @@ def folded_denoiser(net: DenoisingNet) -> DenoisingNet:
             if isinstance(layer.norm, nn.BatchNorm2d):
                 layer.conv = fuse_conv_bn_eval(layer.conv, layer.norm)
                 layer.norm = nn.Identity()
+    if isinstance(net, BandsNet):
+        for block in net.blocks:
+            _fold_into(block, "out", "out_norm")
+            _fold_into(block, "mixed", "mixed_norm")
     return net
+
+
+def _fold_into(block: nn.Module, layer: str, norm: str) -> None:
+    if isinstance(getattr(block, norm), nn.BatchNorm1d):
+        setattr(block, layer, fuse_linear_bn_eval(getattr(block, layer), getattr(block, norm)))
+        setattr(block, norm, nn.Identity())
 
 
 def _write_onnx(

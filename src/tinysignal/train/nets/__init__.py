@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tinysignal.stft import StftSize
+from tinysignal.train.nets.bands import BandsNet
 from tinysignal.train.nets.base import DenoisingNet
 from tinysignal.train.nets.cnn import CnnNet
 from tinysignal.train.nets.linear import LinearNet
 
-__all__ = ["ARCHITECTURES", "Architecture", "CnnNet", "DenoisingNet", "LinearNet"]
+__all__ = ["ARCHITECTURES", "Architecture", "BandsNet", "CnnNet", "DenoisingNet", "LinearNet"]
 
 
 @dataclass(frozen=True)
@@ -24,4 +25,5 @@ class Architecture:
 ARCHITECTURES = {
     "linear": Architecture(LinearNet, StftSize(1024, 512)),
     "cnn": Architecture(CnnNet, StftSize(512, 256)),
+    "bands": Architecture(BandsNet, StftSize(512, 256)),
 }
