@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 
 from tinysignal import AudioFileError, ConfigError, DataError, Denoiser
 from tinysignal.train import keeper
+from tinysignal.train.checkpoint import load_state
 from tinysignal.train.config import read_config
 from tinysignal.train.denoise_run import train_denoiser
 
@@ -86,15 +87,18 @@ def test_the_linear_network_learns_a_pair(pair_files: tuple[Path, Path], tmp_pat
     assert snr_db == pytest.approx(scores["snr_denoised_db"], abs=0.01)
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize(
+    ("arch", "schedule"), [("cnn", "constant"), ("cnn", "cosine"), ("bands", "cosine")]
+)
 def test_a_killed_run_resumes_to_the_same_result(
     speech_and_noise: tuple[Path, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    arch: str,
     schedule: str,
 ) -> None:
     monkeypatch.setattr(keeper, "_SAVE_EVERY_S", 0.0)
-    config = read_config(None, mixing(speech_and_noise, schedule=schedule))
+    config = read_config(None, mixing(speech_and_noise, arch=arch, schedule=schedule))
     train_denoiser(config, tmp_path / "whole")
 
     def die(self: keeper.Keeper, *args: Any) -> dict[str, float]:
@@ -116,6 +120,28 @@ def test_a_killed_run_resumes_to_the_same_result(
     for a, b in zip(curve(tmp_path / "whole"), curve(tmp_path / "killed"), strict=True):
         assert {**a, "minutes": ""} == {**b, "minutes": ""}
     assert resumed.metrics["best"]["epoch"] in (2, 4)
+
+
+def test_the_exported_network_is_the_averaged_one(
+    speech_and_noise: tuple[Path, Path], tmp_path: Path
+) -> None:
+    config = read_config(
+        None, mixing(speech_and_noise, arch="bands", select="last", learning_rate=0.05)
+    )
+    train_denoiser(config, tmp_path / "run", quiet=True)
+    last = load_state(tmp_path / "run" / "last.safetensors")["state_dict"]
+    chosen = load_file(tmp_path / "run" / "model.safetensors")
+    assert torch.equal(last["averaged.module.encode"], chosen["encode"])
+    assert not torch.equal(last["net.encode"], chosen["encode"])
+
+
+def test_the_bands_network_learns_to_denoise(
+    speech_and_noise: tuple[Path, Path], tmp_path: Path
+) -> None:
+    flags = mixing(speech_and_noise, arch="bands", epochs=40, learning_rate=0.01, width=8)
+    result = train_denoiser(read_config(None, flags), tmp_path / "run", quiet=True)
+    scores = result.metrics["valid"]
+    assert scores["si_sdr_denoised_db"] > scores["si_sdr_noisy_db"] + 1
 
 
 def test_a_finished_run_resumes_to_itself(pair_files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -288,6 +314,8 @@ def test_the_commands_of_the_documentation(pair_files: tuple[Path, Path], tmp_pa
         (["--epochs", "1"], "give one of a pair"),
         (["--pair", "absent.wav", "absent.wav", "--epochs", "1"], "absent.wav"),
         (["--config", "absent.toml"], "absent.toml: cannot be read"),
+        (["--recipe", "soup"], "recipe is 'soup'"),
+        (["--arch", "bands", "--pair", "a.wav", "b.wav"], "bands is trained on clips"),
         (["--clean", "absent", "--noise", "absent", "--steps", "1"], "absent: no such folder"),
     ],
 )

@@ -42,6 +42,14 @@ def denoiser(
         Path, typer.Option("-o", "--output", help="Run folder.", rich_help_panel=OUT)
     ],
     config: Config = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="plain (default): as the options here say. default: a small causal network with "
+            "a complex mask, trained for hours.",
+            rich_help_panel=FIT,
+        ),
+    ] = None,
     pair: Annotated[
         Pair | None,
         typer.Option(metavar="CLEAN NOISY", help="One pair of recordings.", rich_help_panel=DATA),
@@ -100,27 +108,30 @@ def denoiser(
         typer.Option(help="Random filters of up to +- this; 0 for none.", rich_help_panel=_MIX),
     ] = None,
     arch: Annotated[
-        str | None, typer.Option(help="linear or cnn (default).", rich_help_panel=NET)
+        str | None, typer.Option(help="linear, cnn (default) or bands.", rich_help_panel=NET)
     ] = None,
     sample_rate_hz: Annotated[
         int | None, typer.Option(help="Of the model (16000).", rich_help_panel=NET)
     ] = None,
     fft_samples: Annotated[
         int | None,
-        typer.Option(help="STFT window (1024 linear, 512 cnn).", rich_help_panel=NET),
+        typer.Option(help="STFT window (1024 linear, 512 others).", rich_help_panel=NET),
     ] = None,
     hop_samples: Annotated[
-        int | None, typer.Option(help="STFT hop (512 linear, 256 cnn).", rich_help_panel=NET)
+        int | None, typer.Option(help="STFT hop (512 linear, 256 others).", rich_help_panel=NET)
     ] = None,
     width: Annotated[
         int | None,
-        typer.Option(help="Units (1024 linear) or channels (32 cnn).", rich_help_panel=NET),
+        typer.Option(
+            help="Units (1024 linear), channels (32 cnn) or features of a band (32 bands).",
+            rich_help_panel=NET,
+        ),
     ] = None,
     level: Annotated[
         str | None,
         typer.Option(
             help="none or running: whether the network normalises the recording's level "
-            "(none linear, running cnn).",
+            "(none linear, running others).",
             rich_help_panel=NET,
         ),
     ] = None,
@@ -133,7 +144,9 @@ def denoiser(
     ] = None,
     loss: Annotated[
         str | None,
-        typer.Option(help="mse (default), compressed or mixed.", rich_help_panel=FIT),
+        typer.Option(
+            help="mse (default), compressed or mixed; bands has its own.", rich_help_panel=FIT
+        ),
     ] = None,
     epochs: Annotated[
         int | None,

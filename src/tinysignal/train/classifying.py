@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel
 
 from tinysignal.datasets import Examples
+from tinysignal.train.averaging import decaying
 from tinysignal.train.data.augment import Deformation
 from tinysignal.train.data.batches import BatchSource
 from tinysignal.train.task import Measure, Task, settle_statistics
@@ -61,7 +61,7 @@ class ClassifyingTask(Task):
         super().__init__()
         self.net = net
         self.averaged = (
-            AveragedModel(net, avg_fn=_decay(average), use_buffers=True) if average else None
+            AveragedModel(net, avg_fn=decaying(average), use_buffers=True) if average else None
         )
         self._source = source
         self._score_on = score_on
@@ -143,13 +143,3 @@ class ClassifyingTask(Task):
 def as_float(values: Tensor) -> Tensor:
     """Pictures of 0 to 255 as 0 to 1; floats as they are."""
     return values.float() / 255 if values.dtype == torch.uint8 else values
-
-
-def _decay(average: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """An exponential average that starts as a plain mean, as there is little to forget yet."""
-
-    def update(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        decay = min(average, (1 + float(count)) / (10 + float(count)))
-        return averaged.lerp(current, 1 - decay) if averaged.is_floating_point() else current
-
-    return update

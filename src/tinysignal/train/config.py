@@ -16,6 +16,21 @@ _PAIR_EPOCHS = 3000
 _MINUTES = 20.0
 _SHORTEST_CLIP_S = 0.1
 
+RECIPES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    # A small causal network with a complex mask, on speech and noise of any level.
+    "default": {
+        "arch": "bands",
+        "level_dbfs": (-35.0, -10.0),
+        "clip_s": 3.0,
+        "learning_rate": 2e-3,
+        "schedule": "cosine",
+        "validate_every": 4,
+        "precision": "bf16",
+        "minutes": 240.0,
+    },
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class DenoiserConfig(RunOptions):
@@ -28,7 +43,10 @@ class DenoiserConfig(RunOptions):
 
     Parameters
     ----------
-    arch : {"linear", "cnn"}
+    recipe : {"plain", "default"}
+        What holds where nothing else is given: ``plain`` is the defaults here, ``default`` the
+        causal network with a complex mask, see `RECIPES`.
+    arch : {"linear", "cnn", "bands"}
     pair, pairs : (str, str) or None
     clean, noise : str
     holdout : float
@@ -57,9 +75,12 @@ class DenoiserConfig(RunOptions):
         Length of the clips; 0 for whole recordings, which a single pair allows and has by default.
     batch, steps_per_epoch : int
         Clips in a batch, batches in an epoch.
-    loss : {"mse", "compressed", "mixed"}
+    loss : {"", "mse", "compressed", "mixed"}
+        Of magnitudes; empty for the default: ``mse``, and for bands, which has no other, the
+        loss of signals `tinysignal.train.losses.spectral`.
     """
 
+    recipe: str = "plain"
     arch: str = "cnn"
     pair: tuple[str, str] | None = None
     pairs: tuple[str, str] | None = None
@@ -80,13 +101,14 @@ class DenoiserConfig(RunOptions):
     clip_s: float = 4.0
     batch: int = 16
     steps_per_epoch: int = 100
-    loss: str = "mse"
+    loss: str = ""
 
     choices: ClassVar[dict[str, tuple[str, ...]]] = {
         **RunOptions.choices,
+        "recipe": tuple(RECIPES),
         "arch": tuple(ARCHITECTURES),
         "level": ("", "none", "running"),
-        "loss": tuple(LOSSES),
+        "loss": ("", *LOSSES),
     }
 
     def __post_init__(self) -> None:
@@ -115,6 +137,10 @@ class DenoiserConfig(RunOptions):
                 raise ConfigError(f"{name} is {low} to {high}, expected a rising range in dB.")
         if 0 < self.clip_s < _SHORTEST_CLIP_S:
             raise ConfigError(f"clip_s is {self.clip_s}, expected at least {_SHORTEST_CLIP_S}.")
+        if self.arch == "bands" and (self.loss or self.whole_recording):
+            raise ConfigError(
+                "bands is trained on clips of signals, with a loss of its own: leave loss out."
+            )
         if self.clip_s == 0 and self.pair is None:
             raise ConfigError("clip_s is 0, whole recordings, which only a single pair allows.")
 
@@ -125,7 +151,7 @@ class DenoiserConfig(RunOptions):
 
 
 def read_config(path: Path | None, flags: Mapping[str, Any]) -> DenoiserConfig:
-    """A TOML file's values, with those flags that are not None on top.
+    """A recipe's values, a TOML file's on top of them, and flags that are not None on top of both.
 
     Without a length, a single pair gets the course's 3000 epochs, anything else 20 minutes;
     without ``clip_s``, a single pair is one whole batch.
@@ -133,16 +159,22 @@ def read_config(path: Path | None, flags: Mapping[str, Any]) -> DenoiserConfig:
     Raises
     ------
     ConfigError
-        The file cannot be read, holds an unknown name or a value of the wrong type.
+        The file cannot be read, holds an unknown name or a value of the wrong type; no such recipe.
     """
     values = {} if path is None else read_toml(path)
     given = {name: value for name, value in flags.items() if value is not None}
-    for group in (("pair", "pairs", "clean", "noise"), LENGTHS):
-        if any(name in given for name in group):
-            values = {name: value for name, value in values.items() if name not in group}
-    single = "pair" in values or "pair" in given
+    recipe = given.get("recipe", values.get("recipe", "plain"))
+    if recipe not in RECIPES:
+        raise ConfigError(f"recipe is '{recipe}', expected {' or '.join(RECIPES)}.")
+    merged: dict[str, Any] = {}
+    for layer in (RECIPES[recipe], values, given):
+        for group in (("pair", "pairs", "clean", "noise"), LENGTHS):
+            if any(layer.get(name) for name in group):  # one replaces every other one
+                merged = {name: value for name, value in merged.items() if name not in group}
+        merged |= layer
+    single = bool(merged.get("pair"))
     if single:
-        values.setdefault("clip_s", 0.0)
-    if not any({**values, **given}.get(name) for name in LENGTHS):
-        values |= {"epochs": _PAIR_EPOCHS} if single else {"minutes": _MINUTES}
-    return build(DenoiserConfig, {**values, **given}, str(path or "options"))
+        merged.setdefault("clip_s", 0.0)
+    if not any(merged.get(name) for name in LENGTHS):
+        merged |= {"epochs": _PAIR_EPOCHS} if single else {"minutes": _MINUTES}
+    return build(DenoiserConfig, merged, str(path or "options"))

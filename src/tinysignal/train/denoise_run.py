@@ -10,10 +10,11 @@ from tinysignal.spec import DenoiserSpec
 from tinysignal.stft import StftSize
 from tinysignal.train.config import DenoiserConfig
 from tinysignal.train.denoising import DenoisingTask
+from tinysignal.train.enhancing import EnhancingTask
 from tinysignal.train.export import export_denoiser
-from tinysignal.train.nets import ARCHITECTURES, DenoisingNet
+from tinysignal.train.nets import ARCHITECTURES, BandsNet, DenoisingNet
 from tinysignal.train.run import RunResult, Training, begin, fit
-from tinysignal.train.sources import load_training_data
+from tinysignal.train.sources import TrainingData, load_training_data
 
 _WHOLE_RECORDING = 20  # an epoch is one step then: it is scored so many times less often
 
@@ -47,11 +48,12 @@ def train_denoiser(
     size = stft_size(config)
     net = build_net(config, size)
     data = load_training_data(config, size, data_dir)
-    task = DenoisingTask(net, size, loss=config.loss, learning_rate=config.learning_rate, data=data)
+    task = make_task(config, net, size, data)
 
     def export(path: Path) -> DenoiserSpec:
+        assert isinstance(task.result, DenoisingNet)
         return export_denoiser(
-            task.net,
+            task.result,
             size,
             path,
             arch=config.arch,
@@ -72,6 +74,15 @@ def train_denoiser(
         export=export,
     )
     return fit(training, resume=resume, quiet=quiet)
+
+
+def make_task(
+    config: DenoiserConfig, net: DenoisingNet, size: StftSize, data: TrainingData | None = None
+) -> DenoisingTask:
+    """The task of a configuration: on signals for a complex mask, on magnitudes for a gain."""
+    if isinstance(net, BandsNet):
+        return EnhancingTask(net, size, learning_rate=config.learning_rate, data=data)
+    return DenoisingTask(net, size, loss=config.loss, learning_rate=config.learning_rate, data=data)
 
 
 def stft_size(config: DenoiserConfig) -> StftSize:
@@ -101,6 +112,8 @@ def build_net(config: DenoiserConfig, size: StftSize) -> DenoisingNet:
         options["width"] = config.width
     if config.level:
         options["level"] = config.level
+    if config.arch == "bands":
+        options["sample_rate_hz"] = config.sample_rate_hz
     return ARCHITECTURES[config.arch].build(
         bins=size.bins, frames_per_s=config.sample_rate_hz / size.hop_samples, **options
     )

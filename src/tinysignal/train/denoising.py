@@ -11,7 +11,7 @@ from torch import Tensor
 from tinysignal import metrics
 from tinysignal.stft import StftSize
 from tinysignal.train.data.pairs import Pair
-from tinysignal.train.losses import LOSSES
+from tinysignal.train.losses import LOSSES, mse
 from tinysignal.train.nets import DenoisingNet
 from tinysignal.train.sources import TrainingData
 from tinysignal.train.stft import istft, stft
@@ -28,7 +28,7 @@ class DenoisingTask(Task):
     net : DenoisingNet
     size : StftSize
     loss : str
-        A name in `tinysignal.train.losses.LOSSES`.
+        A name in `tinysignal.train.losses.LOSSES`; empty for ``mse``.
     learning_rate : float
         Of Adam.
     data : TrainingData or None
@@ -51,7 +51,7 @@ class DenoisingTask(Task):
         self.net = net
         self.data = data
         self.size = size
-        self.loss = LOSSES[loss]
+        self.loss = LOSSES[loss or "mse"]
         self._learning_rate = learning_rate
 
     def magnitudes(self, signal: Tensor) -> Tensor:
@@ -89,6 +89,13 @@ class DenoisingTask(Task):
             settle_statistics(self.net, (x if x.ndim == 3 else self.magnitudes(x) for x in noisy))
 
     @torch.no_grad()
+    def losses(self, noisy: Tensor, clean: Tensor) -> dict[str, float]:
+        """The loss, and the mean squared error of magnitudes, of float (batch, time)."""
+        given = self.magnitudes(noisy)
+        magnitudes = (self.net(given), self.magnitudes(clean), given)
+        return {"loss": float(self.loss(*magnitudes)), "mse": float(mse(*magnitudes))}
+
+    @torch.no_grad()
     def denoise(self, noisy: Tensor) -> Tensor:
         """Denoised signals, float (batch, time)."""
         spectrum = stft(noisy, self.size)
@@ -113,10 +120,7 @@ def score_pairs(task: DenoisingTask, pairs: list[Pair]) -> dict[str, float]:
         noisy = torch.from_numpy(pair.noisy)[None].to(task.device)
         clean = torch.from_numpy(pair.clean)[None].to(task.device)
         denoised = task.denoise(noisy).cpu().numpy()
-        with torch.no_grad():
-            given = task.magnitudes(noisy)
-            magnitudes = (task.net(given), task.magnitudes(clean), given)
-        row = {"loss": float(task.loss(*magnitudes)), "mse": float(LOSSES["mse"](*magnitudes))}
+        row = task.losses(noisy, clean)
         for name, signal in (("noisy", pair.noisy[None]), ("denoised", denoised)):
             row[f"snr_{name}_db"] = float(metrics.snr(signal, pair.clean[None])[0])
             row[f"si_sdr_{name}_db"] = float(metrics.si_sdr(signal, pair.clean[None])[0])

@@ -1,6 +1,6 @@
 """What training minimises: functions of the estimated, the clean and the noisy magnitude.
 
-All are float (batch, frames, freq); a loss is one number.
+All are float (batch, frames, freq); a loss is one number. `spectral` is of signals.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+from tinysignal.stft import StftSize
+from tinysignal.train.stft import stft
 
 _SMALLEST = 1e-5  # below -100 dB of a full-scale bin; keeps the root's gradient finite
 
@@ -45,3 +48,48 @@ def mixed_mse(estimate: Tensor, clean: Tensor, noisy: Tensor) -> Tensor:
 
 
 LOSSES: dict[str, Loss] = {"mse": mse, "compressed": compressed_mse, "mixed": mixed_mse}
+
+
+def spectral(estimate: Tensor, clean: Tensor, noisy: Tensor, size: StftSize) -> Tensor:
+    """Loss of signals, all at a noisy power of one: what is heard, its phase, and the waveform.
+
+    Squared errors of compressed magnitudes and of compressed complex spectra, taken from the
+    estimated *signal*, so that spectra which no signal has are not rewarded; the absolute error
+    of samples; and the negative SI-SDR in dB of those clips that hold speech.
+
+    Parameters
+    ----------
+    estimate, clean, noisy : float (batch, time)
+    size : StftSize
+
+    References
+    ----------
+    Braun and Tashev (2021), "A consolidated view of loss functions for supervised deep
+    learning-based speech enhancement", eq. 5; Le Roux et al. (2019), "SDR, half-baked or well
+    done?", eq. 6.
+    """
+    scale = 0.1 * torch.rsqrt(noisy.square().mean(dim=1, keepdim=True) + 1e-8)
+    estimate, clean = estimate * scale, clean * scale
+    (estimated, estimated_parts), (true, true_parts) = (
+        _compressed(stft(signal, size)) for signal in (estimate, clean)
+    )
+    magnitude = torch.nn.functional.mse_loss(estimated, true)
+    parts = torch.nn.functional.mse_loss(estimated_parts, true_parts)
+    waveform = (estimate - clean).abs().mean()
+    return 3 * magnitude + 4 * parts + 2 * waveform - 0.01 * _si_sdr_db(estimate, clean)
+
+
+def _compressed(spectrum: Tensor) -> tuple[Tensor, Tensor]:
+    """Magnitudes to the power 0.3, and real and imaginary parts of that length on a last axis."""
+    parts = torch.view_as_real(spectrum)
+    magnitude = (parts.square().sum(dim=3) + 1e-8).sqrt()
+    return magnitude.pow(0.3), parts * magnitude.pow(0.3 - 1)[..., None]
+
+
+def _si_sdr_db(estimate: Tensor, clean: Tensor) -> Tensor:
+    """Mean over the clips that hold speech; 0 where none does."""
+    power = clean.square().sum(dim=1, keepdim=True)
+    target = (estimate * clean).sum(dim=1, keepdim=True) / (power + 1e-8) * clean
+    ratio = (target.square().sum(dim=1) + 1e-6) / ((estimate - target).square().sum(dim=1) + 1e-6)
+    holds = (power[:, 0] > 1e-4).to(ratio)
+    return (10 * torch.log10(ratio) * holds).sum() / holds.sum().clamp_min(1)
