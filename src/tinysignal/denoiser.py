@@ -193,6 +193,11 @@ class DenoiserStream:
         self.reset()
 
     @property
+    def hop_samples(self) -> int:
+        """Samples after which the next frame is complete: blocks of this many cost the least."""
+        return self._size.hop_samples
+
+    @property
     def latency_samples(self) -> int:
         """The most samples that an output sample waits for, at the signal's rate."""
         size = self._size

@@ -18,6 +18,7 @@ from tinysignal.cli.denoise import denoise
 from tinysignal.cli.evaluate import evaluate
 from tinysignal.cli.info import info
 from tinysignal.cli.inspect import inspect
+from tinysignal.cli.live import live
 from tinysignal.cli.play import play
 from tinysignal.cli.train import app as train_app
 from tinysignal.errors import ConfigError, MissingExtraError, TinysignalError
@@ -36,6 +37,7 @@ app.command(no_args_is_help=True)(denoise)
 app.command(no_args_is_help=True)(classify)
 app.command(no_args_is_help=True)(info)
 app.command(no_args_is_help=True)(play)
+app.command()(live)
 app.command(no_args_is_help=True)(evaluate)
 app.command(no_args_is_help=True)(inspect)
 app.command(no_args_is_help=True)(compress)

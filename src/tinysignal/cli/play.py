@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from tinysignal.audio import Reader
+from tinysignal.cli.sound_device import load_sounddevice, unusable
 from tinysignal.denoise_file import FileOptions, denoise_file
 from tinysignal.denoiser import Denoiser
-from tinysignal.errors import AudioFileError, MissingExtraError
 from tinysignal.model_file import DEFAULT_MODEL
 from tinysignal.video import TrackReader, open_sound
 
@@ -28,7 +28,7 @@ def play(
 
     Example: tinysignal play talk.wav
     """
-    device = _sounddevice()
+    device = load_sounddevice()
     denoiser = Denoiser.load(model)
     with tempfile.TemporaryDirectory(prefix="tinysignal-") as folder:
         cleaned = Path(folder) / "cleaned.wav"
@@ -37,16 +37,6 @@ def play(
             print(f"{title} ...", file=sys.stderr)
             with open_sound(path) as reader:
                 _play(device, reader)
-
-
-def _sounddevice() -> Any:
-    try:
-        import sounddevice
-    except ImportError:
-        raise MissingExtraError("Playing sound", "play") from None
-    except OSError as error:  # the module is there, PortAudio is not
-        raise AudioFileError(f"no sound device can be used ({error}).") from None
-    return sounddevice
 
 
 def _play(device: Any, reader: Reader | TrackReader) -> None:
@@ -58,4 +48,4 @@ def _play(device: Any, reader: Reader | TrackReader) -> None:
             for block in reader.blocks():
                 stream.write(block.T.copy())  # (time, channels)
     except device.PortAudioError as error:
-        raise AudioFileError(f"no sound device can be used ({error}).") from None
+        raise unusable(error) from None

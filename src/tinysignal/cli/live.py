@@ -1,0 +1,180 @@
+"""``tinysignal live``: from the microphone to the speakers, without the noise."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from tinysignal.cli.sound_device import load_sounddevice, unusable
+from tinysignal.denoiser import Denoiser, DenoiserStream
+from tinysignal.errors import ConfigError
+from tinysignal.model_file import DEFAULT_MODEL
+
+_SHOWN_EVERY_S = 0.1
+_METER_DB, _METER_WIDTH = 60, 20  # the meter's lowest level below full scale, and its columns
+_SILENCE = 1e-10
+
+
+@dataclass
+class Session:
+    """What has happened so far.
+
+    Parameters
+    ----------
+    blocks : int
+    dropouts : int
+        Blocks of which the device lost samples, on the way in or out.
+    slowest_s : float
+        The longest that one block took in the network.
+    """
+
+    blocks: int = 0
+    dropouts: int = 0
+    slowest_s: float = 0.0
+
+
+def live(
+    *,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A bundled name or a model file.")
+    ] = DEFAULT_MODEL,
+    source: Annotated[
+        str | None,
+        typer.Option("--input", "-i", help="Microphone: a number or part of a name."),
+    ] = None,
+    sink: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", help="Speakers or a virtual device: a number or part of a name."
+        ),
+    ] = None,
+    list_devices: Annotated[
+        bool, typer.Option("--list-devices", help="Show the devices and end.")
+    ] = False,
+    sample_rate_hz: Annotated[
+        int | None, typer.Option("--rate", min=1, help="In Hz; the microphone's own by default.")
+    ] = None,
+    attenuation_limit: Annotated[
+        float | None, typer.Option(metavar="DB", min=0, help="Attenuate nothing by more than this.")
+    ] = None,
+    mix: Annotated[
+        float, typer.Option(min=0, max=1, help="1 for the denoised signal, 0 for the input.")
+    ] = 1.0,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="End after this long; until Ctrl-C by default.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No level meters.")] = False,
+) -> None:
+    """Clean the microphone on its way to the speakers, or to a virtual device that others record.
+
+    Use headphones, or the microphone hears the speakers. Needs the 'play' extra. Ctrl-C ends it.
+
+    Example: tinysignal live --output 'Virtual Cable'
+    """
+    device = load_sounddevice()
+    try:
+        if list_devices:
+            _show_devices(device)
+            return
+        ends = (_device(source), _device(sink))
+        rate_hz = sample_rate_hz or round(
+            device.query_devices(ends[0], "input")["default_samplerate"]
+        )
+        stream = Denoiser.load(model).stream(
+            sample_rate_hz=rate_hz, attenuation_limit_db=attenuation_limit, mix=mix
+        )
+        print(
+            f"{rate_hz} Hz, {1000 * stream.latency_s:.0f} ms and the device's own latency; "
+            "Ctrl-C ends",
+            file=sys.stderr,
+        )
+        with device.Stream(
+            samplerate=rate_hz,
+            blocksize=stream.hop_samples,
+            device=ends,
+            channels=1,
+            dtype="float32",
+            latency="low",
+        ) as line:
+            session = _run(line, stream, rate_hz=rate_hz, seconds=seconds, quiet=quiet)
+    except device.PortAudioError as error:
+        raise unusable(error) from None
+    except ValueError as error:  # sounddevice's word for a device that is not there
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{error} See 'tinysignal live --list-devices'.") from None
+    lasted_s = session.blocks * stream.hop_samples / rate_hz
+    print(
+        f"{lasted_s:.1f} s, {session.dropouts} dropouts, "
+        f"slowest block {1000 * session.slowest_s:.1f} ms of "
+        f"{1000 * stream.hop_samples / rate_hz:.1f} ms"
+    )
+
+
+def _run(
+    line: Any, stream: DenoiserStream, *, rate_hz: int, seconds: float | None, quiet: bool
+) -> Session:
+    """Read, denoise and write block by block, until the time is over or Ctrl-C."""
+    session, hop = Session(), stream.hop_samples
+    # What comes out of the stream is this much later than what goes in.
+    waiting = np.zeros((1, stream.latency_samples - hop), np.float32)
+    last = float("inf") if seconds is None else round(seconds * rate_hz / hop)
+    shown_s = 0.0
+    console = Console(stderr=True)
+    with Live(console=console, auto_refresh=False, transient=True) as screen:
+        try:
+            while session.blocks < last:
+                heard, lost_in = line.read(hop)
+                started_s = time.perf_counter()
+                waiting = np.concatenate([waiting, stream.feed(heard.T)], axis=1)
+                now_s = time.perf_counter()
+                played, waiting = waiting[:, :hop], waiting[:, hop:]
+                lost_out = line.write(np.ascontiguousarray(played.T))
+                session.blocks += 1
+                session.dropouts += bool(lost_in) + bool(lost_out)
+                session.slowest_s = max(session.slowest_s, now_s - started_s)
+                if not quiet and console.is_terminal and now_s - shown_s > _SHOWN_EVERY_S:
+                    screen.update(_meters(heard, played, session), refresh=True)
+                    shown_s = now_s
+        except KeyboardInterrupt:
+            pass  # the way to end it
+    return session
+
+
+def _meters(heard: NDArray[np.float32], played: NDArray[np.float32], session: Session) -> Text:
+    return Text(f"in {_meter(heard)}  out {_meter(played)}  dropouts {session.dropouts}")
+
+
+def _meter(block: NDArray[np.float32]) -> str:
+    """Root mean square in dB below full scale, as a bar and a number."""
+    level_db = 10 * np.log10(float(np.mean(np.square(block))) + _SILENCE)
+    filled = round(_METER_WIDTH * min(1.0, max(0.0, 1 + level_db / _METER_DB)))
+    return f"{'█' * filled}{'░' * (_METER_WIDTH - filled)} {level_db:4.0f} dBFS"
+
+
+def _device(name: str | None) -> int | str | None:
+    """sounddevice takes a number, part of a name, or None for the default."""
+    return int(name) if name is not None and name.isdecimal() else name
+
+
+def _show_devices(device: Any) -> None:
+    table = Table("number", "name", "inputs", "outputs", "rate in Hz", box=None)
+    for number, found in enumerate(device.query_devices()):
+        table.add_row(
+            str(number),
+            found["name"],
+            str(found["max_input_channels"]),
+            str(found["max_output_channels"]),
+            f"{found['default_samplerate']:.0f}",
+        )
+    Console().print(table)
