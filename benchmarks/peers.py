@@ -223,8 +223,7 @@ class Bench:
             if self.peer.command:
                 run = self.whole(files["long"], out)
         return facts | {
-            "latency": self.latency(),
-            "note": self.peer.note,
+            **self.told(),
             "real_time_factor": json.loads(printed)[files["long"].name] / LONG_S,
             "block_16_ms": _block_times(blocks_s),
             "start_s": statistics.median(run.cpu_s for run in starts),
@@ -233,9 +232,9 @@ class Bench:
         }
 
     def install(self) -> dict[str, Any]:
-        """Version, bytes and number of packages; an environment that is there is used."""
+        """Version, bytes and number of packages; a peer's environment that is there is used."""
         done = self.env / "installed.json"
-        if not done.exists():
+        if not done.exists() or self.name == "tinysignal":  # ours may have changed since
             _finish([sys.executable, "-m", "venv", "--clear", str(self.env)])
             before = _contents(self.site())
             for packages in self.peer.install:
@@ -262,13 +261,14 @@ class Bench:
         code = f"from importlib.metadata import version; print(version('{self.peer.package}'))"
         return _finish([str(self.python()), "-c", code])[1].strip()
 
-    def latency(self) -> str:
-        """Of ours, the model file's; of a peer, the one stated above."""
+    def told(self) -> dict[str, str]:
+        """Latency and note: of ours, by the model file; of a peer, as stated above."""
         if self.name != "tinysignal":
-            return self.peer.latency
+            return {"latency": self.peer.latency, "note": self.peer.note}
         program = str(self.env / "bin" / "tinysignal")
         facts = json.loads(_finish([program, "info", self.model, "--json"])[1])
-        return f"{facts['latency_ms']:g} ms"
+        note = f"the model '{facts['name']}' ({facts['arch']})."
+        return {"latency": f"{facts['latency_ms']:g} ms", "note": note}
 
     def run(self, action: str, source: Path, target: Path) -> tuple[Run, str]:
         """Our program in the peer's environment."""
