@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tinysignal.train.classifying import _decay
+from tinysignal.train.averaging import decaying
 from tinysignal.train.data.augment import Deformation
 from tinysignal.train.nets.mlp import Mlp
 
@@ -111,7 +111,7 @@ def test_deformation_repeats_with_the_seed() -> None:
 
 
 def test_the_average_forgets_the_first_weights_before_it_slows_down() -> None:
-    averaged, update = torch.zeros(()), _decay(0.9)
+    averaged, update = torch.zeros(()), decaying(0.9)
     for count in range(200):
         averaged = update(averaged, torch.ones(()), torch.tensor(count))
     assert float(averaged) == pytest.approx(1, abs=1e-6)
