@@ -564,8 +564,8 @@ def designs(report: Report) -> str:
     noisy = report["designs"][0]["si_sdr_in"]
     return (
         f"{markdown(header, rows)}\n\n{report['minutes']} minutes each on one core that other jobs "
-        f"slowed down unevenly, hence the steps; {report['batch']}, seed {report['seed']}. Scores on "
-        f"{report['validation']}, which have {noisy:.2f} dB."
+        f"slowed down unevenly, hence the steps; {report['batch']}, seed {report['seed']}. "
+        f"Scores on {report['validation']}, which have {noisy:.2f} dB."
     )
 
 
