@@ -546,29 +546,6 @@ def peers_cost(report: Report) -> str:
     )
 
 
-@table("designs")
-def designs(report: Report) -> str:
-    """Networks for the default, each trained for the same few minutes."""
-    rows = [
-        [
-            row["what"],
-            f"{row['params'] / 1000:.0f}",
-            str(row["steps"]),
-            f"{row['val_mag']:.4f}",
-            f"{row['si_sdr']:.2f}",
-            f"{row['pesq']:.2f}",
-        ]
-        for row in report["designs"]
-    ]
-    header = ["", "1000 parameters", "steps", "compressed error", "SI-SDR, dB", "PESQ-WB"]
-    noisy = report["designs"][0]["si_sdr_in"]
-    return (
-        f"{markdown(header, rows)}\n\n{report['minutes']} minutes each on one core that other jobs "
-        f"slowed down unevenly, hence the steps; {report['batch']}, seed {report['seed']}. "
-        f"Scores on {report['validation']}, which have {noisy:.2f} dB."
-    )
-
-
 def _peer_rows(report: Report) -> list[tuple[str, Report]]:
     """Doing nothing first, then ours, then the others."""
     ours = {"tinysignal": report["peers"]["tinysignal"]}

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from onset import save_onset_model
+from tinysignal.cli.live import _meter
 from tinysignal.cli.main import run
 from tinysignal.denoiser import Denoiser
 
 DEVICES = [
     {"name": "Microphone", "max_input_channels": 1, "max_output_channels": 0},
-    {"name": "Virtual Cable", "max_input_channels": 0, "max_output_channels": 2},
+    {"name": "Virtual Cable: [hw:1,0]", "max_input_channels": 0, "max_output_channels": 2},
 ]
 
 
@@ -128,7 +129,7 @@ def test_the_devices_are_listed(card: FakeCard, capsys: pytest.CaptureFixture[st
     assert run(["live", "--list-devices"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["number", "0", "1"]
-    assert "Virtual Cable" in lines[2]
+    assert "Virtual Cable: [hw:1,0]" in lines[2]
     assert not card.opened
 
 
@@ -149,6 +150,28 @@ def test_an_unknown_device_is_named(
     assert "'Nobody'" in error
     assert "--list-devices" in error
     assert len(error.splitlines()) == 1
+
+
+def test_an_absurd_rate_is_not_blamed_on_the_device(
+    card: FakeCard, onset_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["live", "-m", str(onset_model), "--rate", "10"]) == 1
+    error = capsys.readouterr().err
+    assert "10" in error
+    assert "--list-devices" not in error
+
+
+@pytest.mark.parametrize(
+    ("level", "columns", "shown"), [(0.0, 0, "-100"), (1.0, 20, "0"), (10**-1.5, 10, "-30")]
+)
+def test_the_meter_shows_the_level(level: float, columns: int, shown: str) -> None:
+    bar, number, unit = _meter(np.full((256, 1), level, np.float32)).split()
+    assert (bar.count("█"), len(bar), number.lstrip("-") or "0", unit) == (
+        columns,
+        20,
+        shown.lstrip("-"),
+        "dBFS",
+    )
 
 
 def test_live_names_its_extra(

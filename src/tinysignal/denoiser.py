@@ -289,15 +289,16 @@ class DenoiserStream:
         Real, or complex where the network changes phases as well.
         """
         spec, options = self._network.spec, self._options
-        if options.channel_mode == "shared" and self._channels > 1:
-            spectrum = _shared(spectrum)
         seen = min(spec.bins, self._size.bins)
-        inside = np.zeros((*spectrum.shape[:2], spec.bins), np.complex64)
+        heard = spectrum[:, :, :seen]
+        if options.channel_mode == "shared" and self._channels > 1:
+            heard = _shared(heard)
+        inside = np.zeros((*heard.shape[:2], spec.bins), np.complex64)
         # A longer window sums more samples: back to the scale of the model's own.
         scale = np.float32(spec.fft_samples / self._size.fft_samples)
-        np.multiply(spectrum[:, :, :seen], scale, out=inside[:, :, :seen])
+        np.multiply(heard, scale, out=inside[:, :, :seen])
         inside_gain, self._state = self._network.run(inside, self._state)
-        gain = np.empty(spectrum.shape, inside_gain.dtype)
+        gain = np.empty((*heard.shape[:2], self._size.bins), inside_gain.dtype)
         gain[:, :, :seen] = inside_gain[:, :, :seen]
         if seen < self._size.bins:
             top = slice(round(spec.bins * (1 - _TOP_BAND)), round(spec.bins * (1 - _EDGE)))

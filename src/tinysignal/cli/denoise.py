@@ -15,6 +15,7 @@ from rich.console import Console
 
 from tinysignal.audio_format import CONTAINERS
 from tinysignal.cli.batch import Work, print_json, run_batch
+from tinysignal.cli.denoise_options import AttenuationLimit, Mix, Model
 from tinysignal.denoise_file import FileOptions, residual_suffix
 from tinysignal.denoiser import Denoiser
 from tinysignal.errors import ConfigError, MissingExtraError
@@ -59,19 +60,13 @@ def denoise(
     folder: Annotated[
         Path | None, typer.Option("--output-dir", "-d", help="Where many files go; made if needed.")
     ] = None,
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="A bundled name or a model file.")
-    ] = DEFAULT_MODEL,
+    model: Model = DEFAULT_MODEL,
     channels: Annotated[
         Channels,
         typer.Option(help="One gain for all, which keeps the stereo image, or each its own."),
     ] = Channels.SHARED,
-    attenuation_limit: Annotated[
-        float | None, typer.Option(metavar="DB", min=0, help="Attenuate nothing by more than this.")
-    ] = None,
-    mix: Annotated[
-        float, typer.Option(min=0, max=1, help="1 for the denoised signal, 0 for the input.")
-    ] = 1.0,
+    attenuation_limit: AttenuationLimit = None,
+    mix: Mix = 1.0,
     clip_mode: Annotated[
         Clip,
         typer.Option(help="Beyond full scale: write all more quietly, saturate, or do nothing."),

@@ -15,9 +15,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from tinysignal.cli.denoise_options import AttenuationLimit, Mix, Model
 from tinysignal.cli.sound_device import load_sounddevice, unusable
 from tinysignal.denoiser import Denoiser, DenoiserStream
-from tinysignal.errors import ConfigError
+from tinysignal.errors import ConfigError, TinysignalError
 from tinysignal.model_file import DEFAULT_MODEL
 
 _SHOWN_EVERY_S = 0.1
@@ -45,9 +46,7 @@ class Session:
 
 def live(
     *,
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="A bundled name or a model file.")
-    ] = DEFAULT_MODEL,
+    model: Model = DEFAULT_MODEL,
     source: Annotated[
         str | None,
         typer.Option("--input", "-i", help="Microphone: a number or part of a name."),
@@ -64,12 +63,8 @@ def live(
     sample_rate_hz: Annotated[
         int | None, typer.Option("--rate", min=1, help="In Hz; the microphone's own by default.")
     ] = None,
-    attenuation_limit: Annotated[
-        float | None, typer.Option(metavar="DB", min=0, help="Attenuate nothing by more than this.")
-    ] = None,
-    mix: Annotated[
-        float, typer.Option(min=0, max=1, help="1 for the denoised signal, 0 for the input.")
-    ] = 1.0,
+    attenuation_limit: AttenuationLimit = None,
+    mix: Mix = 1.0,
     seconds: Annotated[
         float | None, typer.Option(min=0, help="End after this long; until Ctrl-C by default.")
     ] = None,
@@ -110,7 +105,7 @@ def live(
     except device.PortAudioError as error:
         raise unusable(error) from None
     except ValueError as error:  # sounddevice's word for a device that is not there
-        if isinstance(error, ConfigError):
+        if isinstance(error, TinysignalError):
             raise
         raise ConfigError(f"{error} See 'tinysignal live --list-devices'.") from None
     lasted_s = session.blocks * stream.hop_samples / rate_hz
@@ -172,7 +167,7 @@ def _show_devices(device: Any) -> None:
     for number, found in enumerate(device.query_devices()):
         table.add_row(
             str(number),
-            found["name"],
+            Text(found["name"]),  # its brackets are not markup
             str(found["max_input_channels"]),
             str(found["max_output_channels"]),
             f"{found['default_samplerate']:.0f}",

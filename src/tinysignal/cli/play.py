@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from tinysignal.audio import Reader
+from tinysignal.cli.denoise_options import Model
 from tinysignal.cli.sound_device import load_sounddevice, unusable
 from tinysignal.denoise_file import FileOptions, denoise_file
 from tinysignal.denoiser import Denoiser
@@ -20,9 +21,7 @@ from tinysignal.video import TrackReader, open_sound
 def play(
     file: Annotated[Path, typer.Argument(help="A sound file.")],
     *,
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="A bundled name or a model file.")
-    ] = DEFAULT_MODEL,
+    model: Model = DEFAULT_MODEL,
 ) -> None:
     """Play a recording, then the same denoised; needs the 'play' extra and a sound device.
 

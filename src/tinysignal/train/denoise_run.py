@@ -12,7 +12,7 @@ from tinysignal.train.config import DenoiserConfig
 from tinysignal.train.denoising import DenoisingTask
 from tinysignal.train.enhancing import EnhancingTask
 from tinysignal.train.export import export_denoiser
-from tinysignal.train.nets import ARCHITECTURES, BandsNet, DenoisingNet
+from tinysignal.train.nets import ARCHITECTURES, DenoisingNet, MaskingNet
 from tinysignal.train.run import RunResult, Training, begin, fit
 from tinysignal.train.sources import TrainingData, load_training_data
 
@@ -80,7 +80,7 @@ def make_task(
     config: DenoiserConfig, net: DenoisingNet, size: StftSize, data: TrainingData | None = None
 ) -> DenoisingTask:
     """The task of a configuration: on signals for a complex mask, on magnitudes for a gain."""
-    if isinstance(net, BandsNet):
+    if isinstance(net, MaskingNet):
         return EnhancingTask(net, size, learning_rate=config.learning_rate, data=data)
     return DenoisingTask(net, size, loss=config.loss, learning_rate=config.learning_rate, data=data)
 

@@ -12,7 +12,7 @@ from tinysignal.stft import StftSize
 from tinysignal.train.averaging import decaying
 from tinysignal.train.denoising import DenoisingTask
 from tinysignal.train.losses import mse, spectral
-from tinysignal.train.nets import BandsNet
+from tinysignal.train.nets import MaskingNet
 from tinysignal.train.sources import TrainingData
 from tinysignal.train.stft import istft, stft
 
@@ -29,18 +29,18 @@ class EnhancingTask(DenoisingTask):
 
     Parameters
     ----------
-    net : BandsNet
+    net : MaskingNet
     size : StftSize
     learning_rate : float
     data : TrainingData or None
         What it is scored on; None for a network that is only used.
     """
 
-    net: BandsNet
+    net: MaskingNet
 
     def __init__(
         self,
-        net: BandsNet,
+        net: MaskingNet,
         size: StftSize,
         *,
         learning_rate: float,
@@ -101,14 +101,14 @@ class EnhancingTask(DenoisingTask):
     def denoise(self, noisy: Tensor) -> Tensor:
         """Denoised signals, float (batch, time), by the averaged network."""
         net = self.averaged.module
-        assert isinstance(net, BandsNet)
+        assert isinstance(net, MaskingNet)
         was_training = net.training
         net.eval()
         enhanced = self._enhanced(net, noisy)
         net.train(was_training)
         return enhanced
 
-    def _enhanced(self, net: BandsNet, noisy: Tensor) -> Tensor:
+    def _enhanced(self, net: MaskingNet, noisy: Tensor) -> Tensor:
         spectrum = stft(noisy, self.size)
         state = tuple(s.to(noisy.device) for s in net.initial_state(noisy.shape[0]))
         mask, _ = net.complex_mask(torch.view_as_real(spectrum), state)

@@ -24,7 +24,7 @@ from tinysignal.files import atomic
 from tinysignal.model_file import METADATA_KEY, load_classifying_network, load_network
 from tinysignal.spec import ClassifierSpec, DenoiserSpec, ImageInput, SoundInput, Spec
 from tinysignal.stft import StftSize
-from tinysignal.train.nets import BandsNet, CnnNet, DenoisingNet
+from tinysignal.train.nets import BandsNet, CnnNet, DenoisingNet, MaskingNet
 from tinysignal.train.onnx_lstm import with_onnx_lstms
 
 PARITY = 1e-4  # largest difference between ONNX and torch, of magnitudes around 1
@@ -33,7 +33,7 @@ PARITY = 1e-4  # largest difference between ONNX and torch, of magnitudes around
 class _MaskForm(nn.Module):
     """A network in the file's contract: mask and states as separate inputs and outputs."""
 
-    def __init__(self, net: BandsNet) -> None:
+    def __init__(self, net: MaskingNet) -> None:
         super().__init__()
         self.net = with_onnx_lstms(net)
 
@@ -101,10 +101,12 @@ def export_denoiser(
 
 
 def _write_denoiser(net: DenoisingNet, spec: DenoiserSpec, path: Path) -> None:
-    complex_parts = (2,) if isinstance(net, BandsNet) else ()
-    form = _MaskForm(net) if isinstance(net, BandsNet) else _GainForm(net)
-    names = ("spectrum", "mask") if isinstance(net, BandsNet) else ("magnitude", "gain")
-    example = (torch.ones(2, 3, spec.bins, *complex_parts), *net.initial_state(2))
+    shape: tuple[int, ...] = (2, 3, spec.bins)
+    form: nn.Module = _GainForm(net)
+    names = ("magnitude", "gain")
+    if isinstance(net, MaskingNet):
+        form, names, shape = _MaskForm(net), ("spectrum", "mask"), (*shape, 2)
+    example = (torch.ones(shape), *net.initial_state(2))
     states = [f"state_{i}" for i in range(len(example) - 1)]
     channels, frames = torch.export.Dim("channels"), torch.export.Dim("frames")
     shapes: list[object] = [{0: channels, 1: frames}]
@@ -144,7 +146,7 @@ def _expected_gain(net: DenoisingNet, parts: NDArray[np.float32]) -> NDArray[Any
     """The network's own gain of spectra (channels, frames, freq, 2), real or complex."""
     given = torch.from_numpy(parts)
     state = net.initial_state(len(given))
-    if isinstance(net, BandsNet):
+    if isinstance(net, MaskingNet):
         mask: NDArray[Any] = torch.view_as_complex(net.complex_mask(given, state)[0]).numpy()
         return mask
     gain: NDArray[Any] = net.gain(torch.view_as_complex(given).abs(), state)[0].numpy()

@@ -7,11 +7,19 @@ from dataclasses import dataclass
 
 from tinysignal.stft import StftSize
 from tinysignal.train.nets.bands import BandsNet
-from tinysignal.train.nets.base import DenoisingNet
+from tinysignal.train.nets.base import DenoisingNet, MaskingNet
 from tinysignal.train.nets.cnn import CnnNet
 from tinysignal.train.nets.linear import LinearNet
 
-__all__ = ["ARCHITECTURES", "Architecture", "BandsNet", "CnnNet", "DenoisingNet", "LinearNet"]
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "BandsNet",
+    "CnnNet",
+    "DenoisingNet",
+    "LinearNet",
+    "MaskingNet",
+]
 
 
 @dataclass(frozen=True)

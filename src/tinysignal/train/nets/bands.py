@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from tinysignal.errors import ConfigError
-from tinysignal.train.nets.base import DenoisingNet, RunningLevel, State
+from tinysignal.train.nets.base import MaskingNet, RunningLevel, State
 
 _COMPRESSION = 0.3  # exponent of the magnitudes, at the input and under the mask
 _NARROWEST = 4  # bins of a band
@@ -77,7 +77,7 @@ class BandMemory(nn.Module):
         return x, [s.float().reshape(batch, bands, width) for s in end]
 
 
-class BandsNet(DenoisingNet):
+class BandsNet(MaskingNet):
     """Bands, blocks of memory and mixing, and a complex mask per bin; causal.
 
     The mask multiplies the spectrum compressed to ``|X|^0.3``, in which its magnitude is bounded
@@ -152,18 +152,7 @@ class BandsNet(DenoisingNet):
         return levels + tuple(torch.zeros(batch, self.bands, self.width) for _ in range(memories))
 
     def complex_mask(self, spectrum: Tensor, state: State) -> tuple[Tensor, State]:
-        """What to multiply the noisy spectrum by.
-
-        Parameters
-        ----------
-        spectrum : float (batch, frames, freq, 2)
-            Real and imaginary parts.
-        state : tuple of float (batch, ...)
-
-        Returns
-        -------
-        float (batch, frames, freq, 2), of magnitude below 1, and the next state
-        """
+        """See `MaskingNet.complex_mask`; the mask's magnitude is below 1."""
         pasts, next_state = list(state), []
         features, next_level = self._features(spectrum.float(), pasts)
         next_state += next_level
@@ -179,12 +168,6 @@ class BandsNet(DenoisingNet):
         parts = parts.reshape(self.bands, frames, batch, 2, self.band_bins)
         parts = parts.permute(2, 1, 3, 0, 4).flatten(3)[..., self.back]
         return _uncompressed(parts).transpose(2, 3).contiguous(), tuple(next_state)
-
-    def estimate(self, magnitude: Tensor, state: State) -> tuple[Tensor, State]:
-        """Magnitude of the answer to a spectrum of phase zero; see `complex_mask` for any."""
-        spectrum = torch.stack([magnitude, torch.zeros_like(magnitude)], dim=3)
-        mask, state = self.complex_mask(spectrum, state)
-        return magnitude * mask.square().sum(dim=3).sqrt(), state
 
     def _features(self, spectrum: Tensor, pasts: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """(bands, frames * batch, parts * bins of a band), and the next level."""

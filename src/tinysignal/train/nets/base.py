@@ -73,6 +73,31 @@ class DenoisingNet(nn.Module):
         return tuple(s.to(magnitude.device) for s in self.initial_state(magnitude.shape[0]))
 
 
+class MaskingNet(DenoisingNet):
+    """A denoising network that sees phases and changes them."""
+
+    @abstractmethod
+    def complex_mask(self, spectrum: Tensor, state: State) -> tuple[Tensor, State]:
+        """What to multiply the noisy spectrum by.
+
+        Parameters
+        ----------
+        spectrum : float (batch, frames, freq, 2)
+            Real and imaginary parts.
+        state : tuple of float (batch, ...)
+
+        Returns
+        -------
+        float (batch, frames, freq, 2), contiguous, and the next state
+        """
+
+    def estimate(self, magnitude: Tensor, state: State) -> tuple[Tensor, State]:
+        """Magnitude of the answer to a spectrum of phase zero; see `complex_mask` for any."""
+        spectrum = torch.stack([magnitude, torch.zeros_like(magnitude)], dim=3)
+        mask, state = self.complex_mask(spectrum, state)
+        return magnitude * mask.square().sum(dim=3).sqrt(), state
+
+
 class RunningLevel(nn.Module):
     """Root mean square of all frames so far, older ones forgotten with a time constant.
 
