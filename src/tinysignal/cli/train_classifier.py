@@ -173,6 +173,7 @@ def classifier(
     try:
         from tinysignal.train.classifier_config import read_classifier_config
         from tinysignal.train.classify_run import train_classifier
+        from tinysignal.train.devices import process_rank
         from tinysignal.train.run import CONFIG
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"training ({error.name})", "train") from None
@@ -188,6 +189,8 @@ def classifier(
         resume=resume,
         quiet=quiet,
     )
+    if process_rank() > 0:
+        return
     if as_json:
         print(json.dumps(result.metrics, indent=2))
         return

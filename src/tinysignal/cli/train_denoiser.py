@@ -218,6 +218,7 @@ def denoiser(
     try:
         from tinysignal.train.config import read_config
         from tinysignal.train.denoise_run import train_denoiser
+        from tinysignal.train.devices import process_rank
         from tinysignal.train.run import CONFIG
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"training ({error.name})", "train") from None
@@ -228,6 +229,8 @@ def denoiser(
     result = train_denoiser(
         read_config(config, flags), output, data_dir=data_dir, resume=resume, quiet=quiet
     )
+    if process_rank() > 0:
+        return
     if as_json:
         print(json.dumps(result.metrics, indent=2))
         return

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+
+def averaged(net: nn.Module, decay: float) -> AveragedModel:
+    """A copy of a network that follows its weights and statistics, see `decaying`."""
+    model = AveragedModel(net, avg_fn=decaying(decay), use_buffers=True)
+    return model.requires_grad_(False)  # no optimiser's, and nothing to share between processes
 
 
 def decaying(average: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import lightning as pl
+import torch
 
 from tinysignal.train.options import RunOptions
 
@@ -17,7 +18,13 @@ _END = {"cosine": 0.01, "onecycle": 0.0}  # share of the rate at the end
 class Budget(pl.Callback):
     """Ends a run after its epochs, steps or minutes, and sets the learning rate by the share spent.
 
-    Minutes are counted over all parts of a resumed run.
+    Minutes are counted over all parts of a resumed run. Several processes agree after every step on
+    the time, that of the slowest clock, and on whether somebody asked them to stop.
+
+    Attributes
+    ----------
+    interrupted : bool
+        Whether the run was asked to stop and does.
     """
 
     def __init__(self, config: RunOptions, steps_per_epoch: int) -> None:
@@ -25,14 +32,14 @@ class Budget(pl.Callback):
         self._steps = config.steps or config.epochs * steps_per_epoch
         self._schedule = config.schedule
         self._learning_rate = config.learning_rate
-        self._elapsed_before_s = 0.0
+        self.interrupted = False
+        self._asked = False
+        self.elapsed_s = 0.0  # of training until the last step, before a resume included
         self._started_s = 0.0
 
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds of training, those before a resume included."""
-        running = time.monotonic() - self._started_s if self._started_s else 0.0
-        return self._elapsed_before_s + running
+    def interrupt(self) -> None:
+        """Ask for an end after the current step."""
+        self._asked = True
 
     def spent(self, step: int) -> float:
         """Share of the budget, 0 to 1, after that many steps."""
@@ -57,7 +64,7 @@ class Budget(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
-        self._started_s = time.monotonic()
+        self._started_s = time.monotonic() - self.elapsed_s
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -76,9 +83,13 @@ class Budget(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Stop when the budget is spent."""
-        if self.spent(trainer.global_step) >= 1:
-            trainer.should_stop = True
+        """Stop when the budget is spent, or when asked to."""
+        now = torch.tensor([time.monotonic() - self._started_s, self._asked], dtype=torch.float64)
+        if trainer.world_size > 1:
+            now = trainer.strategy.reduce(now.to(pl_module.device), reduce_op="max")
+        self.elapsed_s, asked = now.tolist()
+        self.interrupted = bool(asked)
+        trainer.should_stop = self.interrupted or self.spent(trainer.global_step) >= 1
 
     def state_dict(self) -> dict[str, Any]:
         """The clock, for a resume."""
@@ -86,4 +97,4 @@ class Budget(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue the clock."""
-        self._elapsed_before_s = state_dict["elapsed_s"]
+        self.elapsed_s = state_dict["elapsed_s"]

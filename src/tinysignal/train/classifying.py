@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.optim.swa_utils import AveragedModel
 
 from tinysignal.datasets import Examples
-from tinysignal.train.averaging import decaying
+from tinysignal.train.averaging import averaged
 from tinysignal.train.data.augment import Deformation
 from tinysignal.train.data.batches import BatchSource
 from tinysignal.train.task import Measure, Task, settle_statistics
@@ -60,9 +59,7 @@ class ClassifyingTask(Task):
     ) -> None:
         super().__init__()
         self.net = net
-        self.averaged = (
-            AveragedModel(net, avg_fn=decaying(average), use_buffers=True) if average else None
-        )
+        self.averaged = averaged(net, average) if average else None
         self._source = source
         self._score_on = score_on
         self._learning_rate = learning_rate
@@ -77,8 +74,9 @@ class ClassifyingTask(Task):
         return self.net if self.averaged is None else self.averaged.module
 
     def on_train_batch_start(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """The step's own random numbers."""
-        torch.manual_seed(self._seed * 1_000_003 + self.trainer.global_step)
+        """The step's own random numbers, and the process's."""
+        step = self._seed * 1_000_003 + self.trainer.global_step
+        torch.manual_seed(step + (self.global_rank << 40))
 
     def on_after_batch_transfer(
         self, batch: tuple[Tensor, Tensor], dataloader_idx: int

@@ -164,7 +164,7 @@ def read_config(path: Path | None, flags: Mapping[str, Any]) -> DenoiserConfig:
     values = {} if path is None else read_toml(path)
     given = {name: value for name, value in flags.items() if value is not None}
     recipe = given.get("recipe", values.get("recipe", "plain"))
-    if recipe not in RECIPES:
+    if recipe not in list(RECIPES):  # a list from TOML has no hash
         raise ConfigError(f"recipe is '{recipe}', expected {' or '.join(RECIPES)}.")
     merged: dict[str, Any] = {}
     for layer in (RECIPES[recipe], values, given):

@@ -6,10 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from tinysignal.stft import StftSize
-from tinysignal.train.averaging import decaying
+from tinysignal.train.averaging import averaged
 from tinysignal.train.denoising import DenoisingTask
 from tinysignal.train.losses import mse, spectral
 from tinysignal.train.nets import MaskingNet
@@ -47,7 +46,7 @@ class EnhancingTask(DenoisingTask):
         data: TrainingData | None = None,
     ) -> None:
         super().__init__(net, size, loss="mse", learning_rate=learning_rate, data=data)
-        self.averaged = AveragedModel(net, avg_fn=decaying(_AVERAGE), use_buffers=True)
+        self.averaged = averaged(net, _AVERAGE)
 
     @property
     def result(self) -> nn.Module:

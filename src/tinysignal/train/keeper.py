@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,7 +53,6 @@ class Keeper(pl.Callback):
     ) -> None:
         self.rows: list[dict[str, float]] = []
         self.best: dict[str, float] = {}
-        self.interrupted = False
         self._folder = folder
         self._side = side
         self._every = every_epochs
@@ -62,7 +60,7 @@ class Keeper(pl.Callback):
         self._report = report
         self._losses: list[Tensor] = []
         self._latest: dict[str, float] = {}
-        self._saved_s = time.monotonic()
+        self._saved_s = 0.0
 
     def on_train_batch_end(
         self,
@@ -85,24 +83,24 @@ class Keeper(pl.Callback):
             "step": trainer.global_step,
             "minutes": self._budget.elapsed_s / 60,
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-            "loss": float(torch.stack(self._losses).mean()),
+            "loss": float(trainer.strategy.reduce(torch.stack(self._losses).mean())),
         }
         self._losses.clear()
-        if self.interrupted and not finished:
+        if self._budget.interrupted and not finished:
             return  # an epoch cut short is no place to resume from
-        if finished or row["epoch"] % self._every == 0:
-            row |= self._score(trainer, pl_module)
-        self.rows.append(row)
-        self._latest |= row
         if trainer.is_global_zero:
+            if finished or row["epoch"] % self._every == 0:
+                row |= self._score(trainer, pl_module)
+            self.rows.append(row)
+            self._latest |= row
             self._report(trainer.global_step, self._latest)
             for logger in trainer.loggers:
                 logger.log_metrics(row, step=trainer.global_step)
-        if finished or time.monotonic() - self._saved_s > _SAVE_EVERY_S:
-            trainer.save_checkpoint(self._folder / CHECKPOINT)
+        if finished or self._budget.elapsed_s - self._saved_s > _SAVE_EVERY_S:
+            trainer.save_checkpoint(self._folder / CHECKPOINT)  # all processes: they wait in it
             if trainer.is_global_zero:
                 write_curve(self._folder / CURVE, self.rows)
-            self._saved_s = time.monotonic()
+            self._saved_s = self._budget.elapsed_s
 
     def _score(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
         assert isinstance(pl_module, Task)
@@ -110,8 +108,7 @@ class Keeper(pl.Callback):
         key = f"valid_{pl_module.measure.key}"
         if key in scores and scores[key] > self.best.get(key, -float("inf")):
             self.best = {"epoch": trainer.current_epoch + 1, **scores}
-            if trainer.is_global_zero:
-                save_weights(self._folder / BEST, pl_module.result)
+            save_weights(self._folder / BEST, pl_module.result)
         return scores
 
     def state_dict(self) -> dict[str, Any]:

@@ -23,10 +23,12 @@ from torch.utils.data import DataLoader
 
 from tinysignal.errors import ConfigError
 from tinysignal.files import atomic, make_folder
+from tinysignal.model_file import read_spec
 from tinysignal.spec import Spec
 from tinysignal.train.budget import Budget
 from tinysignal.train.checkpoint import SafetensorsIO, load_state, load_weights, save_weights
 from tinysignal.train.data.batches import Batches, BatchSource, EpochSampler
+from tinysignal.train.devices import layout, process_rank, processes, wait_for_all
 from tinysignal.train.keeper import BEST, CHECKPOINT, CURVE, Keeper, plot_curve, write_curve
 from tinysignal.train.options import RunOptions
 from tinysignal.train.progress import TrainingProgress
@@ -97,7 +99,8 @@ def begin(config: RunOptions, folder: Path, *, resume: bool) -> None:
     """
     if resume and not (folder / CHECKPOINT).is_file():
         raise ConfigError(f"{folder}: nothing to resume, there is no {CHECKPOINT} in it.")
-    if not resume and (folder / CONFIG).exists():
+    first = process_rank() == 0  # the others start later, or at the same time
+    if not resume and first and (folder / CONFIG).exists():
         raise ConfigError(f"{folder}: holds a run already. Pass --resume, or another folder.")
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -122,12 +125,14 @@ def fit(training: Training, *, resume: bool = False, quiet: bool = False) -> Run
         No progress bar.
     """
     config, folder, task = training.config, training.folder, training.task
-    make_folder(folder)
-    with atomic(folder / CONFIG) as temporary:
-        temporary.write_text(config.to_toml(), encoding="utf-8")
+    first = process_rank() == 0
+    if first:
+        make_folder(folder)
+        with atomic(folder / CONFIG) as temporary:
+            temporary.write_text(config.to_toml(), encoding="utf-8")
     checkpoint = folder / CHECKPOINT
-    budget = Budget(config, training.source.steps_per_epoch)
-    with TrainingProgress(budget, task.measure, quiet=quiet) as progress, _calm():
+    budget = Budget(config, _steps_per_epoch(training))
+    with TrainingProgress(budget, task.measure, quiet=quiet or not first) as progress, _calm():
         keeper = Keeper(
             folder=folder,
             side=training.side,
@@ -139,17 +144,31 @@ def fit(training: Training, *, resume: bool = False, quiet: bool = False) -> Run
             _restore(task, keeper, checkpoint)
         else:
             trainer = _trainer(config, folder, [budget, keeper])
-            with _stop_on_signals(trainer, keeper):
+            with _stop_on_signals(budget):
                 loader = _loader(config, training.source)
                 trainer.fit(task, loader, ckpt_path=checkpoint if resume else None)
-    return _finish(training, keeper)
+    if first:
+        result = _finish(training, keeper, interrupted=budget.interrupted)
+        wait_for_all()
+        return result
+    wait_for_all()
+    metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    return RunResult(folder, read_spec(folder / MODEL), metrics, budget.interrupted)
+
+
+def _steps_per_epoch(training: Training) -> int:
+    batches, sharers = training.source.steps_per_epoch, processes(training.config)
+    if batches < sharers:
+        raise ConfigError(f"{sharers} devices cannot share an epoch of {batches} batch(es).")
+    return batches // sharers
 
 
 def _loader(config: RunOptions, source: BatchSource) -> DataLoader[Any]:
+    sampler = EpochSampler(source.steps_per_epoch, rank=process_rank(), processes=processes(config))
     return DataLoader(
         Batches(source),
         batch_size=None,
-        sampler=EpochSampler(source.steps_per_epoch),
+        sampler=sampler,
         num_workers=config.workers,
         persistent_workers=config.workers > 0,
     )
@@ -161,12 +180,15 @@ def _accelerator(config: RunOptions) -> str:
 
 def _check_device(config: RunOptions) -> None:
     """Before anything is read or written: whether Lightning finds such devices here."""
+    devices, machines = layout(config)
     try:
         with _calm():
-            pl.Trainer(accelerator=_accelerator(config), devices=config.devices, logger=False)
+            pl.Trainer(
+                accelerator=_accelerator(config), devices=devices, num_nodes=machines, logger=False
+            )
     except (MisconfigurationException, ModuleNotFoundError, ValueError) as error:
         raise ConfigError(
-            f"device is '{config.device}', devices {config.devices}: {str(error).rstrip('.!')}. "
+            f"device is '{config.device}', devices {devices}: {str(error).rstrip('.!')}. "
             "Pass --device cpu, or auto."
         ) from None
 
@@ -177,9 +199,12 @@ def _trainer(config: RunOptions, folder: Path, callbacks: list[pl.Callback]) -> 
         from lightning.pytorch.loggers import TensorBoardLogger
 
         logger = TensorBoardLogger(folder, name="tensorboard", version="")
+    devices, machines = layout(config)
     return pl.Trainer(
         accelerator=_accelerator(config),
-        devices=config.devices,
+        devices=devices,
+        num_nodes=machines,
+        use_distributed_sampler=False,
         precision=_PRECISIONS[config.precision],  # type: ignore[arg-type]
         max_epochs=-1,
         callbacks=callbacks,
@@ -209,12 +234,11 @@ def _calm() -> Iterator[None]:
 
 
 @contextmanager
-def _stop_on_signals(trainer: pl.Trainer, keeper: Keeper) -> Iterator[None]:
+def _stop_on_signals(budget: Budget) -> Iterator[None]:
     """The first interrupt ends the run after its step, so that a usable model is written."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        keeper.interrupted = True
-        trainer.should_stop = True
+        budget.interrupt()
         signal.signal(number, before.get(number, signal.SIG_DFL))
 
     before: dict[int, Any] = {}
@@ -240,7 +264,7 @@ def _restore(task: Task, keeper: Keeper, checkpoint: Path) -> None:
     keeper.load_state_dict(state["callbacks"][keeper.state_key])
 
 
-def _finish(training: Training, keeper: Keeper) -> RunResult:
+def _finish(training: Training, keeper: Keeper, *, interrupted: bool) -> RunResult:
     """Choose the weights, write the model, the curve and the metrics."""
     config, folder, side = training.config, training.folder, training.side
     task = training.task.cpu()
@@ -264,7 +288,7 @@ def _finish(training: Training, keeper: Keeper) -> RunResult:
     final = keeper.rows[-1] if keeper.rows else {}
     metrics = {
         "weights": weights,
-        "interrupted": keeper.interrupted,
+        "interrupted": interrupted,
         "epochs": final.get("epoch", 0),
         "steps": final.get("step", 0),
         "minutes": final.get("minutes", 0.0),
@@ -277,4 +301,4 @@ def _finish(training: Training, keeper: Keeper) -> RunResult:
     }
     with atomic(folder / METRICS) as temporary:
         temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    return RunResult(folder, spec, metrics, keeper.interrupted)
+    return RunResult(folder, spec, metrics, interrupted)

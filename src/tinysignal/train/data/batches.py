@@ -43,10 +43,20 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
 
 
 class EpochSampler(Sampler[int]):
-    """Numbers of an epoch's batches, counted on from epoch to epoch."""
+    """Numbers of a process's batches in an epoch, counted on from epoch to epoch.
 
-    def __init__(self, steps_per_epoch: int) -> None:
-        self.steps_per_epoch = steps_per_epoch
+    Parameters
+    ----------
+    batches_per_epoch : int
+        For all processes together; what cannot be shared evenly is left out.
+    rank, processes : int
+        Which process takes every how-many-th batch.
+    """
+
+    def __init__(self, batches_per_epoch: int, *, rank: int = 0, processes: int = 1) -> None:
+        self._batches = batches_per_epoch
+        self._rank = rank
+        self._processes = processes
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -54,8 +64,8 @@ class EpochSampler(Sampler[int]):
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return self.steps_per_epoch
+        return self._batches // self._processes
 
     def __iter__(self) -> Iterator[int]:
-        first = self._epoch * self.steps_per_epoch
-        yield from range(first, first + self.steps_per_epoch)
+        first = self._epoch * self._batches + self._rank
+        yield from range(first, first + len(self) * self._processes, self._processes)

@@ -1,0 +1,115 @@
+"""One run in two processes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import lightning as pl
+import pytest
+import torch
+
+from tinysignal import ConfigError, Denoiser
+from tinysignal.train.checkpoint import load_state
+from tinysignal.train.config import read_config
+from tinysignal.train.data.batches import EpochSampler
+from tinysignal.train.denoise_run import build_net, stft_size, train_denoiser
+from tinysignal.train.sources import load_training_data
+from tinysignal.train.stft import stft
+
+SMALL = ["--batch", "2", "--clip-s", "0.5", "--width", "8", "--device", "cpu", "--threads", "1"]
+
+
+def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in two processes on this machine."""
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
+    return subprocess.run(
+        [
+            sys.executable,
+            *launcher,
+            "--rdzv-endpoint",
+            "localhost:0",
+            "-m",
+            "tinysignal",
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+
+
+@pytest.fixture
+def options(speech_and_noise: tuple[Path, Path]) -> list[str]:
+    speech, noise = map(str, speech_and_noise)
+    return ["train", "denoiser", "--clean", speech, "--noise", noise, *SMALL]
+
+
+def test_two_processes_take_the_step_of_both_their_batches(
+    options: list[str], speech_and_noise: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    ran = torchrun(
+        *options, "--arch", "linear", "--steps", "1", "--steps-per-epoch", "2", "-o", str(folder)
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.count("model: ") == 1  # one process speaks
+    trained = load_state(folder / "last.safetensors")["state_dict"]
+
+    config = read_config(folder / "config.toml", {})
+    pl.seed_everything(config.seed, verbose=False)
+    size = stft_size(config)
+    net = build_net(config, size)
+    source = load_training_data(config, size, None).source
+    optimiser = torch.optim.Adam(net.parameters(), config.learning_rate)
+    for number in (0, 1):
+        noisy, clean = (stft(torch.from_numpy(x), size).abs() for x in source.batch(number))
+        (torch.nn.functional.mse_loss(net(noisy), clean) / 2).backward()
+    optimiser.step()
+    for name, value in net.state_dict().items():
+        torch.testing.assert_close(trained[f"net.{name}"], value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("length", [("--epochs", "3"), ("--minutes", "0.05")])
+def test_two_processes_make_one_run(
+    options: list[str], tmp_path: Path, length: tuple[str, str]
+) -> None:
+    folder = tmp_path / "run"
+    bands = ["--arch", "bands", "--steps-per-epoch", "4", "--validate-every", "2"]
+    ran = torchrun(*options, *bands, *length, "-o", str(folder))
+    assert ran.returncode == 0, ran.stderr
+    with (folder / "curve.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    steps = [int(row["step"]) for row in rows]
+    assert steps[:-1] == [2 * i for i in range(1, len(rows))]  # four batches, shared by two
+    if length[0] == "--epochs":
+        assert steps[-1] == 6
+    assert json.loads((folder / "metrics.json").read_text())["steps"] == steps[-1]
+    assert Denoiser.load(folder / "model.onnx").spec.arch == "bands"
+
+    again = torchrun(*options, *bands, *length, "-o", str(folder))
+    assert again.returncode == 1
+    assert "holds a run already" in again.stderr
+
+
+def test_processes_share_every_batch() -> None:
+    shares = [EpochSampler(5, rank=rank, processes=2) for rank in (0, 1)]
+    assert [list(share) for share in shares] == [[0, 2], [1, 3]]
+    for share in shares:
+        share.set_epoch(2)
+    assert [list(share) for share in shares] == [[10, 12], [11, 13]]
+
+
+def test_too_few_batches_for_the_devices_are_refused(
+    pair_files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    flags = {"arch": "linear", "pair": tuple(map(str, pair_files)), "epochs": 3, "devices": 2}
+    config = read_config(None, {**flags, "device": "cpu"})
+    with pytest.raises(ConfigError, match="2 devices cannot share an epoch of 1 batch"):
+        train_denoiser(config, tmp_path / "run", quiet=True)
