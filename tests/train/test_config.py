@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tinysignal.errors import ConfigError
-from tinysignal.train.config import DenoiserConfig, read_config
+from tinysignal.train.config import RECIPES, DenoiserConfig, read_config
+from tinysignal.train.options import LENGTHS
 
 GIVEN: dict[str, Any] = {"clean": "speech", "noise": "noise", "epochs": 2}
 
@@ -85,3 +87,72 @@ def test_a_length_is_not_needed() -> None:
     assert (mixed.epochs, mixed.minutes) == (0, 20.0)
     single = read_config(None, {"pair": ("a", "b")})
     assert (single.epochs, single.minutes) == (3000, 0.0)
+
+
+# Recipes
+
+DATA: dict[str, Any] = {"clean": "speech", "noise": "noise"}
+DEFAULT: dict[str, Any] = {**DATA, "recipe": "default"}
+
+
+def write(path: Path, **values: str | float) -> Path:
+    """A TOML file of these values."""
+    path.write_text("".join(f"{name} = {value!r}\n" for name, value in values.items()))
+    return path
+
+
+def test_a_recipe_is_its_table_and_beyond_it_what_always_holds() -> None:
+    assert read_config(None, DEFAULT) == DenoiserConfig(**DEFAULT, **RECIPES["default"])
+
+
+def test_without_a_recipe_the_plain_one_holds() -> None:
+    assert read_config(None, DATA) == read_config(None, {**DATA, "recipe": "plain"})
+    assert read_config(None, DATA) != read_config(None, DEFAULT)
+
+
+def test_a_flag_wins_over_the_recipe_and_changes_nothing_else() -> None:
+    whole = read_config(None, DEFAULT)
+    for change in (
+        {"arch": "cnn"},
+        {"learning_rate": whole.learning_rate / 2},
+        {"level_dbfs": (-50.0, -40.0)},
+    ):
+        assert read_config(None, {**DEFAULT, **change}) == replace(whole, **change)
+
+
+def test_a_file_wins_over_the_recipe_and_a_flag_over_the_file(tmp_path: Path) -> None:
+    whole = read_config(None, DEFAULT)
+    half, third = whole.learning_rate / 2, whole.learning_rate / 3
+    file = write(tmp_path / "c.toml", **DEFAULT, learning_rate=half)
+    assert read_config(file, {}) == replace(whole, learning_rate=half)
+    assert read_config(file, {"learning_rate": third}) == replace(whole, learning_rate=third)
+
+
+def test_a_recipe_is_named_by_the_file_or_by_a_flag_which_wins(tmp_path: Path) -> None:
+    file = write(tmp_path / "c.toml", **DEFAULT)
+    assert read_config(file, {}) == read_config(None, DEFAULT)
+    assert read_config(file, {"recipe": "plain"}) == read_config(None, DATA)
+
+
+@pytest.mark.parametrize(("name", "value"), [("epochs", 2), ("steps", 5), ("minutes", 1.5)])
+def test_a_length_replaces_that_of_the_recipe(tmp_path: Path, name: str, value: float) -> None:
+    file = write(tmp_path / "c.toml", **DEFAULT, **{name: value})
+    for config in (read_config(None, {**DEFAULT, name: value}), read_config(file, {})):
+        assert {n: getattr(config, n) for n in LENGTHS if getattr(config, n)} == {name: value}
+
+
+def test_a_recipe_is_written_out_so_that_a_run_keeps_what_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = read_config(None, {**DEFAULT, "steps": 5})
+    (tmp_path / "c.toml").write_text(config.to_toml(), encoding="utf-8")
+    monkeypatch.setitem(RECIPES, "default", {"batch": config.batch + 1, "epochs": 7})
+    assert read_config(tmp_path / "c.toml", {}) == config
+
+
+@pytest.mark.parametrize("recipe", ["best", "Default", "", 3, ["default"]])
+def test_an_unknown_recipe_is_refused_in_one_line_with_the_choices(recipe: Any) -> None:
+    with pytest.raises(ConfigError, match="expected " + " or ".join(RECIPES)) as caught:
+        read_config(None, {**DATA, "recipe": recipe})
+    assert str(caught.value).startswith(f"recipe is '{recipe}'")
+    assert "\n" not in str(caught.value)
