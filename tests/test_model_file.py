@@ -183,6 +183,25 @@ def test_other_input_names_are_refused(tmp_path: Path) -> None:
     refused(path, r"inputs \['input'\]")
 
 
+@pytest.mark.parametrize("states", [[], ["state"]])
+@pytest.mark.parametrize(("taken", "given"), [("spectrum", "gain"), ("magnitude", "mask")])
+def test_half_of_one_form_and_half_of_the_other_is_refused(
+    tmp_path: Path, taken: str, given: str, states: list[str]
+) -> None:
+    """It would run: only its names say that it means something else."""
+    parts: list[str | int] = [2] if taken == "spectrum" else []
+
+    def save(output: str) -> Path:
+        first = [floats(name, ["c", "t", 257, *parts]) for name in (taken, output)]
+        inputs = [first[0], *(floats(name, ["c", 8]) for name in states)]
+        outputs = [first[1], *(floats(f"next_{name}", ["c", 8]) for name in states)]
+        return save_graph(tmp_path / f"{output}.onnx", inputs, outputs)
+
+    whole = load_network(save("mask" if parts else "gain"))
+    assert whole.is_complex == bool(parts)
+    refused(save(given), rf"inputs \['{taken}'.*outputs \['{given}'.*expected magnitude and states")
+
+
 def test_a_state_of_free_size_is_refused(tmp_path: Path) -> None:
     inputs = [floats("magnitude", ["c", "t", 257]), floats("state", ["c", "n"])]
     outputs = [floats("gain", ["c", "t", 257]), floats("next_state", ["c", "n"])]
