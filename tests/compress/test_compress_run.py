@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from onset import save_onset_model
 from tinysignal import ConfigError, DataError, Denoiser, ModelError
 from tinysignal.classifier import Classifier
 from tinysignal.compress import Plan, verifying
@@ -25,6 +26,8 @@ from tinysignal.compress.compress_run import CompressOptions, compress_run, open
 from tinysignal.compress.run_folder import load_run, read_plan, read_plans
 from tinysignal.datasets import load_dataset
 from tinysignal.inspect.run import inspect_run
+from tinysignal.train.config import DenoiserConfig
+from tinysignal.train.denoise_run import build_net, stft_size
 from tinysignal.train.nets import DenoisingNet
 
 
@@ -178,6 +181,21 @@ def test_a_denoiser_needs_a_budget_and_has_no_other_data(linear_run: Path, tmp_p
     with pytest.raises(ConfigError, match="no test side"):
         open_run(linear_run).score(linear_run / "model.onnx", side="test")
     assert not (tmp_path / "a").exists()
+
+
+def test_a_network_of_complex_masks_is_refused_before_recordings_are_read(tmp_path: Path) -> None:
+    """The folder is put together here, as training one takes seconds."""
+    run = tmp_path / "run"
+    run.mkdir()
+    config = DenoiserConfig(pair=("nowhere.wav", "none.wav"), arch="bands", width=8, steps=1)
+    (run / "config.toml").write_text(config.to_toml(), encoding="utf-8")
+    save_file(build_net(config, stft_size(config)).state_dict(), run / "model.safetensors")
+    save_onset_model(run / "model.onnx")
+    with pytest.raises(ConfigError, match="bands network is not supported yet") as raised:
+        compressed(run, tmp_path / "out", budget={"params": 0.5})
+    assert str(raised.value).startswith(str(run))
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_test_side_is_not_read(
