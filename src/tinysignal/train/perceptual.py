@@ -26,7 +26,7 @@ _LEVEL = 1e7  # mean square from 350 to 3250 Hz, in the Recommendation's units
 _LEVEL_BINS = slice(12, 105)
 _PADDING_S = 0.32  # counts as signal when the Recommendation measures levels
 _SILENT = 1e-10  # mean square of a clean signal without speech: below -100 dBFS
-_QUIETEST = 1e-4  # estimates 40 dB below the clean signal are raised no further
+_QUIETEST = 1e-2  # estimates 20 dB below the clean signal are raised no further: bounds gradients
 _ACTIVE = 80.0  # root mean square of a first or last frame that counts
 _SYLLABLE_FRAMES = 20
 _WORST = 45.0  # largest disturbance of a frame
@@ -65,7 +65,7 @@ _THRESHOLD_DB = (
 
 
 class PesqLoss(nn.Module):
-    """Points that an estimate loses on PESQ's raw scale, from 0 to about 5.
+    """Points that an estimate loses on PESQ's raw scale, from 0 to 5.9.
 
     The level of the estimate does not count, nor does a clip without speech: it scores 0.
 
