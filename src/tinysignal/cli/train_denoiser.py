@@ -107,6 +107,13 @@ def denoiser(
         float | None,
         typer.Option(help="Random filters of up to +- this; 0 for none.", rich_help_panel=_MIX),
     ] = None,
+    augment: Annotated[
+        bool | None,
+        typer.Option(
+            help="Change speeds, add rooms, babble and synthetic noise, clip (no).",
+            rich_help_panel=_MIX,
+        ),
+    ] = None,
     arch: Annotated[
         str | None, typer.Option(help="linear, cnn (default) or bands.", rich_help_panel=NET)
     ] = None,

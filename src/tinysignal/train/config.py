@@ -22,6 +22,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "default": {
         "arch": "bands",
         "level_dbfs": (-35.0, -10.0),
+        "augment": True,
         "clip_s": 3.0,
         "learning_rate": 2e-3,
         "schedule": "cosine",
@@ -60,6 +61,9 @@ class DenoiserConfig(RunOptions):
         Ranges of the mixtures' SNR and speech level.
     filter_db : float
         Random filters of up to plus or minus this on speech and noise; 0 for none.
+    augment : bool
+        Whether speech and noise also change their speed, rooms reverberate, mixtures clip, and some
+        noise is babble or made on the spot.
     sample_rate_hz : int
         The rate of the model; recordings are resampled to it.
     fft_samples, hop_samples : int
@@ -92,6 +96,7 @@ class DenoiserConfig(RunOptions):
     snr_db: tuple[float, float] = (-5.0, 20.0)
     level_dbfs: tuple[float, float] = (-30.0, -20.0)
     filter_db: float = 6.0
+    augment: bool = False
     sample_rate_hz: int = 16_000
     fft_samples: int = 0
     hop_samples: int = 0

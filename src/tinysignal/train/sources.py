@@ -24,6 +24,13 @@ from tinysignal.train.data.recordings import list_recordings, load_clips
 _VALID_MIXTURES = 60
 _VALID_S = 10  # at most
 _VALID_SNRS_DB = (0.0, 5.0, 10.0)
+_EFFECTS = {  # of `MixOptions`
+    "speed_share": 0.4,
+    "babble_share": 0.08,
+    "synthetic_share": 0.12,
+    "room_share": 0.15,
+    "clip_share": 0.05,
+}
 
 
 @dataclass(frozen=True)
@@ -132,7 +139,10 @@ def _mixtures(config: DenoiserConfig, clips: dict[str, int], data_dir: Path | No
                 / 60,
             }
     options = MixOptions(
-        snr_db=config.snr_db, level_dbfs=config.level_dbfs, filter_db=config.filter_db
+        snr_db=config.snr_db,
+        level_dbfs=config.level_dbfs,
+        filter_db=config.filter_db,
+        **(_EFFECTS if config.augment else {}),
     )
     rate = config.sample_rate_hz
     train = Mixtures(

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinysignal.train.data.batches import Array
+from tinysignal.train.data.effects import (
+    changed_speed,
+    clipped,
+    filtered,
+    reverberated,
+    synthetic_noise,
+)
 from tinysignal.train.data.pairs import Pair
 from tinysignal.train.data.recordings import Clip
 
 _ACTIVE_DB = 40  # 20 ms frames this far below the loudest are pauses
 _EQ_KNOTS = 8
+_FEWEST_TALKERS, _MOST_TALKERS = 6, 12  # of babble
+_SPEECH_SPEED, _NOISE_SPEED = 1.12, 1.5  # at most, and at least its inverse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +43,14 @@ class MixOptions:
         Share of the mixtures without speech, and without noise.
     second_noise_share : float
         Share of the mixtures with two noises.
+    speed_share : float
+        Share of the speech, and of the noise, that is played faster or slower.
+    babble_share, synthetic_share : float
+        Share of the noises that are many talkers of the speech, and noise made on the spot.
+    room_share : float
+        Share of the speech that reverberates; the late part counts as noise.
+    clip_share : float
+        Share of the mixtures that are clipped.
     """
 
     snr_db: tuple[float, float] = (-5.0, 20.0)
@@ -42,6 +60,11 @@ class MixOptions:
     noise_only_share: float = 0.03
     clean_only_share: float = 0.05
     second_noise_share: float = 0.2
+    speed_share: float = 0.0
+    babble_share: float = 0.0
+    synthetic_share: float = 0.0
+    room_share: float = 0.0
+    clip_share: float = 0.0
 
 
 class _Pool:
@@ -118,25 +141,30 @@ class Mixtures:
         """One noisy and clean signal, float32 (clip_samples,); with an SNR, always of both."""
         options = self._options
         kind = rng.random()
-        speech = self._speech.draw(rng, self._clip_samples, loop=False)
-        noise = self._noise.draw(rng, self._clip_samples, loop=True)
+        speech = self._drawn(rng, self._speech, _SPEECH_SPEED, loop=False)
+        noise = self._drawn_noise(rng)
         if rng.random() < options.second_noise_share:
-            other = self._noise.draw(rng, self._clip_samples, loop=True)
+            other = self._drawn_noise(rng)
             noise = noise + other * (_rms(noise) / (_rms(other) + 1e-9) * rng.uniform(0.2, 1))
         speech, noise = self._filter(rng, speech), self._filter(rng, noise)
         if rng.random() < options.low_pass_share:
             response = self._low_pass(rng)
-            speech, noise = _apply(speech, response), _apply(noise, response)
+            speech, noise = filtered(speech, response), filtered(noise, response)
         level = 10 ** (rng.uniform(*options.level_dbfs) / 20)
         speech = speech * np.float32(level / (active_rms(speech, self._sample_rate_hz) + 1e-9))
+        heard = speech
+        if _happens(rng, options.room_share):
+            heard, speech = reverberated(rng, speech, self._sample_rate_hz)
         drawn_db = rng.uniform(*options.snr_db)
         noise_level = level * 10 ** (-(drawn_db if snr_db is None else snr_db) / 20)
         noise = noise * np.float32(noise_level / (_rms(noise) + 1e-9))
         if snr_db is None and kind < options.noise_only_share:
-            speech = np.zeros_like(speech)
+            speech = heard = np.zeros_like(speech)
         elif snr_db is None and kind > 1 - options.clean_only_share:
             noise = np.zeros_like(noise)
-        noisy = speech + noise
+        noisy = heard + noise
+        if _happens(rng, options.clip_share):
+            noisy = clipped(rng, noisy)
         peak = np.abs(noisy).max()
         if peak > 1:
             noisy, speech = noisy / peak, speech / peak
@@ -152,6 +180,26 @@ class Mixtures:
             pairs.append(Pair(noisy, clean, f"mixture {i} at {snr_db:g} dB"))
         return pairs
 
+    def _drawn(
+        self, rng: np.random.Generator, pool: _Pool, speed: float, *, loop: bool
+    ) -> NDArray[np.float32]:
+        if not _happens(rng, self._options.speed_share):
+            return pool.draw(rng, self._clip_samples, loop=loop)
+        factor = speed ** rng.uniform(-1, 1)
+        drawn = pool.draw(rng, math.ceil(self._clip_samples * factor) + 1, loop=loop)
+        return changed_speed(drawn, factor)[: self._clip_samples]
+
+    def _drawn_noise(self, rng: np.random.Generator) -> NDArray[np.float32]:
+        if _happens(rng, self._options.synthetic_share):
+            return synthetic_noise(rng, self._clip_samples, self._sample_rate_hz)
+        if not _happens(rng, self._options.babble_share):
+            return self._drawn(rng, self._noise, _NOISE_SPEED, loop=True)
+        babble = np.zeros(self._clip_samples, np.float32)
+        for _ in range(rng.integers(_FEWEST_TALKERS, _MOST_TALKERS + 1)):
+            talker = self._speech.draw(rng, self._clip_samples, loop=True)
+            babble += talker / np.float32(active_rms(talker, self._sample_rate_hz) + 1e-9)
+        return babble
+
     def _filter(self, rng: np.random.Generator, x: NDArray[np.float32]) -> NDArray[np.float32]:
         if self._options.filter_db == 0:
             return x
@@ -159,7 +207,7 @@ class Mixtures:
         freq = np.arange(x.size // 2 + 1) / (x.size // 2)
         # Knots lie evenly on a warped axis: denser at low frequencies.
         response_db = np.interp(np.sqrt(freq), np.linspace(0, 1, _EQ_KNOTS), knots_db)
-        return _apply(x, 10 ** (response_db / 20))
+        return filtered(x, 10 ** (response_db / 20))
 
     def _low_pass(self, rng: np.random.Generator) -> NDArray[np.float64]:
         cutoff_hz = rng.uniform(3_000, 7_000)
@@ -185,6 +233,6 @@ def _rms(x: NDArray[np.float32]) -> float:
     return float(np.sqrt(np.square(x, dtype=np.float64).mean()))
 
 
-def _apply(x: NDArray[np.float32], response: NDArray[np.float64]) -> NDArray[np.float32]:
-    spectrum = np.fft.rfft(x) * response.astype(np.float32)
-    return np.fft.irfft(spectrum, x.size).astype(np.float32)
+def _happens(rng: np.random.Generator, share: float) -> bool:
+    """Draws only where there is a choice, so that plain mixtures stay what they were."""
+    return share > 0 and rng.random() < share
