@@ -59,9 +59,10 @@ def reverberated(
     tail *= 10 ** (-direct_db / 20) / np.sqrt(np.square(tail).sum() + 1e-12)
     tail[0] = 1.0
     early = np.where(time_s < _EARLY_S, tail, 0.0)
-    spectrum = np.fft.rfft(samples, samples.size + size)
+    whole = samples.size + size
+    spectrum = np.fft.rfft(samples, whole)
     both = [
-        np.fft.irfft(spectrum * np.fft.rfft(response, samples.size + size))[: samples.size]
+        np.fft.irfft(spectrum * np.fft.rfft(response, whole), whole)[: samples.size]
         for response in (tail, early)
     ]
     return both[0].astype(np.float32), both[1].astype(np.float32)

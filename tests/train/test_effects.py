@@ -1,0 +1,133 @@
+"""Effects on sound, each against what it is said to do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinysignal.train.data.effects import (
+    changed_speed,
+    clipped,
+    filtered,
+    reverberated,
+    synthetic_noise,
+)
+from tinysignal.train.data.mixing import MixOptions, Mixtures
+from tinysignal.train.data.recordings import Clip
+
+RATE_HZ = 16_000
+PLAIN = MixOptions(
+    filter_db=0, low_pass_share=0, second_noise_share=0, noise_only_share=0, clean_only_share=0
+)
+
+
+def tone(freq_hz: float, seconds: float = 1.0) -> np.ndarray:
+    return np.sin(2 * np.pi * freq_hz * np.arange(seconds * RATE_HZ) / RATE_HZ).astype(np.float32)
+
+
+def peak_hz(samples: np.ndarray) -> float:
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(samples.size)))
+    return float(spectrum.argmax() * RATE_HZ / samples.size)
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.0, 1.25])
+def test_speed_changes_pitch_and_length(factor: float) -> None:
+    changed = changed_speed(tone(1000), factor)
+    assert changed.size == pytest.approx(RATE_HZ / factor, abs=2)
+    assert peak_hz(changed) == pytest.approx(1000 * factor, abs=2)
+    assert changed.dtype == np.float32
+
+
+def test_a_filter_keeps_what_it_passes() -> None:
+    response = (np.fft.rfftfreq(RATE_HZ, 1 / RATE_HZ) < 2000).astype(float)
+    kept = filtered(tone(1000) + tone(3000), response)
+    np.testing.assert_allclose(kept, tone(1000), atol=1e-4)
+
+
+@given(seed=st.integers(0, 1000))
+def test_a_room_keeps_the_direct_sound_and_rings_on(seed: int) -> None:
+    click = np.zeros(RATE_HZ, np.float32)
+    click[100] = 1
+    heard, kept = reverberated(np.random.default_rng(seed), click, RATE_HZ)
+    assert heard[100] == pytest.approx(1, abs=1e-4)  # the direct sound is neither late nor quieter
+    assert np.abs(heard[:100]).max() < 1e-4  # and nothing comes before it
+    early = slice(0, 100 + round(0.05 * RATE_HZ))
+    np.testing.assert_allclose(kept[early], heard[early], atol=1e-4)
+    assert np.abs(kept[early.stop :]).max() < 1e-4
+    assert np.square(heard[early.stop :]).sum() > 1e-7
+    assert np.square(heard[round(0.75 * RATE_HZ) :]).sum() < 1e-6  # and has decayed
+
+
+def test_clipping_is_flat_at_the_top_and_nothing_below() -> None:
+    samples = tone(100)
+    cut = clipped(np.random.default_rng(0), samples)
+    limit = np.abs(cut).max()
+    assert 0.25 <= limit <= 0.9
+    below = np.abs(samples) < limit
+    np.testing.assert_array_equal(cut[below], samples[below])
+    assert np.unique(np.abs(cut[~below])).size == 1
+
+
+@given(seed=st.integers(0, 1000))
+def test_synthetic_noise_is_finite_and_differs(seed: int) -> None:
+    noise = synthetic_noise(np.random.default_rng(seed), 8000, RATE_HZ)
+    assert noise.shape == (8000,)
+    assert noise.dtype == np.float32
+    assert np.isfinite(noise).all()
+    assert 0.1 < np.sqrt(np.square(noise).mean()) < 2
+    other = synthetic_noise(np.random.default_rng(seed + 1), 8000, RATE_HZ)
+    assert abs(np.corrcoef(noise, other)[0, 1]) < 0.5
+
+
+def mixtures(**shares: float) -> Mixtures:
+    """Speakers are tones of their own, the noise is silence with one click."""
+    speech = [
+        Clip((9000 * tone(200 + 50 * i, 2)).astype(np.int16), f"speaker {i}") for i in range(20)
+    ]
+    noise = np.zeros(2 * RATE_HZ, np.int16)
+    noise[::4000] = 9000
+    options = MixOptions(**{**vars(PLAIN), "snr_db": (0, 0), **shares})
+    return Mixtures(
+        speech, [Clip(noise, "clicks")], options,
+        sample_rate_hz=RATE_HZ, clip_samples=RATE_HZ, batch=4, steps_per_epoch=1, seed=0,
+    )  # fmt: skip
+
+
+def tones_in(samples: np.ndarray) -> int:
+    """How many of the speakers' tones stand out."""
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(samples.size)))
+    levels = spectrum[200:1200:50]
+    return int((levels > 0.2 * levels.max()).sum())
+
+
+def test_babble_is_many_talkers() -> None:
+    noisy, clean = mixtures(babble_share=1.0).batch(0)
+    for row in noisy - clean:
+        assert 4 <= tones_in(row) <= 12  # 6 to 12, some of them twice
+    noisy, clean = mixtures().batch(0)
+    assert all(np.abs(row).max() > 20 * np.median(np.abs(row)) for row in noisy - clean)
+
+
+def test_speakers_change_their_pitch() -> None:
+    def off_pitch(**shares: float) -> float:
+        peaks = [peak_hz(row) for n in range(3) for row in mixtures(**shares).batch(n)[1]]
+        return float(np.mean([abs(hz - 50 * round(hz / 50)) > 2 for hz in peaks]))
+
+    assert off_pitch() == 0
+    assert off_pitch(speed_share=1.0) > 0.5
+
+
+@pytest.mark.parametrize("share", ["room_share", "clip_share", "synthetic_share"])
+def test_an_effect_changes_the_mixture(share: str) -> None:
+    plain, changed = mixtures().batch(0)[0], mixtures(**{share: 1.0}).batch(0)[0]
+    assert changed.shape == plain.shape
+    assert np.isfinite(changed).all()
+    assert not np.allclose(plain, changed, atol=1e-3)
+
+
+def test_what_a_room_adds_late_is_noise() -> None:
+    noisy, clean = mixtures(room_share=1.0, snr_db=(60, 60)).batch(0)
+    late = np.square(noisy - clean).mean(axis=1) / np.square(clean).mean(axis=1)
+    assert (late > 1e-5).all()  # 60 dB of noise alone would be 1e-6
