@@ -546,6 +546,63 @@ def peers_cost(report: Report) -> str:
     )
 
 
+@table("transparency")
+def transparency(report: Report) -> str:
+    """What is left alone: a column for every denoiser."""
+    columns = [_transparency_cells(row) for row in report["denoisers"].values()]
+    rows = [[label, *(column[label] for column in columns)] for label in columns[0]]
+    data, first = report["data"], next(iter(report["denoisers"].values()))
+    return (
+        f"{markdown(['', *report['denoisers']], rows)}\n\nDecibels of output over input; the "
+        f"{data['split']} half: speech, {data['speech']['files']} recordings of "
+        f"{data['speech']['groups']} speakers with {first['onset']['level_db']['count']} onsets; "
+        f"noise, {data['noise']['files']} recordings; music, {', '.join(data['music'])}. Means "
+        "come with their 95 % interval by a bootstrap over recordings. SI-SDR is against the "
+        "input, so a room's noise that is taken out of it counts as loss. 'The speech in it' is "
+        "the part of the output that is like the clean signal."
+    )
+
+
+def _transparency_cells(row: Report) -> dict[str, str]:
+    """The cells of one denoiser, by what was measured."""
+    cells = {}
+    for dbfs, found in row["clean"].items():
+        label = f"clean speech at {dbfs} dBFS"
+        cells[f"{label}: SI-SDR"] = _mean_and(found["si_sdr_db"], 1)
+        cells[f"{label}: its level"] = _mean_and(found["level_db"], 2)
+    for label, key, part in (
+        ("first 100 ms after a pause, clean", "onset", "level_db"),
+        ("the same in noise at 10 dB SNR, noise left included", "onset_in_noise", "level_db"),
+        ("the same in noise at 10 dB SNR, the speech in it", "onset_in_noise", "speech_db"),
+        ("first 100 ms of a file cut within a word", "cut_start", "level_db"),
+    ):
+        found = row[key][part]
+        cells[label] = (
+            f"median {found['median']:.2f}, one in twenty below {found['p05']:.1f}, "
+            f"lowest {found['min']:.1f}"
+        )
+    cells["digital silence: highest sample"] = f"{row['silence_peak']:g}"
+    cells["noise at -80 dBFS: level"] = _median_and_highest(row["faint"]["level_db"])
+    for kind in ("music", "noise"):
+        for dbfs, found in row[kind].items():
+            level = _median_and_highest(found["level_db"])
+            peak = f"peak at most {found['peak_db']['max']:+.1f}"
+            cells[f"{kind} with its peak at {dbfs} dBFS"] = f"{level}; {peak}"
+    cells["noise alone at -30 dBFS: level"] = _median_and_highest(row["alone"]["level_db"])
+    return cells
+
+
+def _mean_and(found: Report, digits: int) -> str:
+    low, high = (f"{found[key]:.{digits}f}" for key in ("low", "high"))
+    return f"{found['mean']:.{digits}f} ({low} to {high}), lowest {found['min']:.{digits}f}"
+
+
+def _median_and_highest(found: Report) -> str:
+    if found["count"] == 1:
+        return f"{found['median']:.1f}"
+    return f"median {found['median']:.1f}, highest {found['max']:.1f} ({found['highest']})"
+
+
 def _peer_rows(report: Report) -> list[tuple[str, Report]]:
     """Doing nothing first, then ours, then the others."""
     ours = {"tinysignal": report["peers"]["tinysignal"]}
