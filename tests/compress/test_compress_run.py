@@ -191,7 +191,7 @@ def test_a_network_of_complex_masks_is_refused_before_recordings_are_read(tmp_pa
     (run / "config.toml").write_text(config.to_toml(), encoding="utf-8")
     save_file(build_net(config, stft_size(config)).state_dict(), run / "model.safetensors")
     save_onset_model(run / "model.onnx")
-    with pytest.raises(ConfigError, match="bands network is not supported yet") as raised:
+    with pytest.raises(ConfigError, match="arch bands is not supported yet") as raised:
         compressed(run, tmp_path / "out", budget={"params": 0.5})
     assert str(raised.value).startswith(str(run))
     assert "\n" not in str(raised.value)

@@ -13,7 +13,14 @@ from tinysignal.stft import StftSize
 from tinysignal.train import export
 from tinysignal.train.denoising import DenoisingTask
 from tinysignal.train.enhancing import EnhancingTask
-from tinysignal.train.nets import BandsNet, CnnNet, DenoisingNet, LinearNet
+from tinysignal.train.nets import (
+    BandsNet,
+    CnnNet,
+    DenoisingNet,
+    LinearNet,
+    LstmNet,
+    MaskingNet,
+)
 
 SIZE = StftSize(256, 128)
 
@@ -25,10 +32,10 @@ def make_net(arch: str) -> DenoisingNet:
     net: DenoisingNet
     if arch == "bands":
         net = BandsNet(bins=SIZE.bins, width=8, blocks=2, frames_per_s=125)
-        net.train()
-        net(torch.rand(4, 30, SIZE.bins))
-        return net
-    net = CnnNet(bins=SIZE.bins, width=4, blocks=2, lookahead_frames=2, frames_per_s=125)
+    elif arch == "lstm":
+        net = LstmNet(bins=SIZE.bins, width=16, frames_per_s=125)
+    else:
+        net = CnnNet(bins=SIZE.bins, width=4, blocks=2, lookahead_frames=2, frames_per_s=125)
     net.train()
     net(torch.rand(4, 30, SIZE.bins))  # gives batch normalisation statistics to fold
     return net
@@ -48,12 +55,12 @@ def write(net: DenoisingNet, path: Path, arch: str) -> None:
 
 
 def make_task(net: DenoisingNet) -> DenoisingTask:
-    if isinstance(net, BandsNet):
+    if isinstance(net, MaskingNet):
         return EnhancingTask(net, SIZE, learning_rate=1e-3)
     return DenoisingTask(net, SIZE, loss="mse", learning_rate=1e-3)
 
 
-@pytest.mark.parametrize("arch", ["linear", "cnn", "bands"])
+@pytest.mark.parametrize("arch", ["linear", "cnn", "lstm", "bands"])
 def test_the_light_runtime_gives_what_torch_gives(arch: str, tmp_path: Path) -> None:
     net = make_net(arch)
     write(net, tmp_path / "m.onnx", arch)
@@ -105,9 +112,12 @@ def test_parity_sees_another_network(tmp_path: Path) -> None:
     assert export.parity(net, tmp_path / "m.onnx") > export.PARITY
 
 
-def test_a_mask_in_the_file_is_the_networks_in_blocks_of_any_length(tmp_path: Path) -> None:
-    net = make_net("bands")
-    write(net, tmp_path / "m.onnx", "bands")
+@pytest.mark.parametrize("arch", ["lstm", "bands"])
+def test_a_mask_in_the_file_is_the_networks_in_blocks_of_any_length(
+    arch: str, tmp_path: Path
+) -> None:
+    net = make_net(arch)
+    write(net, tmp_path / "m.onnx", arch)
     assert export.parity(net, tmp_path / "m.onnx") < 1e-5
     with torch.no_grad():
         next(net.parameters()).add_(0.1)

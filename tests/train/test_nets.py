@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tinysignal.errors import ConfigError
-from tinysignal.train.nets import BandsNet, CnnNet, DenoisingNet, LinearNet
+from tinysignal.train.nets import BandsNet, CnnNet, DenoisingNet, LinearNet, LstmNet, MaskingNet
 from tinysignal.train.nets.bands import band_edges
 
 BINS = 65
@@ -38,12 +38,18 @@ def bands(level: str = "running") -> BandsNet:
     return BandsNet(bins=BINS, width=8, blocks=2, level=level, frames_per_s=62.5)
 
 
+def lstm(level: str = "running") -> LstmNet:
+    return LstmNet(bins=BINS, width=16, level=level, frames_per_s=62.5)
+
+
 NETS = {
     "linear": linear,
     "linear-level": lambda: linear("running"),
     "cnn": cnn,
     "cnn-ahead": lambda: cnn(2),
     "cnn-no-level": lambda: cnn(level="none"),
+    "lstm": lstm,
+    "lstm-no-level": lambda: lstm("none"),
     "bands": bands,
     "bands-no-level": lambda: bands("none"),
 }
@@ -103,7 +109,7 @@ def test_nothing_after_the_look_ahead_changes_a_frame(net: DenoisingNet) -> None
 
 
 def test_the_receptive_field_is_as_long_as_stated(net: DenoisingNet) -> None:
-    if isinstance(net, BandsNet):
+    if isinstance(net, MaskingNet):
         pytest.skip("an LSTM remembers everything before")
     if net.level == "running":
         pytest.skip("the running level remembers more, with weights that decay")
@@ -171,9 +177,12 @@ def spectra(frames: int) -> torch.Tensor:
     return torch.randn(2, frames, BINS, 2, generator=torch.Generator().manual_seed(2))
 
 
-def test_a_complex_mask_is_the_same_in_blocks_and_turns_phases() -> None:
+@pytest.mark.parametrize("make", [lstm, bands])
+def test_a_complex_mask_is_the_same_in_blocks_and_turns_phases(
+    make: Callable[[], MaskingNet],
+) -> None:
     torch.manual_seed(0)
-    net, whole = bands().eval(), spectra(30)
+    net, whole = make().eval(), spectra(30)
     with torch.no_grad():
         expected, _ = net.complex_mask(whole, net.initial_state(2))
         state, masks = net.initial_state(2), []
@@ -185,10 +194,11 @@ def test_a_complex_mask_is_the_same_in_blocks_and_turns_phases() -> None:
     assert expected.square().sum(dim=3).max() <= 1
 
 
-def test_a_mask_sees_phases() -> None:
+@pytest.mark.parametrize("make", [lstm, bands])
+def test_a_mask_sees_phases(make: Callable[[], MaskingNet]) -> None:
     """Turned by a quarter, a spectrum has the same magnitudes, but is heard differently."""
     torch.manual_seed(0)
-    net, whole = bands().eval(), spectra(10)
+    net, whole = make().eval(), spectra(10)
     turned = torch.stack([-whole[..., 1], whole[..., 0]], dim=3)
     with torch.no_grad():
         masks = [net.complex_mask(x, net.initial_state(2))[0] for x in (whole, turned)]
@@ -212,6 +222,7 @@ def test_bands_at_16_khz_are_as_wide_as_the_ears() -> None:
     np.testing.assert_allclose(widths_hz[16:-1] / erb_hz[16:-1], 0.72, atol=0.06)
 
 
-def test_the_bands_network_refuses_look_ahead() -> None:
+@pytest.mark.parametrize("kind", [LstmNet, BandsNet])
+def test_causal_networks_refuse_look_ahead(kind: type[MaskingNet]) -> None:
     with pytest.raises(ConfigError, match="causal"):
-        BandsNet(bins=BINS, lookahead_frames=1, frames_per_s=62.5)
+        kind(bins=BINS, lookahead_frames=1, frames_per_s=62.5)

@@ -115,7 +115,7 @@ def denoiser(
         ),
     ] = None,
     arch: Annotated[
-        str | None, typer.Option(help="linear, cnn (default) or bands.", rich_help_panel=NET)
+        str | None, typer.Option(help="linear, cnn (default), lstm or bands.", rich_help_panel=NET)
     ] = None,
     sample_rate_hz: Annotated[
         int | None, typer.Option(help="Of the model (16000).", rich_help_panel=NET)
@@ -130,7 +130,7 @@ def denoiser(
     width: Annotated[
         int | None,
         typer.Option(
-            help="Units (1024 linear), channels (32 cnn) or features of a band (32 bands).",
+            help="Units (1024 linear, 320 lstm), channels (32 cnn), features of a band (32 bands).",
             rich_help_panel=NET,
         ),
     ] = None,
@@ -152,7 +152,8 @@ def denoiser(
     loss: Annotated[
         str | None,
         typer.Option(
-            help="mse (default), compressed or mixed; bands has its own.", rich_help_panel=FIT
+            help="mse (default), compressed or mixed; lstm and bands have their own.",
+            rich_help_panel=FIT,
         ),
     ] = None,
     epochs: Annotated[

@@ -174,9 +174,9 @@ def open_denoiser(
         A network of complex masks, which is not supported.
     DataError, AudioFileError
     """
-    if config.arch == "bands":
+    if config.arch in ("lstm", "bands"):
         raise ConfigError(
-            f"{run}: compressing a bands network is not supported yet; it is small already."
+            f"{run}: compressing a denoiser of arch {config.arch} is not supported yet."
         )
     size = stft_size(config)
     data = load_training_data(config, size, data_dir)

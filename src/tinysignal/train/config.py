@@ -47,7 +47,7 @@ class DenoiserConfig(RunOptions):
     recipe : {"plain", "default"}
         What holds where nothing else is given: ``plain`` is the defaults here, ``default`` the
         causal network with a complex mask, see `RECIPES`.
-    arch : {"linear", "cnn", "bands"}
+    arch : {"linear", "cnn", "lstm", "bands"}
     pair, pairs : (str, str) or None
     clean, noise : str
     holdout : float
@@ -80,8 +80,8 @@ class DenoiserConfig(RunOptions):
     batch, steps_per_epoch : int
         Clips in a batch, batches in an epoch.
     loss : {"", "mse", "compressed", "mixed"}
-        Of magnitudes; empty for the default: ``mse``, and for bands, which has no other, the
-        loss of signals `tinysignal.train.losses.spectral`.
+        Of magnitudes; empty for the default: ``mse``, and for lstm and bands, which have no
+        other, the loss of signals `tinysignal.train.losses.spectral`.
     """
 
     recipe: str = "plain"
@@ -142,9 +142,10 @@ class DenoiserConfig(RunOptions):
                 raise ConfigError(f"{name} is {low} to {high}, expected a rising range in dB.")
         if 0 < self.clip_s < _SHORTEST_CLIP_S:
             raise ConfigError(f"clip_s is {self.clip_s}, expected at least {_SHORTEST_CLIP_S}.")
-        if self.arch == "bands" and (self.loss or self.whole_recording):
+        if self.arch in ("lstm", "bands") and (self.loss or self.whole_recording):
             raise ConfigError(
-                "bands is trained on clips of signals, with a loss of its own: leave loss out."
+                f"{self.arch} is trained on clips of signals, with a loss of its own: "
+                "leave loss out."
             )
         if self.clip_s == 0 and self.pair is None:
             raise ConfigError("clip_s is 0, whole recordings, which only a single pair allows.")

@@ -24,7 +24,7 @@ from tinysignal.files import atomic
 from tinysignal.model_file import METADATA_KEY, load_classifying_network, load_network
 from tinysignal.spec import ClassifierSpec, DenoiserSpec, ImageInput, SoundInput, Spec
 from tinysignal.stft import StftSize
-from tinysignal.train.nets import BandsNet, CnnNet, DenoisingNet, MaskingNet
+from tinysignal.train.nets import BandsNet, CnnNet, DenoisingNet, LstmNet, MaskingNet
 from tinysignal.train.onnx_lstm import with_onnx_lstms
 
 PARITY = 1e-4  # largest difference between ONNX and torch, of magnitudes around 1
@@ -273,6 +273,8 @@ def folded_denoiser(net: DenoisingNet) -> DenoisingNet:
             if isinstance(layer.norm, nn.BatchNorm2d):
                 layer.conv = fuse_conv_bn_eval(layer.conv, layer.norm)
                 layer.norm = nn.Identity()
+    if isinstance(net, LstmNet):
+        _fold_into(net, "encode", "encode_norm")
     if isinstance(net, BandsNet):
         for block in net.blocks:
             _fold_into(block, "out", "out_norm")

@@ -101,4 +101,5 @@ def _hum(rng: np.random.Generator, size: int, sample_rate_hz: int) -> Signal:
     for harmonic in range(1, _HUM_HARMONICS + 1):
         phase = rng.uniform(0, 2 * np.pi)
         hum += rng.random() / harmonic * np.sin(2 * np.pi * base_hz * harmonic * time_s + phase)
-    return (hum / (np.sqrt(np.square(hum).mean()) + 1e-12)).astype(np.float32)
+    scaled: Signal = (hum / (np.sqrt(np.square(hum).mean()) + 1e-12)).astype(np.float32)
+    return scaled

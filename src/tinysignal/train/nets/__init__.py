@@ -10,6 +10,7 @@ from tinysignal.train.nets.bands import BandsNet
 from tinysignal.train.nets.base import DenoisingNet, MaskingNet
 from tinysignal.train.nets.cnn import CnnNet
 from tinysignal.train.nets.linear import LinearNet
+from tinysignal.train.nets.lstm import LstmNet
 
 __all__ = [
     "ARCHITECTURES",
@@ -18,6 +19,7 @@ __all__ = [
     "CnnNet",
     "DenoisingNet",
     "LinearNet",
+    "LstmNet",
     "MaskingNet",
 ]
 
@@ -33,5 +35,6 @@ class Architecture:
 ARCHITECTURES = {
     "linear": Architecture(LinearNet, StftSize(1024, 512)),
     "cnn": Architecture(CnnNet, StftSize(512, 256)),
+    "lstm": Architecture(LstmNet, StftSize(512, 256)),
     "bands": Architecture(BandsNet, StftSize(512, 256)),
 }

@@ -16,12 +16,10 @@ from torch.nn.functional import silu
 
 from tinysignal.errors import ConfigError
 from tinysignal.train.nets.base import MaskingNet, RunningLevel, State
+from tinysignal.train.nets.compression import PARTS, compressed, uncompressed
 
-_COMPRESSION = 0.3  # exponent of the magnitudes, at the input and under the mask
 _NARROWEST = 4  # bins of a band
 _ERB_SHARE = 0.72  # of an equivalent rectangular bandwidth: 33 bands at 16 kHz and 512 samples
-_SMALLEST = 1e-12  # power; keeps the root's gradient finite
-_PARTS = 3  # of a bin at the input: compressed magnitude, real and imaginary part
 
 
 def band_edges(bins: int, sample_rate_hz: float) -> list[int]:
@@ -134,7 +132,7 @@ class BandsNet(MaskingNet):
         back = [band * self.band_bins + place for band, n in enumerate(sizes) for place in range(n)]
         self.register_buffer("places", torch.tensor(places), persistent=False)
         self.register_buffer("back", torch.tensor(back), persistent=False)
-        inputs = _PARTS * self.band_bins
+        inputs = PARTS * self.band_bins
         self.encode = nn.Parameter(torch.randn(self.bands, inputs, width) / inputs**0.5)
         self.encode_bias = nn.Parameter(torch.zeros(self.bands, 1, width))
         self.entry = nn.Linear(width, width)
@@ -167,22 +165,14 @@ class BandsNet(MaskingNet):
         parts = torch.baddbmm(self.decode_bias, y, self.decode).float()
         parts = parts.reshape(self.bands, frames, batch, 2, self.band_bins)
         parts = parts.permute(2, 1, 3, 0, 4).flatten(3)[..., self.back]
-        return _uncompressed(parts).transpose(2, 3).contiguous(), tuple(next_state)
+        return uncompressed(parts).transpose(2, 3).contiguous(), tuple(next_state)
 
     def _features(self, spectrum: Tensor, pasts: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """(bands, frames * batch, parts * bins of a band), and the next level."""
         batch, frames = spectrum.shape[:2]
-        magnitude = (spectrum.square().sum(dim=3) + _SMALLEST).sqrt()
-        normalised, next_level = magnitude, []
-        if self.running is not None:
-            level, sums = self.running(magnitude, pasts.pop(0))
-            next_level.append(sums)
-            normalised = magnitude / level
-        compressed = (normalised + 1e-4).pow(_COMPRESSION)
-        parts = spectrum * (compressed / magnitude)[..., None]
-        every = torch.cat([compressed[..., None], parts], dim=3)  # (batch, frames, freq, parts)
-        banded = every.permute(1, 0, 3, 2)[..., self.places]
-        banded = banded.reshape(frames, batch, _PARTS, self.bands, self.band_bins)
+        parts, next_level = compressed(spectrum, self.running, pasts)
+        banded = parts.permute(1, 0, 3, 2)[..., self.places]
+        banded = banded.reshape(frames, batch, PARTS, self.bands, self.band_bins)
         return banded.permute(3, 0, 1, 2, 4).reshape(self.bands, frames * batch, -1), next_level
 
 
@@ -190,10 +180,3 @@ def _normalised(norm: nn.Module, x: Tensor) -> Tensor:
     """Batch normalisation over the last axis."""
     y: Tensor = norm(x.reshape(-1, x.shape[-1]))
     return y.reshape(x.shape)
-
-
-def _uncompressed(mask: Tensor) -> Tensor:
-    """A mask of compressed spectra, any size, as a mask of spectra, below 1; axis 2 is complex."""
-    size = (mask.square().sum(dim=2, keepdim=True) + 1e-8).sqrt()
-    bounded = torch.tanh(size)
-    return mask / size * bounded.pow(1 / _COMPRESSION)
