@@ -178,6 +178,10 @@ def denoiser(
     steps_per_epoch: Annotated[
         int | None, typer.Option(help="Batches in an epoch (100).", rich_help_panel=FIT)
     ] = None,
+    perceptual: Annotated[
+        float | None,
+        typer.Option(help="Weight of PESQ in the loss of lstm and bands (0).", rich_help_panel=FIT),
+    ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Of Adam (0.001).", rich_help_panel=FIT)
     ] = None,

@@ -15,16 +15,20 @@ from tinysignal.train.options import LENGTHS, RunOptions, build, read_toml
 _PAIR_EPOCHS = 3000
 _MINUTES = 20.0
 _SHORTEST_CLIP_S = 0.1
+_ON_SIGNALS = ("lstm", "bands")  # trained on signals, the others on magnitudes
+_PESQ_HZ = 16_000
 
 RECIPES: dict[str, dict[str, Any]] = {
     "plain": {},
-    # A small causal network with a complex mask, on speech and noise of any level.
+    # A causal network with a complex mask, on speech and noise of any level.
     "default": {
-        "arch": "bands",
+        "arch": "lstm",
+        "width": 288,
         "level_dbfs": (-35.0, -10.0),
         "augment": True,
         "clip_s": 3.0,
         "learning_rate": 2e-3,
+        "perceptual": 0.1,
         "schedule": "cosine",
         "validate_every": 4,
         "precision": "bf16",
@@ -82,6 +86,8 @@ class DenoiserConfig(RunOptions):
     loss : {"", "mse", "compressed", "mixed"}
         Of magnitudes; empty for the default: ``mse``, and for lstm and bands, which have no
         other, the loss of signals `tinysignal.train.losses.spectral`.
+    perceptual : float
+        Weight of PESQ in the loss of lstm and bands; from 16 kHz.
     """
 
     recipe: str = "plain"
@@ -107,6 +113,7 @@ class DenoiserConfig(RunOptions):
     batch: int = 16
     steps_per_epoch: int = 100
     loss: str = ""
+    perceptual: float = 0.0
 
     choices: ClassVar[dict[str, tuple[str, ...]]] = {
         **RunOptions.choices,
@@ -129,7 +136,7 @@ class DenoiserConfig(RunOptions):
 
     def _check_bounds(self) -> None:
         zero = ("width", "lookahead_frames", "clip_s", "fft_samples", "hop_samples", "filter_db")
-        for name in zero:
+        for name in (*zero, "perceptual"):
             self.check(name, at_least=0)
         for name in ("batch", "steps_per_epoch"):
             self.check(name, at_least=1)
@@ -142,10 +149,14 @@ class DenoiserConfig(RunOptions):
                 raise ConfigError(f"{name} is {low} to {high}, expected a rising range in dB.")
         if 0 < self.clip_s < _SHORTEST_CLIP_S:
             raise ConfigError(f"clip_s is {self.clip_s}, expected at least {_SHORTEST_CLIP_S}.")
-        if self.arch in ("lstm", "bands") and (self.loss or self.whole_recording):
+        if self.arch in _ON_SIGNALS and (self.loss or self.whole_recording):
             raise ConfigError(
                 f"{self.arch} is trained on clips of signals, with a loss of its own: "
                 "leave loss out."
+            )
+        if self.perceptual and (self.arch not in _ON_SIGNALS or self.sample_rate_hz < _PESQ_HZ):
+            raise ConfigError(
+                f"perceptual is {self.perceptual}, which lstm and bands have, from 16 kHz; pass 0."
             )
         if self.clip_s == 0 and self.pair is None:
             raise ConfigError("clip_s is 0, whole recordings, which only a single pair allows.")

@@ -81,7 +81,14 @@ def make_task(
 ) -> DenoisingTask:
     """The task of a configuration: on signals for a complex mask, on magnitudes for a gain."""
     if isinstance(net, MaskingNet):
-        return EnhancingTask(net, size, learning_rate=config.learning_rate, data=data)
+        return EnhancingTask(
+            net,
+            size,
+            learning_rate=config.learning_rate,
+            perceptual=config.perceptual,
+            sample_rate_hz=config.sample_rate_hz,
+            data=data,
+        )
     return DenoisingTask(net, size, loss=config.loss, learning_rate=config.learning_rate, data=data)
 
 

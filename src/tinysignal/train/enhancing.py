@@ -12,6 +12,7 @@ from tinysignal.train.averaging import averaged
 from tinysignal.train.denoising import DenoisingTask
 from tinysignal.train.losses import mse, spectral
 from tinysignal.train.nets import MaskingNet
+from tinysignal.train.perceptual import PesqLoss
 from tinysignal.train.sources import TrainingData
 from tinysignal.train.stft import istft, stft
 
@@ -23,6 +24,8 @@ _LARGEST_GRADIENT = 1.0
 class EnhancingTask(DenoisingTask):
     """Noisy signals in, clean signals out; the loss is `tinysignal.train.losses.spectral`.
 
+    `tinysignal.train.perceptual.PesqLoss` is added to it where that has a weight.
+
     AdamW, gradients bounded, and an exponential average of the weights, which is what is scored
     and exported.
 
@@ -31,6 +34,10 @@ class EnhancingTask(DenoisingTask):
     net : MaskingNet
     size : StftSize
     learning_rate : float
+    perceptual : float
+        Weight of the points that PESQ takes off.
+    sample_rate_hz : int
+        For PESQ.
     data : TrainingData or None
         What it is scored on; None for a network that is only used.
     """
@@ -43,10 +50,14 @@ class EnhancingTask(DenoisingTask):
         size: StftSize,
         *,
         learning_rate: float,
+        perceptual: float = 0.0,
+        sample_rate_hz: int = 16_000,
         data: TrainingData | None = None,
     ) -> None:
         super().__init__(net, size, loss="mse", learning_rate=learning_rate, data=data)
         self.averaged = averaged(net, _AVERAGE)
+        self._perceptual = perceptual
+        self._pesq = PesqLoss(sample_rate_hz=sample_rate_hz) if perceptual else None
 
     @property
     def result(self) -> nn.Module:
@@ -62,7 +73,7 @@ class EnhancingTask(DenoisingTask):
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """Loss of a batch of noisy and clean signals."""
         noisy, clean = batch
-        return spectral(self._enhanced(self.net, noisy), clean, noisy, self.size)
+        return self._loss(self._enhanced(self.net, noisy), clean, noisy)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Average the weights after each step."""
@@ -92,7 +103,7 @@ class EnhancingTask(DenoisingTask):
         enhanced = self.denoise(noisy)
         magnitudes = (self.magnitudes(s) for s in (enhanced, clean, noisy))
         return {
-            "loss": float(spectral(enhanced, clean, noisy, self.size)),
+            "loss": float(self._loss(enhanced, clean, noisy)),
             "mse": float(mse(*magnitudes)),
         }
 
@@ -106,6 +117,12 @@ class EnhancingTask(DenoisingTask):
         enhanced = self._enhanced(net, noisy)
         net.train(was_training)
         return enhanced
+
+    def _loss(self, enhanced: Tensor, clean: Tensor, noisy: Tensor) -> Tensor:
+        loss = spectral(enhanced, clean, noisy, self.size)
+        if self._pesq is not None:
+            loss = loss + self._perceptual * self._pesq(enhanced, clean).mean()
+        return loss
 
     def _enhanced(self, net: MaskingNet, noisy: Tensor) -> Tensor:
         spectrum = stft(noisy, self.size)
