@@ -30,14 +30,11 @@ from tinysignal.train.sources import load_training_data
 REPORT = Path(__file__).resolve().parent / "reports" / "designs.json"
 RATE_HZ = 16_000
 DESIGNS: dict[str, tuple[str, dict[str, Any]]] = {
-    "linear": (
-        "single frames, 2 layers of 1024",
-        {"arch": "linear", "level": "running", "width": 0},
-    ),
-    "cnn": ("convolutions, a mask from 0 to 1", {"arch": "cnn", "width": 0}),
-    "bands": ("LSTMs of 32 shared by 33 bands", {"arch": "bands", "width": 32}),
+    "linear": ("single frames, 2 layers of 1024", {"arch": "linear", "level": "running"}),
+    "cnn": ("convolutions, a mask from 0 to 1", {"arch": "cnn"}),
+    "bands": ("LSTMs of 32 shared by 33 bands", {"arch": "bands"}),
     "bands-48": ("the same, 48 units", {"arch": "bands", "width": 48}),
-    "lstm": ("2 LSTMs of 288 over all bins", {"arch": "lstm", "width": 288}),
+    "lstm": ("2 LSTMs of 288 over all bins", {"arch": "lstm"}),
     "lstm-192": ("2 LSTMs of 192 over all bins", {"arch": "lstm", "width": 192}),
 }
 _TIMED_STEPS = 20
@@ -63,7 +60,7 @@ def measured(name: str, data: Path, minutes: float) -> dict[str, Any]:
     what, own = DESIGNS[name]
     flags = {"clean": "speech", "noise": "noise", "test_share": 0.5, "threads": 1, **own}
     if own["arch"] in ("linear", "cnn"):
-        flags |= {"loss": "mixed", "perceptual": 0.0}
+        flags["loss"] = "mixed"
     with tempfile.TemporaryDirectory() as scratch:
 
         def trained(steps: int) -> tuple[float, Path]:

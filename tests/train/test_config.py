@@ -113,11 +113,17 @@ def test_without_a_recipe_the_plain_one_holds() -> None:
 def test_a_flag_wins_over_the_recipe_and_changes_nothing_else() -> None:
     whole = read_config(None, DEFAULT)
     for change in (
-        {"arch": "cnn"},
+        {"arch": "bands"},
+        {"perceptual": 0.0},
         {"learning_rate": whole.learning_rate / 2},
         {"level_dbfs": (-50.0, -40.0)},
     ):
         assert read_config(None, {**DEFAULT, **change}) == replace(whole, **change)
+
+
+def test_another_network_has_the_recipe_but_for_what_it_cannot_have() -> None:
+    expected = replace(read_config(None, DEFAULT), arch="cnn", perceptual=0.0)
+    assert read_config(None, {**DEFAULT, "arch": "cnn"}) == expected
 
 
 def test_a_file_wins_over_the_recipe_and_a_flag_over_the_file(tmp_path: Path) -> None:
@@ -156,3 +162,12 @@ def test_an_unknown_recipe_is_refused_in_one_line_with_the_choices(recipe: Any) 
         read_config(None, {**DATA, "recipe": recipe})
     assert str(caught.value).startswith(f"recipe is '{recipe}'")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "flags", [{"arch": "cnn"}, {"arch": "lstm", "sample_rate_hz": 8_000}], ids=["cnn", "8 kHz"]
+)
+def test_pesq_is_only_for_signals_of_its_rate(flags: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"perceptual is 0\.1, which lstm and bands have"):
+        read_config(None, {"clean": "a", "noise": "b", "perceptual": 0.1, **flags})
+    read_config(None, {"clean": "a", "noise": "b", "perceptual": 0.0, **flags})

@@ -23,7 +23,6 @@ RECIPES: dict[str, dict[str, Any]] = {
     # A causal network with a complex mask, on speech and noise of any level.
     "default": {
         "arch": "lstm",
-        "width": 288,
         "level_dbfs": (-35.0, -10.0),
         "augment": True,
         "clip_s": 3.0,
@@ -189,6 +188,8 @@ def read_config(path: Path | None, flags: Mapping[str, Any]) -> DenoiserConfig:
             if any(layer.get(name) for name in group):  # one replaces every other one
                 merged = {name: value for name, value in merged.items() if name not in group}
         merged |= layer
+    if merged.get("arch", "cnn") not in _ON_SIGNALS and "perceptual" not in values | given:
+        merged.pop("perceptual", None)  # a recipe's, whose network was replaced
     single = bool(merged.get("pair"))
     if single:
         merged.setdefault("clip_s", 0.0)

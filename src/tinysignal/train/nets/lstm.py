@@ -33,7 +33,7 @@ class LstmNet(MaskingNet):
         self,
         *,
         bins: int,
-        width: int = 320,
+        width: int = 288,
         layers: int = 2,
         lookahead_frames: int = 0,
         level: str = "running",
