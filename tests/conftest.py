@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 from hypothesis import settings
 
 from onset import save_onset_model
+
+# The programs in benchmarks/ import each other by name: they are run from their own folder.
+sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
 # A loaded machine is slow, not wrong: no test is timed.
 settings.register_profile("untimed", parent=settings.default, deadline=None)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from benchmarks import tables, transparency
+from benchmarks import tables_denoising, transparency
 from tinysignal.errors import SignalError
 
 RATE_HZ = transparency.RATE_HZ
@@ -187,7 +187,7 @@ def test_the_table_has_a_column_for_every_denoiser(signals) -> None:
     rows = {"left": transparency.measure(identity, *signals)}
     rows["halved"] = transparency.measure(half, *signals)
     data = {"split": "test", "music": list(signals[2])} | kinds
-    text = tables.transparency({"data": data, "denoisers": rows})
+    text = tables_denoising.transparency({"data": data, "denoisers": rows})
     assert "|  | left | halved |" in text
     line = next(row for row in text.splitlines() if "file cut within a word" in row)
     cells = [
