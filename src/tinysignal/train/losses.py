@@ -76,7 +76,7 @@ def spectral(estimate: Tensor, clean: Tensor, noisy: Tensor, size: StftSize) -> 
     magnitude = torch.nn.functional.mse_loss(estimated, true)
     parts = torch.nn.functional.mse_loss(estimated_parts, true_parts)
     waveform = (estimate - clean).abs().mean()
-    return 3 * magnitude + 4 * parts + 2 * waveform - 0.01 * _si_sdr_db(estimate, clean)
+    return 3 * magnitude + 2.5 * parts + 2 * waveform - 0.02 * _si_sdr_db(estimate, clean)
 
 
 def _compressed(spectrum: Tensor) -> tuple[Tensor, Tensor]:
