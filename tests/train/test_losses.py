@@ -10,7 +10,7 @@ from torch import Tensor
 from speech import speech_like
 from tinysignal.metrics import si_sdr
 from tinysignal.stft import StftSize
-from tinysignal.train.losses import spectral
+from tinysignal.train.losses import SI_SDR_WEIGHT, spectral
 
 SIZE = StftSize(512, 256)
 
@@ -62,7 +62,7 @@ def test_the_less_noise_is_left_the_better() -> None:
 def test_the_level_of_a_recording_does_not_matter(estimate: Tensor, gain: float) -> None:
     expected = loss(estimate, CLEAN, NOISY)
     found = loss(gain * estimate, gain * CLEAN, gain * NOISY)
-    # At a hundredth, noisy speech is at -64 dBFS, and what bounds the gradients at -80 is felt.
+    # At a hundredth, noisy speech is at -64 dBFS, and what bounds the gradients at -100 is felt.
     assert found == pytest.approx(expected, rel=0.02, abs=0.005)
 
 
@@ -105,7 +105,7 @@ def test_si_sdr_is_of_the_clips_that_hold_speech() -> None:
     estimate = torch.cat([CLEAN[:1] + 0.3 * NOISE[:1], 0.5 * NOISE[1:]])
     alone = [loss(estimate[i : i + 1], clean[i : i + 1], noisy[i : i + 1]) for i in range(2)]
     ratio_db = float(si_sdr(estimate[:1].numpy(), clean[:1].numpy())[0])
-    # Alone, the first clip has 0.01 of it; the mean of both would have half as much.
-    expected = sum(alone) / 2 - 0.005 * ratio_db
+    # Alone, the first clip has all of it; the mean of both would have half as much.
+    expected = sum(alone) / 2 - SI_SDR_WEIGHT / 2 * ratio_db
     assert loss(estimate, clean, noisy) == pytest.approx(expected, abs=1e-3)
-    assert 0.005 * ratio_db > 0.05  # a mean over both would be seen
+    assert SI_SDR_WEIGHT / 2 * ratio_db > 0.05  # a mean over both would be seen

@@ -13,6 +13,7 @@ from torch import Tensor
 from tinysignal.stft import StftSize
 from tinysignal.train.stft import stft
 
+SI_SDR_WEIGHT = 0.02  # of a decibel, in `spectral`
 _SMALLEST = 1e-5  # below -100 dB of a full-scale bin; keeps the root's gradient finite
 
 
@@ -68,7 +69,7 @@ def spectral(estimate: Tensor, clean: Tensor, noisy: Tensor, size: StftSize) -> 
     learning-based speech enhancement", eq. 5; Le Roux et al. (2019), "SDR, half-baked or well
     done?", eq. 6.
     """
-    scale = 0.1 * torch.rsqrt(noisy.square().mean(dim=1, keepdim=True) + 1e-8)
+    scale = 0.1 * torch.rsqrt(noisy.square().mean(dim=1, keepdim=True) + 1e-10)
     estimate, clean = estimate * scale, clean * scale
     (estimated, estimated_parts), (true, true_parts) = (
         _compressed(stft(signal, size)) for signal in (estimate, clean)
@@ -76,7 +77,8 @@ def spectral(estimate: Tensor, clean: Tensor, noisy: Tensor, size: StftSize) -> 
     magnitude = torch.nn.functional.mse_loss(estimated, true)
     parts = torch.nn.functional.mse_loss(estimated_parts, true_parts)
     waveform = (estimate - clean).abs().mean()
-    return 3 * magnitude + 2.5 * parts + 2 * waveform - 0.02 * _si_sdr_db(estimate, clean)
+    ratio_db = _si_sdr_db(estimate, clean)
+    return 3 * magnitude + 2.5 * parts + 2 * waveform - SI_SDR_WEIGHT * ratio_db
 
 
 def _compressed(spectrum: Tensor) -> tuple[Tensor, Tensor]:
@@ -87,9 +89,11 @@ def _compressed(spectrum: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _si_sdr_db(estimate: Tensor, clean: Tensor) -> Tensor:
-    """Mean over the clips that hold speech; 0 where none does."""
+    """Mean over the clips that hold speech, each at most 60 dB; 0 where none does."""
     power = clean.square().sum(dim=1, keepdim=True)
     target = (estimate * clean).sum(dim=1, keepdim=True) / (power + 1e-8) * clean
-    ratio = (target.square().sum(dim=1) + 1e-6) / ((estimate - target).square().sum(dim=1) + 1e-6)
+    kept, lost = target.square().sum(dim=1), (estimate - target).square().sum(dim=1)
+    # The floor goes with the target: an absolute one would reward loudness.
+    ratio = (kept + 1e-6) / (lost + 1e-6 * kept + 1e-6)
     holds = (power[:, 0] > 1e-4).to(ratio)
     return (10 * torch.log10(ratio) * holds).sum() / holds.sum().clamp_min(1)
