@@ -30,9 +30,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cost import ONE_THREAD, REPOSITORY, _contents, _machine, _pin_to_one_core
+
+if TYPE_CHECKING:
+    from peers_quality import Sets
 
 REPORT = REPOSITORY / "benchmarks" / "reports" / "peers.json"
 PROGRAMS = REPOSITORY / "benchmarks" / "peers_programs.py"
@@ -152,7 +155,7 @@ class Run:
 def main() -> None:
     """Measure, score, write the report."""
     options = _options()
-    kept = json.loads(options.reuse.read_text()) if options.reuse else {"peers": {}}
+    kept = json.loads(options.reuse.read_text("utf-8")) if options.reuse else {"peers": {}}
     count = kept["sets"]["mixtures"]["mixtures"] if "sets" in kept else options.count
     core = _pin_to_one_core()
     with tempfile.TemporaryDirectory() as scratch:
@@ -170,6 +173,7 @@ def main() -> None:
             if name not in report["peers"]:
                 report["peers"][name] = _tried(partial(benches[name].measure, files))
         from peers_quality import Sets  # numpy and torch, from here on
+        from tinysignal.errors import AudioFileError, DataError, SignalError
 
         sets = Sets.make(options.data_dir, Path(scratch), count, options.dnsmos)
         report["sets"] = sets.facts
@@ -180,8 +184,7 @@ def main() -> None:
             row = report["peers"][name]
             if "error" not in row and "mixtures" not in row:
                 _say(f"{name}: quality")
-                row |= _tried(partial(sets.score, bench.denoise_folder))
-                row |= sets.network_facts(bench.networks())
+                row |= _tried(partial(bench.score, sets), AudioFileError, DataError, SignalError)
             options.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
@@ -218,18 +221,24 @@ class Bench:
             out = Path(name)
             # The short file warms up; the times are those of the calls, without the start.
             run, printed = self.run("denoise", files["folder"], out)
-            blocks_s = json.loads(self.run("hops", files["long"], out)[1])
+            blocks_s = _numbers(self.run("hops", files["long"], out)[1])
             starts = [self.whole(files["short"], out) for _ in range(START_RUNS)]
             if self.peer.command:
                 run = self.whole(files["long"], out)
         return facts | {
             **self.told(),
-            "real_time_factor": json.loads(printed)[files["long"].name] / LONG_S,
+            "real_time_factor": _numbers(printed)[files["long"].name] / LONG_S,
             "block_16_ms": _block_times(blocks_s),
             "start_s": statistics.median(run.cpu_s for run in starts),
             "start_wall_s": min(run.wall_s for run in starts),
             "peak_bytes": run.peak_bytes,
         }
+
+    def score(self, sets: Sets) -> dict[str, Any]:
+        """What it makes of the test sets; the environment of an earlier run may be gone."""
+        if not self.env.exists():
+            self.install()
+        return sets.score(self.denoise_folder) | sets.network_facts(self.networks())
 
     def install(self) -> dict[str, Any]:
         """Version, bytes and number of packages; a peer's environment that is there is used."""
@@ -321,6 +330,15 @@ def _make_files(folder: Path) -> dict[str, Path]:
     return files
 
 
+def _numbers(printed: str) -> Any:
+    """What our program printed; a peer may have said something before."""
+    last = (printed.splitlines() or [""])[-1]
+    try:
+        return json.loads(last)
+    except json.JSONDecodeError:
+        raise PeerError(f"its process ended with '{last}', expected numbers.") from None
+
+
 def _block_times(blocks_s: list[float] | None) -> dict[str, float] | None:
     if blocks_s is None:
         return None
@@ -329,22 +347,26 @@ def _block_times(blocks_s: list[float] | None) -> dict[str, float] | None:
     return {"p50_ms": 1000 * statistics.median(ordered), "p99_ms": 1000 * p99}
 
 
-def _tried(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What it gives, or its error."""
+def _tried(measure: Callable[[], dict[str, Any]], *others: type[Exception]) -> dict[str, Any]:
+    """What it gives, or its error, a `PeerError` or one of the others, without places on disk."""
     try:
         return measure()
-    except PeerError as error:
-        _say(str(error))
-        return {"error": str(error)}
+    except (PeerError, *others) as error:
+        line = re.sub(r"(/[\w.@+-]+)+/", "", str(error))
+        _say(line)
+        return {"error": line}
 
 
 def _finish(command: list[str]) -> tuple[Run, str]:
     """Run a command to its end, alone: its time, its peak memory and what it printed."""
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         start_s = time.perf_counter()
-        process = subprocess.Popen(
-            command, stdout=output, stderr=errors, env=os.environ | ONE_THREAD
-        )
+        try:
+            process = subprocess.Popen(
+                command, stdout=output, stderr=errors, env=os.environ | ONE_THREAD
+            )
+        except OSError as error:
+            raise PeerError(f"{Path(command[0]).name}: {error.strerror}") from None
         _, status, usage = os.wait4(process.pid, 0)
         wall_s = time.perf_counter() - start_s
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -352,8 +374,7 @@ def _finish(command: list[str]) -> tuple[Run, str]:
         errors.seek(0)
         if process.returncode:
             said = [line for line in errors.read().splitlines() if line.strip()] or ["no message"]
-            line = re.sub(r"(/[\w.@+-]+)+/", "", said[-1])  # places on this machine
-            raise PeerError(f"exit status {process.returncode}: {line.strip()}")
+            raise PeerError(f"exit status {process.returncode}: {said[-1].strip()}")
         unit_bytes = 1 if sys.platform == "darwin" else 1024
         cpu_s = usage.ru_utime + usage.ru_stime
         return Run(wall_s, cpu_s, usage.ru_maxrss * unit_bytes), output.read()

@@ -16,16 +16,17 @@ import numpy as np
 
 from tinysignal import audio
 from tinysignal.audio import Signal
-from tinysignal.errors import SignalError
+from tinysignal.errors import DataError, SignalError
 from tinysignal.evaluation import METRICS, Pair, match_folders
 from tinysignal.evaluation.report import CONFIDENCE, mean_interval
-from unseen import make_mixtures
 
 RATE_HZ = 16_000
 SEED = 4052
 SNRS_DB = (-5.0, 0.0, 5.0, 10.0, 15.0)
 RECORDED = "voicebank-demand-test"
 SCORED = ("pesq_wb", "stoi", "estoi", "si_sdr", "dnsmos")
+
+LIMIT_DB = 100.0  # as in an evaluation: silence for an answer does not make the mean infinite
 
 Scores = dict[str, float]
 
@@ -52,17 +53,12 @@ class Sets:
         dnsmos : {"all", "recordings", "none"}
             What DNSMOS, most of the time that scoring takes, is computed for.
         """
+        from unseen import make_mixtures  # and torch
+
         folders = {name: folder / name for name in ("recordings", "mixtures")}
         for path in folders.values():
             path.mkdir()
-        with (data / "pairs" / "manifest.csv").open(newline="", encoding="utf-8") as file:
-            pairs = [row for row in csv.DictReader(file) if row["set"] == RECORDED]
-        for side in ("noisy", "clean"):
-            (folders["recordings"] / side).mkdir()
-            for pair in pairs:
-                signal, rate_hz = audio.read(data / pair[side])
-                target = folders["recordings"] / side / f"{Path(pair[side]).stem}.wav"
-                audio.write(target, signal, sample_rate_hz=rate_hz, subtype="FLOAT")
+        pairs = _copy_recordings(data, folders["recordings"])
         mixed = make_mixtures(data, folders["mixtures"], count, snrs_db=SNRS_DB, seed=SEED)
         without = tuple(name for name in SCORED if name != "dnsmos")
         metrics = {
@@ -70,7 +66,7 @@ class Sets:
             "mixtures": SCORED if dnsmos == "all" else without,
         }
         facts = {
-            "recordings": {"pairs": len(pairs), "set": RECORDED},
+            "recordings": {"pairs": pairs, "set": RECORDED},
             "mixtures": mixed | {"seed": SEED, "snrs_db": SNRS_DB},
             "confidence": CONFIDENCE,
             "digest": _digest(folder),
@@ -83,7 +79,15 @@ class Sets:
         return {name: self._row(name, path / "noisy") for name, path in self.folders.items()}
 
     def score(self, denoise: Callable[[Path, Path], None]) -> dict[str, Any]:
-        """The scores of a denoiser, from a folder of noisy files to one of denoised files."""
+        """The scores of a denoiser, from a folder of noisy files to one of denoised files.
+
+        Raises
+        ------
+        DataError
+            It left out a file.
+        AudioFileError, SignalError
+            It wrote one that cannot be read.
+        """
         rows: dict[str, Any] = {}
         for name, path in self.folders.items():
             with tempfile.TemporaryDirectory() as denoised:
@@ -102,7 +106,12 @@ class Sets:
 
     def _row(self, name: str, denoised: Path) -> dict[str, Any]:
         """Means and half widths over the files of a set; for mixtures by their SNR as well."""
-        pairs, _ = match_folders(denoised, self.folders[name] / "clean")
+        pairs, failures = match_folders(denoised, self.folders[name] / "clean")
+        if failures:  # means over other files than the others', and at wrong SNRs
+            raise DataError(
+                f"{name}: {len(failures)} files without a counterpart, {failures[0].file} first; "
+                "expected an output for every input."
+            )
         scored = [_score(pair, self.metrics[name]) for pair in pairs]
         row = _means(scored)
         row["lag_samples"] = float(np.median([_lag(pair) for pair in pairs[:20]]))
@@ -111,6 +120,19 @@ class Sets:
                 f"{snr_db:g}": _means(scored[i :: len(SNRS_DB)]) for i, snr_db in enumerate(SNRS_DB)
             }
         return row
+
+
+def _copy_recordings(data: Path, folder: Path) -> int:
+    """Write the recorded pairs as 32-bit floats; their number."""
+    with (data / "pairs" / "manifest.csv").open(newline="", encoding="utf-8") as file:
+        pairs = [row for row in csv.DictReader(file) if row["set"] == RECORDED]
+    for side in ("noisy", "clean"):
+        (folder / side).mkdir()
+        for pair in pairs:
+            signal, rate_hz = audio.read(data / pair[side])
+            target = folder / side / f"{Path(pair[side]).stem}.wav"
+            audio.write(target, signal, sample_rate_hz=rate_hz, subtype="FLOAT")
+    return len(pairs)
 
 
 def _score(pair: Pair, metrics: tuple[str, ...]) -> Scores:
@@ -122,7 +144,8 @@ def _score(pair: Pair, metrics: tuple[str, ...]) -> Scores:
         except SignalError:
             continue  # counted by 'files' of the row
         columns = METRICS[name].columns
-        scores |= {c.key: float(v[0]) for c, v in zip(columns, values, strict=True)}
+        limited = [float(np.clip(v[0], -LIMIT_DB, LIMIT_DB)) for v in values]
+        scores |= {c.key: v for c, v in zip(columns, limited, strict=True)}
     return scores
 
 
