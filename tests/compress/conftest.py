@@ -80,9 +80,8 @@ def pair_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def _train_denoiser(pair: tuple[Path, Path], folder: Path, **options: Any) -> Path:
     clean, noisy = map(str, pair)
-    config = DenoiserConfig(
-        pair=(clean, noisy), clip_s=0.0, learning_rate=3e-3, device="cpu", **options
-    )
+    options = {"clip_s": 0.0, "learning_rate": 3e-3, "device": "cpu"} | options
+    config = DenoiserConfig(pair=(clean, noisy), **options)
     train_denoiser(config, folder, quiet=True)
     return folder
 
@@ -101,8 +100,27 @@ def cnn_run(pair_files: tuple[Path, Path]) -> Path:
     return _train_denoiser(pair_files, folder, arch="cnn", steps=2, width=8)
 
 
-@pytest.fixture(params=["linear_run", "cnn_run"])
+def _train_on_signals(pair: tuple[Path, Path], arch: str, **options: Any) -> Path:
+    """Hardly trained, on half-second clips of a short STFT."""
+    small: dict[str, Any] = {"fft_samples": 128, "hop_samples": 64, "clip_s": 0.5, "batch": 4}
+    folder = pair[0].with_name(f"{arch}-run")
+    return _train_denoiser(pair, folder, arch=arch, steps=4, steps_per_epoch=4, **small, **options)
+
+
+@pytest.fixture(scope="session")
+def lstm_run(pair_files: tuple[Path, Path]) -> Path:
+    """A run of a small recurrent network of complex masks, with PESQ in its loss."""
+    return _train_on_signals(pair_files, "lstm", width=24, perceptual=0.1)
+
+
+@pytest.fixture(scope="session")
+def bands_run(pair_files: tuple[Path, Path]) -> Path:
+    """The same of bands."""
+    return _train_on_signals(pair_files, "bands", width=8)
+
+
+@pytest.fixture(params=["linear_run", "cnn_run", "lstm_run", "bands_run"])
 def denoiser_run(request: pytest.FixtureRequest) -> Path:
-    """Either of them."""
+    """Each of them."""
     run: Path = request.getfixturevalue(request.param)
     return run

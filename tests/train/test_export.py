@@ -37,7 +37,8 @@ def make_net(arch: str) -> DenoisingNet:
     else:
         net = CnnNet(bins=SIZE.bins, width=4, blocks=2, lookahead_frames=2, frames_per_s=125)
     net.train()
-    net(torch.rand(4, 30, SIZE.bins))  # gives batch normalisation statistics to fold
+    shape = (4, 30, SIZE.bins, 2) if isinstance(net, MaskingNet) else (4, 30, SIZE.bins)
+    net(torch.rand(shape))  # gives batch normalisation statistics to fold
     return net
 
 

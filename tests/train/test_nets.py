@@ -90,12 +90,21 @@ def test_blocks_of_any_size_give_what_the_whole_gives(net: DenoisingNet) -> None
     check()
 
 
+def whole_signals(net: DenoisingNet, magnitude: torch.Tensor) -> torch.Tensor:
+    """What a network makes of whole signals: magnitudes; a `MaskingNet` is given phase zero."""
+    if not isinstance(net, MaskingNet):
+        found: torch.Tensor = net(magnitude)
+        return found
+    given = torch.stack([magnitude, torch.zeros_like(magnitude)], dim=3)
+    return (net(given).square().sum(dim=3) + 1e-20).sqrt()  # with a gradient at zero
+
+
 def test_forward_is_the_gain_applied_to_the_frames_it_belongs_to(net: DenoisingNet) -> None:
     whole, ahead = magnitudes(20), net.lookahead_frames
     with torch.no_grad():
         padded = nn.functional.pad(whole, (0, 0, 0, ahead))
         gain, _ = net.gain(padded, net.initial_state(2))
-        torch.testing.assert_close(net(whole), gain[:, ahead:] * whole)
+        torch.testing.assert_close(whole_signals(net, whole), gain[:, ahead:] * whole)
 
 
 def test_nothing_after_the_look_ahead_changes_a_frame(net: DenoisingNet) -> None:
@@ -103,7 +112,7 @@ def test_nothing_after_the_look_ahead_changes_a_frame(net: DenoisingNet) -> None
     changed[:, at:] += 1
     first = at - net.lookahead_frames
     with torch.no_grad():
-        before, after = net(whole), net(changed)
+        before, after = whole_signals(net, whole), whole_signals(net, changed)
     assert torch.equal(before[:, :first], after[:, :first])
     assert not torch.equal(before[:, first], after[:, first])
 
@@ -124,7 +133,7 @@ def test_the_receptive_field_is_as_long_as_stated(net: DenoisingNet) -> None:
 def test_the_scale_of_a_recording_does_not_matter_with_a_running_level(net: DenoisingNet) -> None:
     whole = magnitudes(20)
     with torch.no_grad():
-        quiet, loud = net(whole * 0.01) / 0.01, net(whole)
+        quiet, loud = whole_signals(net, whole * 0.01) / 0.01, whole_signals(net, whole)
     same = torch.allclose(quiet, loud, atol=1e-3)
     assert same == (net.level == "running")
 
@@ -132,7 +141,7 @@ def test_the_scale_of_a_recording_does_not_matter_with_a_running_level(net: Deno
 def test_nothing_is_amplified_but_by_the_network_of_the_course(net: DenoisingNet) -> None:
     whole = magnitudes(20) * 0.01
     with torch.no_grad():
-        amplified = bool((net(whole) > whole * 1.0001).any())
+        amplified = bool((whole_signals(net, whole) > whole * 1.0001).any())
     assert amplified == (isinstance(net, LinearNet) and net.level == "none")
 
 
@@ -192,6 +201,18 @@ def test_a_complex_mask_is_the_same_in_blocks_and_turns_phases(
     torch.testing.assert_close(torch.cat(masks, 1), expected)
     assert expected[..., 1].abs().max() > 0.01
     assert expected.square().sum(dim=3).max() <= 1
+
+
+@pytest.mark.parametrize("make", [lstm, bands])
+def test_forward_of_a_complex_mask_is_the_mask_times_the_spectrum(
+    make: Callable[[], MaskingNet],
+) -> None:
+    torch.manual_seed(0)
+    net, whole = make().eval(), spectra(12)
+    with torch.no_grad():
+        mask, _ = net.complex_mask(whole, net.initial_state(2))
+        expected = torch.view_as_complex(whole) * torch.view_as_complex(mask)
+        torch.testing.assert_close(torch.view_as_complex(net(whole)), expected)
 
 
 @pytest.mark.parametrize("make", [lstm, bands])

@@ -60,7 +60,7 @@ def compress(
         float | None,
         typer.Option(
             help="Largest loss of accuracy in percentage points, on held-out calibration data. "
-            "A classifier's budget where none is given: 0.5.",
+            "A classifier's budget where neither one nor --int8 is given: 0.5.",
             rich_help_panel=FAR,
         ),
     ] = None,
@@ -86,7 +86,9 @@ def compress(
     int8: Annotated[
         bool,
         typer.Option(
-            "--int8", help="8-bit numbers in model.onnx, at the end.", rich_help_panel=HOW
+            "--int8",
+            help="8-bit numbers in model.onnx, at the end. Without a budget, that is all.",
+            rich_help_panel=HOW,
         ),
     ] = False,
     seed: Annotated[int, typer.Option(help="Of all that is random.", rich_help_panel=HOW)] = 0,

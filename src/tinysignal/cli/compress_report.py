@@ -15,12 +15,17 @@ def show_report(report: dict[str, Any]) -> None:
     """Print what a compression lost and won, and what became of each layer."""
     console = Console()
     models = [name for name in MODELS if name in report]
-    table = Table("", title=escape(f"{report['run']}, {_asked(report)}, {report['method']}"))
+    table = Table("", title=escape(f"{report['run']}, {_asked(report)}"))
     for name in models:
         table.add_column(name, justify="right")
     for label, cells in _lines(report, models):
         table.add_row(escape(label), *cells)
     console.print(table)
+    if report["layers"]:
+        console.print(_layers(report))
+
+
+def _layers(report: dict[str, Any]) -> Table:
     layers = Table("layer", "kind", title="layers")
     for name in ("rank", "parameters before", "after", "error"):
         layers.add_column(name, justify="right")
@@ -36,12 +41,15 @@ def show_report(report: dict[str, Any]) -> None:
             f"{row['error']:.2%}",
         )
     for name, reason in report["skipped"].items():
-        layers.add_row(escape(name), escape(f"left: {reason}"))
-    console.print(layers)
+        layers.add_row(escape(name or "the network's own"), escape(f"left: {reason}"))
+    return layers
 
 
 def _asked(report: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in report["budget"].items()) or "a plan"
+    if not report["layers"]:
+        return "nothing cut"
+    budget = ", ".join(f"{name} {value:g}" for name, value in report["budget"].items())
+    return f"{budget or 'a plan'}, {report['method']}"
 
 
 def _lines(report: dict[str, Any], models: list[str]) -> list[tuple[str, list[str]]]:

@@ -34,7 +34,7 @@ class CompressOptions:
     ----------
     budget : dict of str to number
         One budget of `tinysignal.compress.plan` by its name, such as ``{"rank": 20}``; empty for a
-        loss of at most half a percentage point.
+        loss of at most half a percentage point, or, with ``int8``, for a network left whole.
     plan : Plan or None
         Instead of a budget.
     method : {"sequential", "activation", "plain"}
@@ -54,6 +54,11 @@ class CompressOptions:
     teacher: Path | None = None
     int8: bool = False
     seed: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is to be cut."""
+        return self.int8 and not self.budget and self.plan is None
 
     def __post_init__(self) -> None:
         if self.plan is not None and self.budget:
@@ -183,6 +188,8 @@ def cut(
     ConfigError, ModelError
     """
     seconds: dict[str, float] = {}
+    if options.whole:
+        return Cut(Plan(options.method, {}, ()), trained.net, seconds)
     if profiled is None:
         with timed(seconds, "profile", tell):
             profiled = profile(trained.net, trained.batches)

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tinysignal import metrics
-from tinysignal.compress.distilling import DistilledDenoising, TuneOptions
+from tinysignal.compress.distilling import (
+    DistilledDenoising,
+    DistilledEnhancing,
+    TuneOptions,
+)
 from tinysignal.compress.run_folder import folded
 from tinysignal.compress.trained_run import TrainedRun
 from tinysignal.denoiser import Denoiser
@@ -23,10 +28,10 @@ from tinysignal.spec import DenoiserSpec
 from tinysignal.stft import StftSize
 from tinysignal.train.config import DenoiserConfig
 from tinysignal.train.data.batches import BatchSource
-from tinysignal.train.denoise_run import stft_size
+from tinysignal.train.denoise_run import make_task, stft_size
 from tinysignal.train.denoising import DenoisingTask
 from tinysignal.train.export import export_denoiser, parity
-from tinysignal.train.nets import DenoisingNet
+from tinysignal.train.nets import DenoisingNet, MaskingNet
 from tinysignal.train.sources import TrainingData, load_training_data
 from tinysignal.train.stft import stft
 from tinysignal.train.task import Task
@@ -99,7 +104,7 @@ class DenoiserRun(TrainedRun):
             denoiser = Denoiser.load(model)
             return lambda noisy: denoiser(noisy, sample_rate_hz=rate)
         assert isinstance(model, DenoisingNet)
-        task = DenoisingTask(model, self.size, loss=self.config.loss, learning_rate=1.0).eval()
+        task = make_task(self.config, model, self.size).eval()
         return lambda noisy: task.denoise(torch.from_numpy(noisy)[None]).numpy()[0]
 
     def runner(self, model: nn.Module | Path, count: int) -> Callable[[], object]:
@@ -107,14 +112,19 @@ class DenoiserRun(TrainedRun):
         shown = self._frames(count)[np.newaxis]
         if isinstance(model, Path):
             network = load_network(model)
-            start, spectrum = network.initial_state(1), shown.astype(np.complex64)
+            is_complex = shown.ndim == 4
+            spectrum = (
+                shown.view(np.complex64)[..., 0] if is_complex else shown.astype(np.complex64)
+            )
+            start = network.initial_state(1)
             return lambda: network.run(spectrum, start)
         assert isinstance(model, DenoisingNet)
-        net, inputs, state = model.eval(), torch.from_numpy(shown), model.initial_state(1)
-        return lambda: net.gain(inputs, state)
+        inputs, state = torch.from_numpy(shown), model.eval().initial_state(1)
+        answer = model.complex_mask if isinstance(model, MaskingNet) else model.gain
+        return lambda: answer(inputs, state)
 
     def parity(self, net: nn.Module, model: Path) -> float:
-        """See `TrainedRun.parity`; of magnitudes around 1."""
+        """See `TrainedRun.parity`; of spectra around 1."""
         assert isinstance(net, DenoisingNet)
         return parity(net, model)
 
@@ -123,9 +133,9 @@ class DenoiserRun(TrainedRun):
         return [batch.numpy() for batch in self.batches]
 
     def _frames(self, count: int) -> NDArray[np.float32]:
-        """Noisy magnitudes, float32 (count, freq), repeated if there are fewer."""
+        """Noisy frames, float32 (count, ...) as in the batches, repeated if there are fewer."""
         frames = torch.cat([batch.flatten(0, 1) for batch in self.batches]).numpy()
-        return np.resize(frames, (count, frames.shape[1]))
+        return np.resize(frames, (count, *frames.shape[1:]))
 
     def tuned_config(self, options: TuneOptions) -> DenoiserConfig:
         """See `TrainedRun.tuned_config`."""
@@ -145,16 +155,19 @@ class DenoiserRun(TrainedRun):
         self, net: nn.Module, teacher: nn.Module, options: TuneOptions
     ) -> tuple[Task, BatchSource]:
         """See `TrainedRun.task`."""
-        task = DistilledDenoising(
-            copy.deepcopy(net),
-            self.size,
-            loss=self.config.loss,
-            learning_rate=self.tuned_config(options).learning_rate,
-            data=self.data,
-            teacher=teacher,
-            share=options.distill,
-        )
-        return task, self.data.source
+        common: dict[str, Any] = {
+            "learning_rate": self.tuned_config(options).learning_rate,
+            "data": self.data,
+            "teacher": teacher,
+            "share": options.distill,
+        }
+        net = copy.deepcopy(net)
+        if not isinstance(net, MaskingNet):
+            common["loss"] = self.config.loss
+            return DistilledDenoising(net, self.size, **common), self.data.source
+        common["perceptual"] = self.config.perceptual
+        common["sample_rate_hz"] = self.config.sample_rate_hz
+        return DistilledEnhancing(net, self.size, **common), self.data.source
 
 
 def open_denoiser(
@@ -170,17 +183,11 @@ def open_denoiser(
 
     Raises
     ------
-    ConfigError
-        A network of complex masks, which is not supported.
     DataError, AudioFileError
     """
-    if config.arch in ("lstm", "bands"):
-        raise ConfigError(
-            f"{run}: compressing a denoiser of arch {config.arch} is not supported yet."
-        )
     size = stft_size(config)
     data = load_training_data(config, size, data_dir)
-    batches = tuple(_calibration(data.source, size))
+    batches = tuple(_calibration(data.source, size, is_complex=isinstance(net, MaskingNet)))
     return DenoiserRun(
         folder=run,
         net=folded(net),
@@ -195,12 +202,18 @@ def open_denoiser(
     )
 
 
-def _calibration(source: BatchSource, size: StftSize) -> list[Tensor]:
-    """Noisy magnitudes, float (signals, frames, freq), in batches of a few hundred frames."""
+def _calibration(source: BatchSource, size: StftSize, *, is_complex: bool) -> list[Tensor]:
+    """Noisy frames in batches of a few hundred: magnitudes, float (signals, frames, freq).
+
+    Where phases are seen, spectra of real and imaginary parts, (signals, frames, freq, 2).
+    """
     found: list[Tensor] = []
     for signals in _batches(source):
-        magnitudes = signals if signals.ndim == 3 else stft(signals, size).abs()
-        for block in torch.split(magnitudes, _AT_ONCE, dim=1):
+        given = signals  # a whole recording comes as magnitudes
+        if signals.ndim == 2:
+            spectrum = stft(signals, size)
+            given = torch.view_as_real(spectrum) if is_complex else spectrum.abs()
+        for block in torch.split(given, _AT_ONCE, dim=1):
             found += torch.split(block, max(1, _AT_ONCE // block.shape[1]))
         if sum(block.shape[0] * block.shape[1] for block in found) >= _CALIBRATION:
             break

@@ -12,6 +12,8 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from tinysignal.errors import ConfigError
 from tinysignal.train.classifying import ClassifyingTask
 from tinysignal.train.denoising import DenoisingTask
+from tinysignal.train.enhancing import EnhancingTask
+from tinysignal.train.stft import istft, stft
 
 AUGMENTS = ("run", "none", "best")
 
@@ -134,3 +136,27 @@ class DistilledDenoising(DenoisingTask):
         if self._share:
             loss = loss + self._share * self.loss(found, self._original(noisy), noisy)
         return loss
+
+
+class DistilledEnhancing(EnhancingTask):
+    """The training of a network of complex masks with the original's signals as a second target."""
+
+    def __init__(self, *args: Any, teacher: nn.Module, share: float, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._original = _Original(teacher)
+        self._share = share
+
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
+        """Mix of the losses to the clean signals and to those of the original."""
+        noisy, clean = batch
+        found = self._enhanced(self.net, noisy)
+        loss = (1 - self._share) * self._loss(found, clean, noisy)
+        if self._share:
+            loss = loss + self._share * self._loss(found, self._aim(noisy), noisy)
+        return loss
+
+    @torch.no_grad()
+    def _aim(self, noisy: Tensor) -> Tensor:
+        spectrum = torch.view_as_real(stft(noisy, self.size))
+        found = torch.view_as_complex(self._original(spectrum))
+        return istft(found, self.size, noisy.shape[1])

@@ -7,6 +7,9 @@ static   8-bit weights and activations, these with scales from calibration data
 dynamic  8-bit weights and activations, these with scales from every run
 ======== ============================================================================
 
+What ONNX Runtime has no 8-bit operator for, an LSTM in ``static`` and stacks of matrices in
+``dynamic``, has 8-bit weights as in the first way.
+
 Which of them is fast depends on the processor and the layers' sizes: all are made and measured.
 """
 
@@ -31,7 +34,8 @@ from tinysignal.files import atomic
 from tinysignal.model_file import METADATA_KEY
 
 WAYS = ("weights", "static", "dynamic")
-_OPERATORS = ("Gemm", "MatMul", "Conv")  # the rest costs nothing, and is left exact
+_PLAIN = ("Gemm", "MatMul", "Conv")  # the rest costs nothing, and is left exact
+_OPERATORS = (*_PLAIN, "LSTM")
 _LARGEST = 127
 _SMALLEST = 256  # numbers; what turns fewer into floats takes more bytes than they save
 
@@ -54,10 +58,10 @@ def write_int8(model: Path, target: Path, way: str, examples: Runs) -> None:
         ONNX Runtime cannot quantise the network.
     """
     with atomic(target) as temporary:
-        if way == "weights":
-            made = _with_int8_weights(onnx.load(model))
-        else:
+        made = onnx.load(model)
+        if way != "weights":
             made = _quantised(model, examples if way == "static" else None)
+        made = _with_int8_weights(made)
         spec = {p.key: p.value for p in onnx.load(model).metadata_props}[METADATA_KEY]
         del made.metadata_props[:]
         onnx.helper.set_model_props(made, {METADATA_KEY: spec})
@@ -68,15 +72,20 @@ def write_int8(model: Path, target: Path, way: str, examples: Runs) -> None:
 def _with_int8_weights(made: onnx.ModelProto) -> onnx.ModelProto:
     """Weights and biases as a cast of integers times a scale: constants, folded on loading."""
     graph = made.graph
-    used = {name for node in graph.node if node.op_type in _OPERATORS for name in node.input}
+    users = {
+        name: node.op_type
+        for node in graph.node
+        if node.op_type in _OPERATORS
+        for name in node.input
+    }
     kept, before = [], []
     for held in graph.initializer:
         values = numpy_helper.to_array(held)
-        if held.name not in used or values.size < _SMALLEST or values.dtype != np.float32:
+        if held.name not in users or values.size < _SMALLEST or values.dtype != np.float32:
             kept.append(held)
             continue
         whole, scale, floats = (f"{held.name}_{part}" for part in ("int8", "scale", "float"))
-        numbers, steps = _rounded(values)
+        numbers, steps = _rounded(values, users[held.name])
         kept += [numpy_helper.from_array(numbers, whole), numpy_helper.from_array(steps, scale)]
         before += [
             onnx.helper.make_node("Cast", [whole], [floats], to=onnx.TensorProto.FLOAT),
@@ -90,15 +99,21 @@ def _with_int8_weights(made: onnx.ModelProto) -> onnx.ModelProto:
     return made
 
 
-def _rounded(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def _rounded(
+    values: NDArray[np.float32], operator: str
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Integers of -127 to 127, and what to multiply them by.
 
     One scale for each filter; of a matrix, for each row or column, whichever are fewer: those of a
-    factor belong to its rank; of a bias, one for all.
+    factor belong to its rank; of an LSTM's (1, gates, inputs), for each gate's; of a bias, one for
+    all.
     """
-    axis = int(np.argmin(values.shape)) if values.ndim == 2 else 0
-    others = tuple(a for a in range(values.ndim) if a != axis or values.ndim == 1)
-    largest = np.abs(values).max(axis=others, keepdims=True)
+    shared: int | tuple[int, ...] = tuple(range(1, values.ndim))
+    if operator == "LSTM" or values.ndim == 1:
+        shared = -1
+    elif values.ndim == 2:
+        shared = 1 - int(np.argmin(values.shape))
+    largest = np.abs(values).max(axis=shared, keepdims=True)
     steps = (np.where(largest > 0, largest, 1) / _LARGEST).astype(np.float32)
     return np.round(values / steps).astype(np.int8), steps
 
@@ -107,23 +122,45 @@ def _quantised(model: Path, examples: Runs | None) -> onnx.ModelProto:
     from onnxruntime import quantization as q  # noqa: PLC0415 - slow to import
     from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415
 
-    common = {"op_types_to_quantize": list(_OPERATORS), "weight_type": q.QuantType.QInt8}
+    common = {"weight_type": q.QuantType.QInt8}
+    # A product of two activations, as in the running level, wants all its digits.
+    common["extra_options"] = {"MatMulConstBOnly": True}
     try:
         with tempfile.TemporaryDirectory() as folder, _calm():
             prepared, written = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
             quant_pre_process(model, prepared, skip_symbolic_shape=True)
             if examples is None:
-                q.quantize_dynamic(prepared, written, **common)
+                q.quantize_dynamic(
+                    prepared,
+                    written,
+                    op_types_to_quantize=list(_OPERATORS),
+                    per_channel=True,  # or an LSTM's four gates share a scale
+                    nodes_to_exclude=_products_with_stacks(prepared),
+                    **common,
+                )
             else:
-                reader = _Reader(prepared, examples)
-                kind = q.QuantType.QUInt8
-                q.quantize_static(prepared, written, reader, activation_type=kind, **common)
+                q.quantize_static(
+                    prepared,
+                    written,
+                    _Reader(prepared, examples),
+                    op_types_to_quantize=list(_PLAIN),
+                    activation_type=q.QuantType.QUInt8,
+                    **common,
+                )
             return onnx.load(written)
     except (TinysignalError, OSError):
         raise
     except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base but Exception
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ModelError(f"{model}: ONNX Runtime cannot make it int8 ({reason}).") from None
+
+
+def _products_with_stacks(model: Path) -> list[str]:
+    """Names of nodes that multiply by many matrices at once: the quantiser's scales do not fit."""
+    graph = onnx.load(model).graph
+    stacks = {held.name for held in graph.initializer if len(held.dims) > 2}
+    nodes = (node for node in graph.node if node.op_type == "MatMul")
+    return [node.name for node in nodes if stacks.intersection(node.input)]
 
 
 class _Reader:

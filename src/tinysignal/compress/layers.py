@@ -27,7 +27,9 @@ _KINDS: dict[type[nn.Module], str] = {
 }
 
 
-def prepare(model: nn.Module, make: Any) -> tuple[nn.Module, dict[str, nn.Module]]:
+def prepare(
+    model: nn.Module, make: Any, *, merge: bool = True
+) -> tuple[nn.Module, dict[str, nn.Module]]:
     """A network whose every factorable matrix is a module of its own, and what was replaced.
 
     Stacked recurrent layers are taken apart, and pairs of Linears that an earlier compression made
@@ -39,6 +41,8 @@ def prepare(model: nn.Module, make: Any) -> tuple[nn.Module, dict[str, nn.Module
         Copied.
     make : callable
         `copy.deepcopy`.
+    merge : bool
+        Whether pairs are multiplied out.
 
     Returns
     -------
@@ -55,7 +59,7 @@ def prepare(model: nn.Module, make: Any) -> tuple[nn.Module, dict[str, nn.Module
         if stack and why_not(module, counts) is None:
             replaced[name] = module
             network = put(network, name, split_layers(module))
-        elif is_pair(module) and all(why_not(part, counts) is None for part in module):
+        elif merge and is_pair(module) and all(why_not(part, counts) is None for part in module):
             replaced[name] = module
             network = put(network, name, _merged(module))
     return network, replaced

@@ -251,6 +251,7 @@ def _watch(network: nn.Module, factorable: dict[str, nn.Module], held: Held, run
                 raise DataError(f"layer '{name}' gives NaN or infinity on the calibration data.")
             seen.latest = output, name
             seen.activations.setdefault(name, None)
+            seen.other_macs += _recurrent_macs(module, output)
         elif isinstance(module, _ACTIVATIONS):
             value, name = seen.latest
             if value is not None and first_input(args, kwargs) is value:
@@ -281,6 +282,15 @@ def _macs(module: nn.Module, output: Any) -> int:
     if isinstance(module, nn.MultiheadAttention):
         return value.numel() * 4 * int(module.embed_dim)
     return 0
+
+
+def _recurrent_macs(module: nn.Module, output: Any) -> int:
+    """Of the recurrent weights, no part of the matrix that is factored."""
+    if not isinstance(module, nn.RNNBase):
+        return 0
+    value = first_tensor(output)
+    across = [p.numel() for name, p in module.named_parameters() if name.startswith("weight_hh")]
+    return value.numel() // value.shape[-1] * sum(across)
 
 
 def _layer(

@@ -35,9 +35,9 @@ class Recurrent(nn.Module):
             if number and self.dropout.p:
                 sequence = _on_values(self.dropout, sequence)
             cell = layer
-            if isinstance(layer, nn.Sequential):
-                sequence = _on_values(layer[0], sequence)
-                cell = layer[1]
+            while isinstance(cell, nn.Sequential):  # more than one deep if it was cut again
+                sequence = _on_values(cell[0], sequence)
+                cell = cell[1]
             sequence, last = cell(sequence, _state_of(state, number, cell))
             states.append(last)
         if isinstance(states[0], tuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import zlib
 from collections.abc import Mapping
@@ -12,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tinysignal.compress import layers
 from tinysignal.compress.int8 import WAYS, write_int8
 from tinysignal.compress.latency import side_by_side
 from tinysignal.compress.plan_file import Plan
-from tinysignal.compress.profiling import watching
+from tinysignal.compress.profiling import first_tensor, watching
 from tinysignal.compress.run_folder import REPORT, load_run, read_plans, write_json, write_plans
 from tinysignal.compress.stages import Cut, Tell, silent, timed
 from tinysignal.compress.trained_run import TrainedRun
@@ -208,7 +210,9 @@ def layer_errors(trained: TrainedRun, small: nn.Module, plan: Plan) -> list[Fact
     names = [step.name for step in plan.layers]
     batch = trained.batches[0]
     inputs = batch[0] if isinstance(batch, tuple) else batch
-    original, found = (_outputs(net, names, inputs) for net in (trained.net, small))
+    # Stacks of recurrent layers are one module where none of them was cut.
+    nets = [layers.prepare(net, copy.deepcopy, merge=False)[0] for net in (trained.net, small)]
+    original, found = (_outputs(net, names, inputs) for net in nets)
     rows = []
     for step in plan.layers:
         apart = (found[step.name] - original[step.name]).square().sum()
@@ -221,7 +225,7 @@ def layer_errors(trained: TrainedRun, small: nn.Module, plan: Plan) -> list[Fact
                 "form": step.form,
                 "full_rank": step.full_rank,
                 "rank": step.rank,
-                "parameters": [_size(net, step.name) for net in (trained.net, small)],
+                "parameters": [_size(net, step.name) for net in nets],
                 "error": float(apart / spread),
             }
         )
@@ -229,15 +233,18 @@ def layer_errors(trained: TrainedRun, small: nn.Module, plan: Plan) -> list[Fact
 
 
 def _outputs(net: nn.Module, names: list[str], inputs: Tensor) -> dict[str, Tensor]:
-    """What layers put out, float (examples, values)."""
+    """What layers put out, float64 (examples or frames, values)."""
     seen: dict[str, Tensor] = {}
     with watching(net) as handles:
         for name in names:
 
-            def keep(module: nn.Module, args: Any, output: Tensor, name: str = name) -> None:
-                seen[name] = output.detach().flatten(1).double()
+            def keep(module: nn.Module, args: Any, output: Any, name: str = name) -> None:
+                seen[name] = first_tensor(output).detach().flatten(1).double()
 
-            handles.append(net.get_submodule(name).register_forward_hook(keep))
+            module = net.get_submodule(name)
+            while isinstance(module, nn.Sequential):  # a stack calls what is in it one by one
+                module = module[-1]
+            handles.append(module.register_forward_hook(keep))
         net(inputs)
     return seen
 
@@ -249,12 +256,12 @@ def _size(net: nn.Module, name: str) -> int:
 def notes_on(report: Facts) -> list[str]:
     """What should be known before the compressed network is used, a line each."""
     notes = []
-    if report[AFTER]["parameters"] >= report[BEFORE]["parameters"]:
+    if report["layers"] and report[AFTER]["parameters"] >= report[BEFORE]["parameters"]:
         notes.append("No layer is smaller at this budget: the network is as it was.")
     times = report["latency"]["onnxruntime"]
     for batch in map(str, BATCHES):
         for name in (AFTER, INT8):
-            if name not in times[batch]:
+            if name not in times[batch] or (name == AFTER and not report["layers"]):
                 continue
             before, after = (times[batch][key]["median_ms"] for key in (BEFORE, name))
             if after > _PAYS * before:

@@ -69,8 +69,8 @@ class DenoisingNet(nn.Module):
         estimate, _ = self.estimate(padded, self._start(magnitude))
         return estimate[:, ahead:]
 
-    def _start(self, magnitude: Tensor) -> State:
-        return tuple(s.to(magnitude.device) for s in self.initial_state(magnitude.shape[0]))
+    def _start(self, given: Tensor) -> State:
+        return tuple(s.to(given.device) for s in self.initial_state(given.shape[0]))
 
 
 class MaskingNet(DenoisingNet):
@@ -90,6 +90,22 @@ class MaskingNet(DenoisingNet):
         -------
         float (batch, frames, freq, 2), contiguous, and the next state
         """
+
+    def forward(self, spectrum: Tensor) -> Tensor:
+        """Spectra of the clean signal for whole signals, aligned with the input.
+
+        Parameters
+        ----------
+        spectrum : float (batch, frames, freq, 2)
+            Real and imaginary parts.
+
+        Returns
+        -------
+        float (batch, frames, freq, 2)
+        """
+        mask, _ = self.complex_mask(spectrum, self._start(spectrum))
+        given = torch.view_as_complex(spectrum.contiguous())
+        return torch.view_as_real(given * torch.view_as_complex(mask))
 
     def estimate(self, magnitude: Tensor, state: State) -> tuple[Tensor, State]:
         """Magnitude of the answer to a spectrum of phase zero; see `complex_mask` for any."""
