@@ -179,12 +179,14 @@ def main() -> None:
         report["sets"] = sets.facts
         if "sets" in kept and kept["sets"]["digest"] != sets.facts["digest"]:
             sys.exit(f"{options.reuse}: of other test sets than these. Run without --reuse.")
-        report["noisy"] = kept.get("noisy") or sets.score_noisy()
+        report["noisy"] = sets.score_noisy(kept.get("noisy", {}))
         for name, bench in benches.items():
             row = report["peers"][name]
-            if "error" not in row and "mixtures" not in row:
+            if "error" not in row and sets.missing(row):
                 _say(f"{name}: quality")
-                row |= _tried(partial(bench.score, sets), AudioFileError, DataError, SignalError)
+                row |= _tried(
+                    partial(bench.score, sets, row), AudioFileError, DataError, SignalError
+                )
             options.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
@@ -234,11 +236,11 @@ class Bench:
             "peak_bytes": run.peak_bytes,
         }
 
-    def score(self, sets: Sets) -> dict[str, Any]:
+    def score(self, sets: Sets, known: dict[str, Any]) -> dict[str, Any]:
         """What it makes of the test sets; the environment of an earlier run may be gone."""
         if not self.env.exists():
             self.install()
-        return sets.score(self.denoise_folder) | sets.network_facts(self.networks())
+        return sets.score(self.denoise_folder, known) | sets.network_facts(self.networks())
 
     def install(self) -> dict[str, Any]:
         """Version, bytes and number of packages; a peer's environment that is there is used."""

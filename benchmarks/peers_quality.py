@@ -74,12 +74,31 @@ class Sets:
         }
         return cls(folders, metrics, facts)
 
-    def score_noisy(self) -> dict[str, Any]:
-        """The scores of doing nothing."""
-        return {name: self._row(name, path / "noisy") for name, path in self.folders.items()}
+    def missing(self, row: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+        """The metrics of each set that a row has no scores of; sets without any are left out."""
+        wanted = {
+            name: tuple(m for m in metrics if METRICS[m].columns[0].key not in row.get(name, {}))
+            for name, metrics in self.metrics.items()
+        }
+        return {name: metrics for name, metrics in wanted.items() if metrics}
 
-    def score(self, denoise: Callable[[Path, Path], None]) -> dict[str, Any]:
-        """The scores of a denoiser, from a folder of noisy files to one of denoised files.
+    def score_noisy(self, known: dict[str, Any] | None = None) -> dict[str, Any]:
+        """What is missing in the scores of doing nothing, with those known."""
+        return self.score(None, known)
+
+    def score(
+        self,
+        denoise: Callable[[Path, Path], None] | None,
+        known: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """What is missing in a denoiser's scores, with those known.
+
+        Parameters
+        ----------
+        denoise : callable or None
+            From a folder of noisy files to one of denoised files; None leaves them as they are.
+        known : dict, optional
+            Its row in an earlier report.
 
         Raises
         ------
@@ -88,11 +107,16 @@ class Sets:
         AudioFileError, SignalError
             It wrote one that cannot be read.
         """
-        rows: dict[str, Any] = {}
-        for name, path in self.folders.items():
-            with tempfile.TemporaryDirectory() as denoised:
-                denoise(path / "noisy", Path(denoised))
-                rows[name] = self._row(name, Path(denoised))
+        known = known or {}
+        rows = {name: known[name] for name in self.folders if name in known}
+        for name, metrics in self.missing(known).items():
+            noisy = self.folders[name] / "noisy"
+            with tempfile.TemporaryDirectory() as scratch:
+                denoised = noisy
+                if denoise is not None:
+                    denoised = Path(scratch)
+                    denoise(noisy, denoised)
+                rows[name] = _merged(rows.get(name, {}), self._row(name, denoised, metrics))
         return rows
 
     def network_facts(self, files: list[Path]) -> dict[str, Any]:
@@ -104,7 +128,7 @@ class Sets:
         size = sum(path.stat().st_size for path in files)
         return {"model_bytes": size, "parameters": sum(known) or None}
 
-    def _row(self, name: str, denoised: Path) -> dict[str, Any]:
+    def _row(self, name: str, denoised: Path, metrics: tuple[str, ...]) -> dict[str, Any]:
         """Means and half widths over the files of a set; for mixtures by their SNR as well."""
         pairs, failures = match_folders(denoised, self.folders[name] / "clean")
         if failures:  # means over other files than the others', and at wrong SNRs
@@ -112,7 +136,7 @@ class Sets:
                 f"{name}: {len(failures)} files without a counterpart, {failures[0].file} first; "
                 "expected an output for every input."
             )
-        scored = [_score(pair, self.metrics[name]) for pair in pairs]
+        scored = [_score(pair, metrics) for pair in pairs]
         row = _means(scored)
         row["lag_samples"] = float(np.median([_lag(pair) for pair in pairs[:20]]))
         if name == "mixtures":
@@ -120,6 +144,13 @@ class Sets:
                 f"{snr_db:g}": _means(scored[i :: len(SNRS_DB)]) for i, snr_db in enumerate(SNRS_DB)
             }
         return row
+
+
+def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    by_snr = {
+        snr: old.get("by_snr", {}).get(snr, {}) | row for snr, row in new.get("by_snr", {}).items()
+    }
+    return old | new | ({"by_snr": by_snr} if by_snr else {})
 
 
 def _copy_recordings(data: Path, folder: Path) -> int:

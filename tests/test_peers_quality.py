@@ -7,6 +7,7 @@ import itertools
 import json
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,28 @@ def test_the_interval_is_students_over_files(sets: Sets) -> None:
     half_width = 2.262 * values.std(ddof=1) / np.sqrt(values.size)  # t of nine degrees of freedom
     assert found["half_width"] == pytest.approx(half_width, rel=2e-3)
     assert found["files"] == MIXTURES
+
+
+def test_only_what_is_missing_is_scored(sets: Sets) -> None:
+    denoised: list[Path] = []
+
+    def halve(source: Path, target: Path) -> None:
+        denoised.append(source)
+        each(lambda x: x / 2)(source, target)
+
+    first = sets.score(halve)
+    assert len(denoised) == 2
+    assert sets.score(halve, first) == first
+    assert len(denoised) == 2
+    more = replace(sets, metrics={**sets.metrics, "recordings": ("si_sdr", "snr")})
+    assert more.missing(first) == {"recordings": ("snr",)}
+    second = more.score(halve, first)
+    assert denoised[2:] == [sets.folders["recordings"] / "noisy"]
+    assert second["mixtures"] == first["mixtures"]
+    assert second["recordings"]["si_sdr"] == first["recordings"]["si_sdr"]
+    assert second == more.score(halve)
+    by_snr = replace(sets, metrics={**sets.metrics, "mixtures": ("si_sdr", "snr")})
+    assert by_snr.score(halve, first) == by_snr.score(halve)
 
 
 def test_one_file_has_no_interval() -> None:
