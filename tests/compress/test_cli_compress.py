@@ -203,6 +203,20 @@ def test_a_model_file_and_a_folder_that_is_no_run_are_named(
     assert "holds a run already" in capsys.readouterr().err
 
 
+def test_int8_alone_leaves_a_classifier_whole(
+    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    assert command_line(["compress", str(digits_run), "--int8", "-o", str(output)]) == 0
+    said = capsys.readouterr().out
+    assert "nothing cut" in said
+    assert "rank" not in said
+    report = json.loads((output / "report.json").read_text())
+    assert report["after"]["parameters"] == report["before"]["parameters"]
+    assert report["int8"]["bytes"] < 0.75 * report["before"]["bytes"]
+    assert command_line(["evaluate", str(output), "--json"]) == 0
+
+
 def test_a_denoiser_is_compressed_by_the_command(
     linear_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -140,6 +140,29 @@ def test_a_recurrent_layer_with_factored_inputs_is_the_same_algebra(
             torch.testing.assert_close(small(*given), net(*given), atol=1e-4, rtol=1e-4)
 
 
+def test_a_recurrent_layer_can_be_cut_again() -> None:
+    torch.manual_seed(0)
+    net, x = nn.LSTM(7, 6, num_layers=2), torch.randn(9, 4, 7)
+    small: nn.Module = net
+    for _ in range(2):  # the second time, the Linear before a cell, and what is left of the cell's
+        profiled = profile(small, [x])
+        steps = tuple(
+            LayerPlan(layer.name, layer.kind, "pair", layer.full_rank, layer.full_rank)
+            for layer in profiled.layers
+        )
+        small = apply(small, Plan("activation", {}, steps), profiled)
+    assert len(steps) == 4
+    with torch.no_grad():
+        torch.testing.assert_close(small(x), net(x), atol=1e-4, rtol=1e-4)
+
+
+def test_multiplications_of_a_recurrent_layer_are_those_of_all_its_weights() -> None:
+    net, x = nn.LSTM(8, 6, bidirectional=True), torch.randn(9, 4, 8)
+    found = profile(net, [x])
+    weights = sum(p.numel() for p in net.parameters() if p.ndim == 2)
+    assert found.macs * 9 == 9 * 4 * weights  # an example of the profile is a row of the first axis
+
+
 def test_packed_sequences_pass_through_a_factored_stack() -> None:
     torch.manual_seed(0)
     net = nn.LSTM(8, 6, num_layers=2, batch_first=True, bidirectional=True)

@@ -64,6 +64,59 @@ def test_every_weight_is_within_half_a_step(digits_run: Path, tmp_path: Path) ->
         assert name not in made
 
 
+def made_of(model: Path) -> dict[str, np.ndarray]:
+    return {held.name: numpy_helper.to_array(held) for held in onnx.load(model).graph.initializer}
+
+
+def operators(model: Path) -> list[str]:
+    return [node.op_type for node in onnx.load(model).graph.node]
+
+
+def test_an_lstms_gates_have_scales_of_their_own(lstm_run: Path, tmp_path: Path) -> None:
+    model, target = lstm_run / "model.onnx", tmp_path / "int8.onnx"
+    write_int8(model, target, "weights", [])
+    exact, made = made_of(model), made_of(target)
+    weights = [name for name, values in exact.items() if values.shape == (1, 4 * 24, 24)]
+    assert len(weights) == 4  # of inputs and of states, two layers
+    for name in weights:
+        whole, scale = made[f"{name}_int8"], made[f"{name}_scale"]
+        assert scale.shape == (1, 4 * 24, 1)
+        assert (np.abs(whole).max(axis=2) == 127).all()
+        assert (np.abs(whole * scale - exact[name]) <= 0.5001 * scale).all()
+
+
+@pytest.mark.parametrize(
+    ("way", "expected"),
+    [("weights", "LSTM"), ("static", "LSTM"), ("dynamic", "DynamicQuantizeLSTM")],
+)
+def test_an_lstm_is_8_bit_in_every_way_that_there_is(
+    lstm_run: Path, tmp_path: Path, way: str, expected: str
+) -> None:
+    trained, model = open_run(lstm_run), lstm_run / "model.onnx"
+    target = tmp_path / "int8.onnx"
+    write_int8(model, target, way, trained.examples())
+    assert [kind for kind in operators(target) if "LSTM" in kind] == [expected] * 2
+    large = [v for v in made_of(target).values() if v.dtype == np.float32 and v.size > 96]
+    assert not any(values.ndim == 3 and values.shape[2] > 1 for values in large)
+    key = "si_sdr_denoised_db"
+    near = 1.0 if way == "static" else 0.1
+    assert trained.score(target)[key] == pytest.approx(trained.score(model)[key], abs=near)
+
+
+@pytest.mark.parametrize("way", ["weights", "dynamic"])
+def test_the_matrices_of_all_bands_are_8_bit_at_once(
+    bands_run: Path, tmp_path: Path, way: str
+) -> None:
+    trained, model = open_run(bands_run), bands_run / "model.onnx"
+    target = tmp_path / "int8.onnx"
+    write_int8(model, target, way, trained.examples())
+    stacks = [v for v in made_of(target).values() if v.ndim == 3 and v.size >= 1000]
+    assert stacks
+    assert all(values.dtype == np.int8 for values in stacks)
+    key = "si_sdr_denoised_db"
+    assert trained.score(target)[key] == pytest.approx(trained.score(model)[key], abs=0.1)
+
+
 def test_only_numbers_that_are_few_stay_floats(tmp_path: Path) -> None:
     weight = np.random.default_rng(0).normal(size=(300, 40)).astype(np.float32)
     held = {"w": weight, "b": weight[:, 0].copy(), "v": weight[:2].copy(), "c": weight[0, :2]}

@@ -140,7 +140,7 @@ def _restored(network: nn.Module, profiled: Profile, planned: dict[str, LayerPla
     """What was taken apart and is not factored, put back as it was."""
     cut = {name for name, step in planned.items() if step.rank is not None}
     for name, module in profiled.replaced.items():
-        if not any(layer == name or layer.startswith(f"{name}.") for layer in cut):
+        if not any(layers.is_within(layer, name) for layer in cut):
             network = layers.put(network, name, copy.deepcopy(module))
     return network
 
@@ -166,7 +166,7 @@ def _sequential(
     for layer in profiled.layers:
         step = planned.get(layer.name)
         rank = None if step is None else step.rank
-        whole = any(layer.name == name or layer.name.startswith(f"{name}.") for name in kept)
+        whole = any(layers.is_within(layer.name, name) for name in kept)
         before = originals.pop(layer.name)
         if rank is None and (not begun or whole):
             continue

@@ -13,6 +13,7 @@ from tinysignal.errors import ConfigError
 from tinysignal.train.classifying import ClassifyingTask
 from tinysignal.train.denoising import DenoisingTask
 from tinysignal.train.enhancing import EnhancingTask
+from tinysignal.train.losses import spectral
 from tinysignal.train.stft import istft, stft
 
 AUGMENTS = ("run", "none", "best")
@@ -152,7 +153,9 @@ class DistilledEnhancing(EnhancingTask):
         found = self._enhanced(self.net, noisy)
         loss = (1 - self._share) * self._loss(found, clean, noisy)
         if self._share:
-            loss = loss + self._share * self._loss(found, self._aim(noisy), noisy)
+            aim = self._aim(noisy)
+            least = spectral(aim, aim, noisy, self.size)  # SI-SDR has no zero; PESQ has
+            loss = loss + self._share * (self._loss(found, aim, noisy) - least)
         return loss
 
     @torch.no_grad()

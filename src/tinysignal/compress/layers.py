@@ -65,6 +65,11 @@ def prepare(
     return network, replaced
 
 
+def is_within(name: str, outer: str) -> bool:
+    """Whether a name is a module's own or that of a part of it; "" is the whole network."""
+    return not outer or name == outer or name.startswith(f"{outer}.")
+
+
 def name_in_recurrent(network: nn.Module, name: str) -> bool:
     """Whether a module lies within a stack that was taken apart."""
     parts = name.split(".")

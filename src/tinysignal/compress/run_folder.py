@@ -197,7 +197,7 @@ def in_form(net: nn.Module, plan: Plan) -> nn.Module:
             raise ConfigError(f"layer '{step.name}' has no form '{step.form}'.")
         shaped = layers.put(shaped, step.name, layers.build(module, _empty(module, step)))
     for name, module in replaced.items():
-        if not any(step.name == name or step.name.startswith(f"{name}.") for step in cut):
+        if not any(layers.is_within(step.name, name) for step in cut):
             shaped = layers.put(shaped, name, module)
     return shaped
 

@@ -23,6 +23,7 @@ from tinysignal.compress.trained_run import TrainedRun
 from tinysignal.errors import ConfigError
 from tinysignal.files import make_folder
 from tinysignal.spec import ClassifierSpec, Spec
+from tinysignal.train.nets import MaskingNet
 from tinysignal.train.run import RunResult, Training, begin, fit
 
 
@@ -38,7 +39,7 @@ def load_teacher(trained: TrainedRun, teacher: Path | None) -> nn.Module:
     if teacher is None:
         return trained.net
     net, spec = load_run(teacher)
-    if _answers(spec) != _answers(trained.spec):
+    if _answers(net, spec) != _answers(trained.net, trained.spec):
         raise ConfigError(
             f"{teacher}: does not answer what {trained.folder} does. The teacher must be of the "
             "same task, with the same inputs and outputs."
@@ -46,11 +47,12 @@ def load_teacher(trained: TrainedRun, teacher: Path | None) -> nn.Module:
     return folded(net)
 
 
-def _answers(spec: Spec) -> tuple[object, ...]:
+def _answers(net: nn.Module, spec: Spec) -> tuple[object, ...]:
     """What two networks must share for one to learn from the other."""
     if isinstance(spec, ClassifierSpec):
         return spec.task, spec.classes, spec.input
-    return spec.task, spec.sample_rate_hz, spec.fft_samples, spec.hop_samples
+    masks = isinstance(net, MaskingNet)
+    return spec.task, spec.sample_rate_hz, spec.fft_samples, spec.hop_samples, masks
 
 
 def begin_tuning(trained: TrainedRun, options: TuneOptions, folder: Path, *, resume: bool) -> None:

@@ -233,13 +233,16 @@ def layer_errors(trained: TrainedRun, small: nn.Module, plan: Plan) -> list[Fact
 
 
 def _outputs(net: nn.Module, names: list[str], inputs: Tensor) -> dict[str, Tensor]:
-    """What layers put out, float64 (examples or frames, values)."""
+    """What layers put out, float64 (examples, frames or positions, outputs)."""
     seen: dict[str, Tensor] = {}
     with watching(net) as handles:
         for name in names:
 
             def keep(module: nn.Module, args: Any, output: Any, name: str = name) -> None:
-                seen[name] = first_tensor(output).detach().flatten(1).double()
+                value = first_tensor(output).detach()
+                if isinstance(module, nn.Conv1d | nn.Conv2d):
+                    value = value.movedim(1, -1)
+                seen[name] = value.flatten(0, -2).double()
 
             module = net.get_submodule(name)
             while isinstance(module, nn.Sequential):  # a stack calls what is in it one by one
