@@ -73,6 +73,19 @@ def test_the_light_runtime_gives_what_torch_gives(arch: str, tmp_path: Path) -> 
     np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("arch", ["linear", "cnn", "lstm", "bands"])
+def test_silence_stays_silent_before_and_after_sound(arch: str, tmp_path: Path) -> None:
+    write(make_net(arch), tmp_path / "m.onnx", arch)
+    denoiser = Denoiser.load(tmp_path / "m.onnx")
+    noise = np.random.default_rng(0).normal(0, 0.3, 4000).astype(np.float32)
+    signal = np.concatenate([np.zeros(4000, np.float32), noise, np.zeros(4000, np.float32)])
+    denoised = denoiser(signal, sample_rate_hz=16_000)
+    assert np.isfinite(denoised).all()
+    assert not denoised[:3500].any()
+    assert not denoised[-3500:].any()
+    assert denoised.any()
+
+
 def test_the_spec_says_what_the_network_is(tmp_path: Path) -> None:
     net = make_net("cnn")
     write(net, tmp_path / "m.onnx", "cnn")

@@ -124,13 +124,14 @@ def _write_denoiser(net: DenoisingNet, spec: DenoiserSpec, path: Path) -> None:
 
 
 def parity(net: DenoisingNet, path: Path) -> float:
-    """Largest difference between the spectra that the file and the network make of noise.
+    """Largest difference of the file's and the network's spectra, of noise with silent frames.
 
     The file runs in blocks of 1, 7 and 32 frames, the network over all of them at once.
     """
     network = load_network(path)
     rng = np.random.default_rng(0)
     normal = rng.normal(0, 1, (2, 40, network.spec.bins, 2)).astype(np.float32)
+    normal[:, [0, 1, 20, 21, 22]] = 0
     spectrum = normal.view(np.complex64)[..., 0]
     state = network.initial_state(2)
     gains = []

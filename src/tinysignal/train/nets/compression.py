@@ -9,7 +9,8 @@ from tinysignal.train.nets.base import RunningLevel
 
 PARTS = 3  # of a bin: compressed magnitude, real and imaginary part
 _EXPONENT = 0.3
-_SMALLEST = 1e-12  # power; keeps the root's gradient finite
+# Keep the roots' gradients finite. As a bound: the exporter drops sums with numbers this small.
+_SMALLEST_POWER, _SMALLEST_MASK = 1e-12, 1e-8
 
 
 def compressed(
@@ -28,7 +29,7 @@ def compressed(
     -------
     float (batch, frames, freq, `PARTS`), and a list of the level's next state
     """
-    magnitude = (spectrum.square().sum(dim=3) + _SMALLEST).sqrt()
+    magnitude = spectrum.square().sum(dim=3).clamp_min(_SMALLEST_POWER).sqrt()
     normalised, next_level = magnitude, []
     if running is not None:
         level, sums = running(magnitude, pasts.pop(0))
@@ -41,6 +42,6 @@ def compressed(
 
 def uncompressed(mask: Tensor) -> Tensor:
     """A mask of compressed spectra, any size, as a mask of spectra, below 1; axis 2 is complex."""
-    size = (mask.square().sum(dim=2, keepdim=True) + 1e-8).sqrt()
+    size = mask.square().sum(dim=2, keepdim=True).clamp_min(_SMALLEST_MASK).sqrt()
     bounded = torch.tanh(size)
     return mask / size * bounded.pow(1 / _EXPONENT)
