@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tinysignal import ConfigError
+from tinysignal import ConfigError, Denoiser
 from tinysignal.compress import profile, verifying
 from tinysignal.compress.compress_run import CompressOptions, compress_run, open_run
 from tinysignal.compress.denoiser_run import DenoiserRun
@@ -132,3 +132,18 @@ def test_int8_without_a_budget_cuts_nothing(lstm_run: Path, tmp_path: Path) -> N
     network = load_network(output / "model.onnx")
     assert network.is_complex
     assert not any("compressed network" in note for note in report["notes"])
+
+
+def test_a_stream_with_8_bit_numbers_is_what_the_whole_is(
+    lstm_run: Path, tmp_path: Path, trained: DenoiserRun
+) -> None:
+    """Scales of activations that are found anew in every block would show here."""
+    output = tmp_path / "out"
+    report = compress_run(lstm_run, output, CompressOptions(int8=True))
+    assert set(report["int8"]["tried"]) == {"weights", "static"}
+    denoiser = Denoiser.load(output / "model.onnx")
+    rate_hz, noisy = trained.spec.sample_rate_hz, signals(trained)[0][:1].numpy()
+    stream = denoiser.stream(sample_rate_hz=rate_hz)
+    parts = [stream.feed(block) for block in np.array_split(noisy, 9, axis=1)]
+    whole = denoiser(noisy, sample_rate_hz=rate_hz)
+    np.testing.assert_allclose(np.concatenate([*parts, stream.flush()], axis=1), whole, atol=1e-6)

@@ -53,6 +53,8 @@ class DenoiserRun(TrainedRun):
     measure = DenoisingTask.measure
     tolerance = 0.2
     counted = "frames"
+    # Scales from every run would differ between a stream's blocks and the whole signal.
+    int8_ways = ("weights", "static")
 
     def export(self, net: nn.Module, path: Path, *, name: str) -> DenoiserSpec:
         """See `TrainedRun.export`."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tinysignal.compress.distilling import TuneOptions
+from tinysignal.compress.int8 import WAYS
 from tinysignal.spec import Spec
 from tinysignal.train.data.batches import BatchSource
 from tinysignal.train.options import RunOptions
@@ -48,6 +49,8 @@ class TrainedRun(ABC):
         How much less of it counts as equally good.
     counted : str
         What the network is timed on: ``examples`` or ``frames``.
+    int8_ways : tuple of str
+        Those of `tinysignal.compress.int8.WAYS` that it may take.
     """
 
     folder: Path
@@ -62,6 +65,7 @@ class TrainedRun(ABC):
     measure: ClassVar[Measure]
     tolerance: ClassVar[float]
     counted: ClassVar[str]
+    int8_ways: ClassVar[tuple[str, ...]] = WAYS
 
     @abstractmethod
     def export(self, net: nn.Module, path: Path, *, name: str) -> Spec:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tinysignal.compress import layers
-from tinysignal.compress.int8 import WAYS, write_int8
+from tinysignal.compress.int8 import write_int8
 from tinysignal.compress.latency import side_by_side
 from tinysignal.compress.plan_file import Plan
 from tinysignal.compress.profiling import first_tensor, watching
@@ -134,25 +134,25 @@ def choose_int8(trained: TrainedRun, model: Path, target: Path) -> Facts:
     Returns
     -------
     dict
-        The way, one of `tinysignal.compress.int8.WAYS`, and what each of them scored and took.
+        The way, one of `TrainedRun.int8_ways`, and what each of them scored and took.
     """
-    key = trained.measure.key
+    key, ways = trained.measure.key, trained.int8_ways
     own = trained.score(model)[key]
     with tempfile.TemporaryDirectory() as folder:
-        files = {way: Path(folder) / f"{way}.onnx" for way in WAYS}
+        files = {way: Path(folder) / f"{way}.onnx" for way in ways}
         for way, path in files.items():
             write_int8(model, path, way, trained.examples())
         scores = {way: trained.score(path)[key] for way, path in files.items()}
-        costs = dict.fromkeys(WAYS, 1.0)  # a product, so that both sizes count alike
+        costs = dict.fromkeys(ways, 1.0)  # a product, so that both sizes count alike
         for batch in BATCHES:
             calls = {way: trained.runner(path, batch) for way, path in files.items()}
             for way, taken in side_by_side(calls, seconds=SECONDS).items():
                 costs[way] *= taken.median_ms
-        kept = [way for way in WAYS if scores[way] >= own - trained.tolerance / 5]
-        best = min(kept, key=costs.__getitem__) if kept else max(WAYS, key=scores.__getitem__)
+        kept = [way for way in ways if scores[way] >= own - trained.tolerance / 5]
+        best = min(kept, key=costs.__getitem__) if kept else max(ways, key=scores.__getitem__)
         with atomic(target) as temporary:
             temporary.write_bytes(files[best].read_bytes())
-    tried = {way: {key: scores[way], "ms_mean": costs[way] ** (1 / len(BATCHES))} for way in WAYS}
+    tried = {way: {key: scores[way], "ms_mean": costs[way] ** (1 / len(BATCHES))} for way in ways}
     return {"way": best, "tried": tried}
 
 
