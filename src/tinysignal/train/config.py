@@ -27,7 +27,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "augment": True,
         "clip_s": 3.0,
         "learning_rate": 2e-3,
-        "perceptual": 0.1,
+        "perceptual": 0.07,
         "schedule": "cosine",
         "validate_every": 4,
         "precision": "bf16",
