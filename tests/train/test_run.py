@@ -23,6 +23,7 @@ from tinysignal.train import keeper
 from tinysignal.train.checkpoint import load_state
 from tinysignal.train.config import read_config
 from tinysignal.train.denoise_run import train_denoiser
+from tinysignal.train.task import Measure
 
 FILES = {
     "config.toml",
@@ -333,3 +334,11 @@ def test_mistakes_end_in_one_line(arguments: list[str], message: str, tmp_path: 
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("losses", [[1.0, 0.1], [0.2, -0.3]])
+def test_a_curve_is_drawn_of_losses_below_zero_too(losses: list[float], tmp_path: Path) -> None:
+    """SI-SDR, a part of some losses, goes below it; a logarithmic axis would warn."""
+    rows = [{"epoch": i, "loss": loss, "valid_accuracy": 0.5} for i, loss in enumerate(losses)]
+    keeper.plot_curve(tmp_path / "curve.png", rows, Measure("accuracy", "accuracy", "{:.2%}"))
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")

@@ -137,8 +137,9 @@ def plot_curve(path: Path, rows: list[dict[str, float]], measure: Measure) -> No
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    axes.plot([r["epoch"] for r in rows], [r["loss"] for r in rows], color="tab:blue")
-    axes.set(xlabel="epoch", yscale="log")
+    losses = [r["loss"] for r in rows]
+    axes.plot([r["epoch"] for r in rows], losses, color="tab:blue")
+    axes.set(xlabel="epoch", yscale="log" if min(losses) > 0 else "linear")
     axes.set_ylabel("training loss", color="tab:blue")
     axes.grid(alpha=0.3)
     for side in ("valid", "train"):
