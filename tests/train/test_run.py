@@ -18,7 +18,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
-from tinysignal import AudioFileError, ConfigError, DataError, Denoiser
+from tinysignal import AudioFileError, ConfigError, DataError, Denoiser, ModelError
 from tinysignal.train import keeper
 from tinysignal.train.checkpoint import load_state
 from tinysignal.train.config import read_config
@@ -342,3 +342,33 @@ def test_a_curve_is_drawn_of_losses_below_zero_too(losses: list[float], tmp_path
     rows = [{"epoch": i, "loss": loss, "valid_accuracy": 0.5} for i, loss in enumerate(losses)]
     keeper.plot_curve(tmp_path / "curve.png", rows, Measure("accuracy", "accuracy", "{:.2%}"))
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_starts_from_the_weights_of_another(
+    speech_and_noise: tuple[Path, Path], tmp_path: Path
+) -> None:
+    first = mixing(speech_and_noise, arch="lstm", epochs=1, learning_rate=0.01)
+    train_denoiser(read_config(None, first), tmp_path / "first", quiet=True)
+    chosen = load_file(tmp_path / "first" / "model.safetensors")
+    still = first | {"learning_rate": 1e-9, "start": str(tmp_path / "first"), "seed": 1}
+    train_denoiser(read_config(None, still), tmp_path / "second", quiet=True)
+    started = load_file(tmp_path / "second" / "model.safetensors")
+    for name, value in chosen.items():
+        if "norm" not in name:  # its statistics go on
+            torch.testing.assert_close(started[name], value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("width", "error"), [(4, "not readable weights"), (6, "the weights are of another network")]
+)
+def test_a_start_that_does_not_fit_is_refused(
+    width: int, error: str, speech_and_noise: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run = tmp_path / "first"
+    flags = mixing(speech_and_noise, arch="lstm", epochs=1)
+    if width == 6:
+        train_denoiser(read_config(None, flags), run, quiet=True)
+    config = read_config(None, flags | {"width": width, "start": str(run)})
+    with pytest.raises((ConfigError, ModelError), match=error):
+        train_denoiser(config, tmp_path / "second", quiet=True)
+    assert not (tmp_path / "second").exists()

@@ -156,6 +156,14 @@ def denoiser(
             rich_help_panel=FIT,
         ),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Run folder whose weights to start from, as to train on for your own recordings.",
+            rich_help_panel=FIT,
+        ),
+    ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(help="Length of the run (3000 for --pair).", rich_help_panel=FIT),

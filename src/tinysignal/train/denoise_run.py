@@ -8,12 +8,13 @@ from typing import Any
 from tinysignal.errors import ConfigError
 from tinysignal.spec import DenoiserSpec
 from tinysignal.stft import StftSize
+from tinysignal.train.checkpoint import load_weights
 from tinysignal.train.config import DenoiserConfig
 from tinysignal.train.denoising import DenoisingTask
 from tinysignal.train.enhancing import EnhancingTask
 from tinysignal.train.export import export_denoiser
 from tinysignal.train.nets import ARCHITECTURES, DenoisingNet, MaskingNet
-from tinysignal.train.run import RunResult, Training, begin, fit
+from tinysignal.train.run import CONFIG, WEIGHTS, RunResult, Training, begin, fit
 from tinysignal.train.sources import TrainingData, load_training_data
 
 _WHOLE_RECORDING = 20  # an epoch is one step then: it is scored so many times less often
@@ -47,6 +48,8 @@ def train_denoiser(
     begin(config, folder, resume=resume)
     size = stft_size(config)
     net = build_net(config, size)
+    if config.start and not resume:
+        start_from(net, Path(config.start))
     data = load_training_data(config, size, data_dir)
     task = make_task(config, net, size, data)
 
@@ -110,6 +113,25 @@ def stft_size(config: DenoiserConfig) -> StftSize:
         model_rate_hz=16_000,
         sample_rate_hz=config.sample_rate_hz,
     )
+
+
+def start_from(net: DenoisingNet, run: Path) -> None:
+    """Give a network the weights that a run chose.
+
+    Raises
+    ------
+    ConfigError
+        They are of another network.
+    ModelError
+        There are none to read.
+    """
+    try:
+        net.load_state_dict(load_weights(run / WEIGHTS))
+    except RuntimeError:
+        raise ConfigError(
+            f"{run / WEIGHTS}: the weights are of another network. "
+            f"Give the options of {run / CONFIG} that shape it."
+        ) from None
 
 
 def build_net(config: DenoiserConfig, size: StftSize) -> DenoisingNet:
