@@ -247,3 +247,28 @@ def test_bands_at_16_khz_are_as_wide_as_the_ears() -> None:
 def test_causal_networks_refuse_look_ahead(kind: type[MaskingNet]) -> None:
     with pytest.raises(ConfigError, match="causal"):
         kind(bins=BINS, lookahead_frames=1, frames_per_s=62.5)
+
+
+def test_a_widened_network_is_the_same_function_and_learns_with_all_its_units() -> None:
+    torch.manual_seed(0)
+    narrow, wide = lstm(), LstmNet(bins=BINS, width=24, frames_per_s=62.5)
+    narrow.complex_mask(spectra(30), narrow.initial_state(2))  # statistics of their own
+    wide.widen(narrow.state_dict())
+    narrow.eval()
+    wide.eval()
+    whole = spectra(20)
+    expected = narrow.complex_mask(whole, narrow.initial_state(2))[0]
+    found = wide.complex_mask(whole, wide.initial_state(2))[0]
+    torch.testing.assert_close(found, expected)
+    found.sum().backward()
+    for name in ("decode.weight", "exit.weight"):
+        gradient = wide.get_parameter(name).grad
+        assert gradient is not None
+        assert (gradient[:, 16:] != 0).any(dim=0).float().mean() > 0.3  # new units, if awake
+
+
+@pytest.mark.parametrize("other", [lstm, bands])
+def test_only_a_narrower_network_of_its_kind_is_widened(other: Callable[[], MaskingNet]) -> None:
+    net = LstmNet(bins=BINS, width=8, frames_per_s=62.5)
+    with pytest.raises(RuntimeError):
+        net.widen(other().state_dict())

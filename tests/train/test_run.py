@@ -359,16 +359,17 @@ def test_a_run_starts_from_the_weights_of_another(
 
 
 @pytest.mark.parametrize(
-    ("width", "error"), [(4, "not readable weights"), (6, "the weights are of another network")]
+    ("trained", "error"),
+    [(False, "not readable weights"), (True, "the weights are of another network")],
 )
 def test_a_start_that_does_not_fit_is_refused(
-    width: int, error: str, speech_and_noise: tuple[Path, Path], tmp_path: Path
+    trained: bool, error: str, speech_and_noise: tuple[Path, Path], tmp_path: Path
 ) -> None:
     run = tmp_path / "first"
     flags = mixing(speech_and_noise, arch="lstm", epochs=1)
-    if width == 6:
-        train_denoiser(read_config(None, flags), run, quiet=True)
-    config = read_config(None, flags | {"width": width, "start": str(run)})
+    if trained:
+        train_denoiser(read_config(None, flags | {"width": 6}), run, quiet=True)
+    config = read_config(None, flags | {"start": str(run)})
     with pytest.raises((ConfigError, ModelError), match=error):
         train_denoiser(config, tmp_path / "second", quiet=True)
     assert not (tmp_path / "second").exists()

@@ -13,7 +13,7 @@ from tinysignal.train.config import DenoiserConfig
 from tinysignal.train.denoising import DenoisingTask
 from tinysignal.train.enhancing import EnhancingTask
 from tinysignal.train.export import export_denoiser
-from tinysignal.train.nets import ARCHITECTURES, DenoisingNet, MaskingNet
+from tinysignal.train.nets import ARCHITECTURES, DenoisingNet, LstmNet, MaskingNet
 from tinysignal.train.run import CONFIG, WEIGHTS, RunResult, Training, begin, fit
 from tinysignal.train.sources import TrainingData, load_training_data
 
@@ -116,7 +116,7 @@ def stft_size(config: DenoiserConfig) -> StftSize:
 
 
 def start_from(net: DenoisingNet, run: Path) -> None:
-    """Give a network the weights that a run chose.
+    """Give a network the weights that a run chose; an lstm may be wider than the run's.
 
     Raises
     ------
@@ -125,8 +125,12 @@ def start_from(net: DenoisingNet, run: Path) -> None:
     ModelError
         There are none to read.
     """
+    weights = load_weights(run / WEIGHTS)
     try:
-        net.load_state_dict(load_weights(run / WEIGHTS))
+        if isinstance(net, LstmNet):
+            net.widen(weights)
+        else:
+            net.load_state_dict(weights)
     except RuntimeError:
         raise ConfigError(
             f"{run / WEIGHTS}: the weights are of another network. "

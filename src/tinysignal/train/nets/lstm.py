@@ -55,6 +55,34 @@ class LstmNet(MaskingNet):
         with torch.no_grad():
             self.decode.bias[:bins] += 1.0  # the mask begins real and open
 
+    def widen(self, weights: dict[str, Tensor]) -> None:
+        """Become the same function as a narrower network; nothing listens to the new units yet.
+
+        Parameters
+        ----------
+        weights : dict of str to Tensor
+            The narrower network's state; its new units keep the weights that they have.
+
+        Raises
+        ------
+        RuntimeError
+            It is not that of a narrower network of this kind.
+
+        References
+        ----------
+        Chen, Goodfellow and Shlens (2016), "Net2Net: accelerating learning via knowledge
+        transfer", section 2.1, but for the zeros.
+        """
+        own = self.state_dict()
+        if own.keys() != weights.keys():
+            raise RuntimeError("other layers")
+        for name, wide in own.items():
+            gates = 4 if name.startswith("layers.") else 1  # the rows of an LSTM, gate by gate
+            narrow = weights[name].reshape(gates, -1, *weights[name].shape[1:])
+            into = wide.view(gates, -1, *wide.shape[1:])
+            into[:, : narrow.shape[1], *(slice(size, None) for size in narrow.shape[2:])] = 0
+            into[tuple(slice(size) for size in narrow.shape)] = narrow
+
     def initial_state(self, batch: int) -> State:
         levels = (torch.zeros(batch, 2),) if self.running is not None else ()
         memories = 2 * len(self.layers)
