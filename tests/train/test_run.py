@@ -350,7 +350,7 @@ def test_a_run_starts_from_the_weights_of_another(
     first = mixing(speech_and_noise, arch="lstm", epochs=1, learning_rate=0.01)
     train_denoiser(read_config(None, first), tmp_path / "first", quiet=True)
     chosen = load_file(tmp_path / "first" / "model.safetensors")
-    still = first | {"learning_rate": 1e-9, "start": str(tmp_path / "first"), "seed": 1}
+    still = first | {"learning_rate": 1e-9, "start_from": str(tmp_path / "first"), "seed": 1}
     train_denoiser(read_config(None, still), tmp_path / "second", quiet=True)
     started = load_file(tmp_path / "second" / "model.safetensors")
     for name, value in chosen.items():
@@ -369,7 +369,7 @@ def test_a_start_that_does_not_fit_is_refused(
     flags = mixing(speech_and_noise, arch="lstm", epochs=1)
     if trained:
         train_denoiser(read_config(None, flags | {"width": 6}), run, quiet=True)
-    config = read_config(None, flags | {"start": str(run)})
+    config = read_config(None, flags | {"start_from": str(run)})
     with pytest.raises((ConfigError, ModelError), match=error):
         train_denoiser(config, tmp_path / "second", quiet=True)
     assert not (tmp_path / "second").exists()

@@ -156,7 +156,7 @@ def denoiser(
             rich_help_panel=FIT,
         ),
     ] = None,
-    start: Annotated[
+    start_from: Annotated[
         str | None,
         typer.Option(
             metavar="RUN",

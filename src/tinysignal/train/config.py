@@ -85,7 +85,7 @@ class DenoiserConfig(RunOptions):
     loss : {"", "mse", "compressed", "mixed"}
         Of magnitudes; empty for the default: ``mse``, and for lstm and bands, which have no
         other, the loss of signals `tinysignal.train.losses.spectral`.
-    start : str
+    start_from : str
         Run folder whose weights to start from; the network must be the same.
     perceptual : float
         Weight of PESQ in the loss of lstm and bands; from 16 kHz.
@@ -114,7 +114,7 @@ class DenoiserConfig(RunOptions):
     batch: int = 16
     steps_per_epoch: int = 100
     loss: str = ""
-    start: str = ""
+    start_from: str = ""
     perceptual: float = 0.0
 
     choices: ClassVar[dict[str, tuple[str, ...]]] = {

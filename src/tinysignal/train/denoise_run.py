@@ -48,8 +48,8 @@ def train_denoiser(
     begin(config, folder, resume=resume)
     size = stft_size(config)
     net = build_net(config, size)
-    if config.start and not resume:
-        start_from(net, Path(config.start))
+    if config.start_from and not resume:
+        start_from(net, Path(config.start_from))
     data = load_training_data(config, size, data_dir)
     task = make_task(config, net, size, data)
 
