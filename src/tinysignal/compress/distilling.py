@@ -14,7 +14,6 @@ from tinysignal.train.classifying import ClassifyingTask
 from tinysignal.train.denoising import DenoisingTask
 from tinysignal.train.enhancing import EnhancingTask
 from tinysignal.train.losses import spectral
-from tinysignal.train.stft import istft, stft
 
 AUGMENTS = ("run", "none", "best")
 
@@ -153,13 +152,7 @@ class DistilledEnhancing(EnhancingTask):
         found = self._enhanced(self.net, noisy)
         loss = (1 - self._share) * self._loss(found, clean, noisy)
         if self._share:
-            aim = self._aim(noisy)
+            aim = self._enhanced(self._original, noisy)
             least = spectral(aim, aim, noisy, self.size)  # SI-SDR has no zero; PESQ has
             loss = loss + self._share * (self._loss(found, aim, noisy) - least)
         return loss
-
-    @torch.no_grad()
-    def _aim(self, noisy: Tensor) -> Tensor:
-        spectrum = torch.view_as_real(stft(noisy, self.size))
-        found = torch.view_as_complex(self._original(spectrum))
-        return istft(found, self.size, noisy.shape[1])

@@ -86,7 +86,7 @@ class DenoiserConfig(RunOptions):
         Of magnitudes; empty for the default: ``mse``, and for lstm and bands, which have no
         other, the loss of signals `tinysignal.train.losses.spectral`.
     start_from : str
-        Run folder whose weights to start from; the network must be the same.
+        Run folder whose weights to start from; the network must be the same, an lstm may be wider.
     perceptual : float
         Weight of PESQ in the loss of lstm and bands; from 16 kHz.
     """

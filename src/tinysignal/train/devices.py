@@ -30,9 +30,7 @@ def process_rank() -> int:
     return rank
 
 
-def wait_for_all() -> bool:
-    """Wait until every process of the run is here; False if there is only this one."""
-    several = torch.distributed.is_available() and torch.distributed.is_initialized()
-    if several:
+def wait_for_all() -> None:
+    """Wait until every process of the run is here."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
-    return several

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -124,9 +125,6 @@ class EnhancingTask(DenoisingTask):
             loss = loss + self._perceptual * self._pesq(enhanced, clean).mean()
         return loss
 
-    def _enhanced(self, net: MaskingNet, noisy: Tensor) -> Tensor:
-        spectrum = stft(noisy, self.size)
-        state = tuple(s.to(noisy.device) for s in net.initial_state(noisy.shape[0]))
-        mask, _ = net.complex_mask(torch.view_as_real(spectrum), state)
-        masked = spectrum * torch.view_as_complex(mask)
-        return istft(masked, self.size, noisy.shape[1])
+    def _enhanced(self, net: Callable[[Tensor], Tensor], noisy: Tensor) -> Tensor:
+        masked = net(torch.view_as_real(stft(noisy, self.size)))
+        return istft(torch.view_as_complex(masked), self.size, noisy.shape[1])

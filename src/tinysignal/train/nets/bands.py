@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from tinysignal.errors import ConfigError
-from tinysignal.train.nets.base import MaskingNet, RunningLevel, State
+from tinysignal.train.nets.base import MaskingNet, State
 from tinysignal.train.nets.compression import PARTS, compressed, uncompressed
 
 _NARROWEST = 4  # bins of a band
@@ -89,12 +88,8 @@ class BandsNet(MaskingNet):
         Features of a band.
     blocks : int
         Of `BandMemory`.
-    lookahead_frames : int
-        0: the network is causal.
-    level : {"none", "running"}
-        ``running`` divides by the running level, so that the recording's level does not matter.
-    frames_per_s : float
-        For the time constant of the running level.
+    lookahead_frames, level, frames_per_s
+        See `MaskingNet`.
     sample_rate_hz : float
         For the bands.
     """
@@ -113,13 +108,7 @@ class BandsNet(MaskingNet):
         frames_per_s: float,
         sample_rate_hz: float = 16_000,
     ) -> None:
-        super().__init__()
-        if lookahead_frames:
-            raise ConfigError("the bands network is causal; look-ahead must be 0.")
-        self.lookahead_frames = 0
-        self.receptive_field_frames = 1  # and all before, through its memory
-        self.level = level
-        self.running = RunningLevel(2.0 * frames_per_s) if level == "running" else None
+        super().__init__(lookahead_frames, level, frames_per_s)
         edges = band_edges(bins, sample_rate_hz)
         sizes = [last - first for first, last in pairwise(edges)]
         self.bands, self.band_bins, self.width = len(sizes), max(sizes), width

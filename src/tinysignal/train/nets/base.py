@@ -7,6 +7,8 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
+from tinysignal.errors import ConfigError
+
 State = tuple[Tensor, ...]
 
 _SMALLEST = 1e-8  # magnitudes below this are digital silence
@@ -74,7 +76,31 @@ class DenoisingNet(nn.Module):
 
 
 class MaskingNet(DenoisingNet):
-    """A denoising network that sees phases and changes them."""
+    """A causal denoising network with a memory, that sees phases and changes them.
+
+    Parameters
+    ----------
+    lookahead_frames : int
+        0: the network is causal.
+    level : {"none", "running"}
+        ``running`` divides by the running level, so that the recording's level does not matter.
+    frames_per_s : float
+        For the time constant of the running level.
+
+    Raises
+    ------
+    ConfigError
+        Look-ahead is asked for.
+    """
+
+    def __init__(self, lookahead_frames: int, level: str, frames_per_s: float) -> None:
+        super().__init__()
+        if lookahead_frames:
+            raise ConfigError("networks with a complex mask are causal; look-ahead must be 0.")
+        self.lookahead_frames = 0
+        self.receptive_field_frames = 1  # and all before, through its memory
+        self.level = level
+        self.running = RunningLevel(2.0 * frames_per_s) if level == "running" else None
 
     @abstractmethod
     def complex_mask(self, spectrum: Tensor, state: State) -> tuple[Tensor, State]:

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from tinysignal.errors import ConfigError
-from tinysignal.train.nets.base import MaskingNet, RunningLevel, State
+from tinysignal.train.nets.base import MaskingNet, State
 from tinysignal.train.nets.compression import PARTS, compressed, uncompressed
 
 
@@ -26,7 +25,7 @@ class LstmNet(MaskingNet):
     layers : int
         LSTMs, one after the other.
     lookahead_frames, level, frames_per_s
-        See `BandsNet`.
+        See `MaskingNet`.
     """
 
     def __init__(
@@ -39,13 +38,7 @@ class LstmNet(MaskingNet):
         level: str = "running",
         frames_per_s: float,
     ) -> None:
-        super().__init__()
-        if lookahead_frames:
-            raise ConfigError("the lstm network is causal; look-ahead must be 0.")
-        self.lookahead_frames = 0
-        self.receptive_field_frames = 1  # and all before, through its memory
-        self.level = level
-        self.running = RunningLevel(2.0 * frames_per_s) if level == "running" else None
+        super().__init__(lookahead_frames, level, frames_per_s)
         self.width = width
         self.encode = nn.Linear(PARTS * bins, width)
         self.encode_norm = nn.BatchNorm1d(width)
