@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import lightning as pl
@@ -43,6 +47,33 @@ def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         check=False,
     )
+
+
+def started_by_hand(processes: int, *arguments: str) -> list[subprocess.Popen[str]]:
+    """Start what ``torchrun`` would, without it: an interrupt of it goes to all at once."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    shared = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "TORCHELASTIC_RUN_ID": "by hand",
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "GROUP_RANK": "0",
+    }
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "tinysignal", *arguments],
+            env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(processes)
+    ]
 
 
 @pytest.fixture
@@ -96,6 +127,29 @@ def test_two_processes_make_one_run(
     again = torchrun(*options, *bands, *length, "-o", str(folder))
     assert again.returncode == 1
     assert "holds a run already" in again.stderr
+
+
+def test_an_interrupt_of_one_process_ends_all(options: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    length = ["--steps-per-epoch", "4", "--validate-every", "1", "--minutes", "10"]
+    with contextlib.ExitStack() as stack:
+        both = [
+            stack.enter_context(process)
+            for process in started_by_hand(2, *options, *length, "-o", str(folder))
+        ]
+        try:
+            deadline = time.monotonic() + 120
+            while not (folder / "last.safetensors").exists() and time.monotonic() < deadline:
+                time.sleep(0.2)
+            both[1].send_signal(signal.SIGINT)
+            messages = [process.communicate(timeout=120)[1] for process in both]
+        finally:
+            for process in both:
+                process.kill()
+    assert [process.returncode for process in both] == [0, 0], messages
+    assert "Stopped early" in messages[0]
+    assert json.loads((folder / "metrics.json").read_text())["interrupted"] is True
+    assert Denoiser.load(folder / "model.onnx").spec.arch == "cnn"
 
 
 def test_processes_share_every_batch() -> None:
