@@ -33,20 +33,24 @@ def peers_quality(report: Report) -> str:
 
 
 def peers_snr(report: Report) -> str:
-    """PESQ and SI-SDR of the mixtures, by their SNR."""
-    scored = [
-        (who, row["mixtures"]["by_snr"]) for who, row in _peer_rows(report) if "mixtures" in row
-    ]
-    levels = list(scored[0][1])
-    rows = []
-    for who, by_snr in scored:
-        cells = [by_snr[level] for level in levels]
-        rows.append([who, *(f"{c['pesq_wb']['mean']:.2f}" for c in cells)])
-        rows[-1] += [f"{c['si_sdr']['mean']:.1f}" for c in cells]
-    header = ["", *(f"PESQ at {level} dB" for level in levels)]
-    header += [f"SI-SDR at {level} dB" for level in levels]
-    files = scored[0][1][levels[0]]["si_sdr"]["files"]
-    return f"{markdown(header, rows)}\n\nMeans of {files} mixtures each."
+    """The mixtures by their SNR: a table for each metric that all have."""
+    scored = {
+        who: row["mixtures"]["by_snr"] for who, row in _peer_rows(report) if "mixtures" in row
+    }
+    levels = list(next(iter(scored.values())))
+    cells = [by_snr[level] for by_snr in scored.values() for level in levels]
+    parts = []
+    for key, title in _PEERS.items():
+        if not all(key in cell for cell in cells):
+            continue
+        digits = 3 if "stoi" in key else 1 if "sdr" in key else 2
+        rows = [
+            [who, *(f"{by_snr[level][key]['mean']:.{digits}f}" for level in levels)]
+            for who, by_snr in scored.items()
+        ]
+        parts.append(markdown([title, *(f"{level} dB" for level in levels)], rows))
+    parts.append(f"Means of {cells[0]['si_sdr']['files']} mixtures each.")
+    return "\n\n".join(parts)
 
 
 def peers_cost(report: Report) -> str:

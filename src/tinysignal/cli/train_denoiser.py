@@ -125,7 +125,8 @@ def denoiser(
         typer.Option(help="STFT window (1024 linear, 512 others).", rich_help_panel=NET),
     ] = None,
     hop_samples: Annotated[
-        int | None, typer.Option(help="STFT hop (512 linear, 256 others).", rich_help_panel=NET)
+        int | None,
+        typer.Option(help="STFT hop (512 linear, 128 lstm, 256 others).", rich_help_panel=NET),
     ] = None,
     width: Annotated[
         int | None,

@@ -23,6 +23,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     # A causal network with a complex mask, on speech and noise of any level.
     "default": {
         "arch": "lstm",
+        "snr_db": (-7.5, 20.0),
         "level_dbfs": (-35.0, -10.0),
         "augment": True,
         "clip_s": 3.0,
@@ -70,7 +71,8 @@ class DenoiserConfig(RunOptions):
     sample_rate_hz : int
         The rate of the model; recordings are resampled to it.
     fft_samples, hop_samples : int
-        STFT; 0 for the architecture's own (64 ms / 32 ms linear, 32 ms / 16 ms cnn).
+        STFT; 0 for the architecture's own: 64 ms / 32 ms linear, 32 ms / 8 ms lstm, 32 ms /
+        16 ms cnn and bands.
     width : int
         Hidden units (linear) or channels of the first layer (cnn); 0 for the default.
     level : {"", "none", "running"}

@@ -35,6 +35,6 @@ class Architecture:
 ARCHITECTURES = {
     "linear": Architecture(LinearNet, StftSize(1024, 512)),
     "cnn": Architecture(CnnNet, StftSize(512, 256)),
-    "lstm": Architecture(LstmNet, StftSize(512, 256)),
+    "lstm": Architecture(LstmNet, StftSize(512, 128)),
     "bands": Architecture(BandsNet, StftSize(512, 256)),
 }
