@@ -344,14 +344,15 @@ def test_a_curve_is_drawn_of_losses_below_zero_too(losses: list[float], tmp_path
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("other", [{}, {"hop_samples": 64}])
 def test_a_run_starts_from_the_weights_of_another(
-    speech_and_noise: tuple[Path, Path], tmp_path: Path
+    other: dict[str, int], speech_and_noise: tuple[Path, Path], tmp_path: Path
 ) -> None:
     first = mixing(speech_and_noise, arch="lstm", epochs=1, learning_rate=0.01)
     train_denoiser(read_config(None, first), tmp_path / "first", quiet=True)
     chosen = load_file(tmp_path / "first" / "model.safetensors")
-    still = first | {"learning_rate": 1e-9, "start_from": str(tmp_path / "first"), "seed": 1}
-    train_denoiser(read_config(None, still), tmp_path / "second", quiet=True)
+    still = {"learning_rate": 1e-9, "start_from": str(tmp_path / "first"), "seed": 1}
+    train_denoiser(read_config(None, first | still | other), tmp_path / "second", quiet=True)
     started = load_file(tmp_path / "second" / "model.safetensors")
     for name, value in chosen.items():
         if "norm" not in name:  # its statistics go on
