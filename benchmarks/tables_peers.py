@@ -84,8 +84,8 @@ def peers_cost(report: Report) -> str:
         "of 60 s; 16 ms of a stream fed for 10 s, where there is one; the whole process, started "
         "on a file of 1 s (tinysignal: its command). Peak memory with 60 s; installed without the "
         "tools of this benchmark; parameters are the numbers in the ONNX files, with constants. "
-        "Latency is the delay of the output, found by cross-correlation, and a hop. The machine "
-        f"did other work too. {report['machine']['cpu']}, {report['date']}.\n\n" + "\n".join(notes)
+        "Latency is the delay of the output, found by cross-correlation, and a hop. "
+        f"{report['machine']['cpu']}, {report['date']}.\n\n" + "\n".join(notes)
     )
 
 
