@@ -42,6 +42,16 @@ def test_the_facts_of_a_model(onset_model: Path, capsys: pytest.CaptureFixture[s
     assert "16 000" in capsys.readouterr().out
 
 
+def test_a_recurrent_model_has_no_limit_to_what_it_hears(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["info", "default", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["receptive_field_frames"], facts["receptive_field_ms"]) == (0, None)
+    assert run(["info", "default"]) == 0
+    assert "receptive_field_ms unlimited" in " ".join(capsys.readouterr().out.split())
+
+
 def test_the_facts_of_a_classifier_and_of_a_run_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -67,6 +67,7 @@ def test_latency_is_a_window_and_the_lookahead() -> None:
 
 def test_receptive_field_is_a_window_and_a_hop_for_each_further_frame() -> None:
     assert SPEC.receptive_field_s == pytest.approx((512 + 9 * 256) / 16_000)
+    assert replace(SPEC, receptive_field_frames=0).receptive_field_s is None
 
 
 def test_a_spec_cannot_be_changed() -> None:
@@ -95,6 +96,7 @@ def test_a_spec_cannot_be_changed() -> None:
         (values(hop_samples=0), "hop of 0"),
         (values(sample_rate_hz=0), "sample rate 0 Hz"),
         (values(lookahead_frames=-1), "look-ahead -1"),
+        (values(receptive_field_frames=-1), "receptive field -1"),
     ],
     ids=lambda value: str(value)[:30],
 )

@@ -172,7 +172,8 @@ class DenoiserSpec:
     lookahead_frames : int
         Frames of the future that the network sees.
     receptive_field_frames : int
-        Frames of input that one frame of output depends on.
+        Frames of input that one frame of output depends on; 0: on all before it, as in a
+        recurrent network.
     parameters : int
         Trained numbers in the network.
     macs_per_s : int
@@ -212,10 +213,11 @@ class DenoiserSpec:
                 f"window of {self.fft_samples} samples and hop of {self.hop_samples}: "
                 "the window must be 2, 4, 6, ... hops."
             )
-        if self.sample_rate_hz < 1 or self.lookahead_frames < 0:
+        seen = (self.lookahead_frames, self.receptive_field_frames)
+        if self.sample_rate_hz < 1 or min(seen) < 0:
             raise ModelError(
-                f"sample rate {self.sample_rate_hz} Hz, look-ahead {self.lookahead_frames} frames: "
-                "neither may be negative, nor the rate zero."
+                f"sample rate {self.sample_rate_hz} Hz, look-ahead {seen[0]} frames, receptive "
+                f"field {seen[1]} frames: none may be negative, nor the rate zero."
             )
 
     @property
@@ -230,8 +232,10 @@ class DenoiserSpec:
         return samples / self.sample_rate_hz
 
     @property
-    def receptive_field_s(self) -> float:
-        """Duration of input that one frame of output depends on, in seconds."""
+    def receptive_field_s(self) -> float | None:
+        """Duration of input that one frame of output depends on, in seconds; None for all of it."""
+        if self.receptive_field_frames == 0:
+            return None
         samples = self.fft_samples + (self.receptive_field_frames - 1) * self.hop_samples
         return samples / self.sample_rate_hz
 

@@ -66,15 +66,18 @@ def model_facts(model: str) -> dict[str, Any]:
     if isinstance(read_spec(path), ClassifierSpec):
         return {"model": model, **asdict(load_classifying_network(path).spec)}
     spec = load_network(path).spec
+    field_s = spec.receptive_field_s
     return {
         "model": model,
         **asdict(spec),
         "latency_ms": round(spec.latency_s * 1000, 3),
-        "receptive_field_ms": round(spec.receptive_field_s * 1000, 3),
+        "receptive_field_ms": None if field_s is None else round(field_s * 1000, 3),
     }
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "unlimited"
     if isinstance(value, dict):
         return ", ".join(f"{name}: {text}" for name, text in value.items())
     if isinstance(value, tuple):

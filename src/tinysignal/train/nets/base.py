@@ -25,7 +25,7 @@ class DenoisingNet(nn.Module):
     lookahead_frames : int
         Frame ``t`` of the output belongs to frame ``t - lookahead_frames`` of the input.
     receptive_field_frames : int
-        Frames of input that one frame of output depends on.
+        Frames of input that one frame of output depends on; 0 for all before it.
     """
 
     lookahead_frames: int
@@ -98,7 +98,7 @@ class MaskingNet(DenoisingNet):
         if lookahead_frames:
             raise ConfigError("networks with a complex mask are causal; look-ahead must be 0.")
         self.lookahead_frames = 0
-        self.receptive_field_frames = 1  # and all before, through its memory
+        self.receptive_field_frames = 0
         self.level = level
         self.running = RunningLevel(2.0 * frames_per_s) if level == "running" else None
 
