@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from tinysignal import Denoiser
 from tinysignal.errors import ConfigError
 from tinysignal.train.config import RECIPES, DenoiserConfig, read_config
+from tinysignal.train.denoise_run import stft_size
 from tinysignal.train.options import LENGTHS
 
 GIVEN: dict[str, Any] = {"clean": "speech", "noise": "noise", "epochs": 2}
@@ -103,6 +105,13 @@ def write(path: Path, **values: str | float) -> Path:
 
 def test_a_recipe_is_its_table_and_beyond_it_what_always_holds() -> None:
     assert read_config(None, DEFAULT) == DenoiserConfig(**DEFAULT, **RECIPES["default"])
+
+
+def test_the_recipe_makes_what_is_bundled() -> None:
+    spec, config = Denoiser.load().spec, read_config(None, DEFAULT)
+    size = stft_size(config)
+    made = (config.arch, config.sample_rate_hz, size.fft_samples, size.hop_samples)
+    assert made == (spec.arch, spec.sample_rate_hz, spec.fft_samples, spec.hop_samples)
 
 
 def test_without_a_recipe_the_plain_one_holds() -> None:
