@@ -76,7 +76,7 @@ def model_facts(model: str) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    if value is None:
+    if value is None:  # a receptive field
         return "unlimited"
     if isinstance(value, dict):
         return ", ".join(f"{name}: {text}" for name, text in value.items())
