@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinysignal.stft import StftSize, stft
 from tinysignal.train.data.effects import (
     changed_speed,
     clipped,
     filtered,
     reverberated,
     synthetic_noise,
+    varied,
 )
 from tinysignal.train.data.mixing import MixOptions, Mixtures
 from tinysignal.train.data.recordings import Clip
@@ -119,7 +121,32 @@ def test_speakers_change_their_pitch() -> None:
     assert off_pitch(speed_share=1.0) > 0.5
 
 
-@pytest.mark.parametrize("share", ["room_share", "clip_share", "synthetic_share"])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_varied_noise_has_another_level_at_every_time_and_frequency(seed: int) -> None:
+    noise = np.random.default_rng(9).standard_normal(3 * RATE_HZ).astype(np.float32)
+    changed = varied(np.random.default_rng(seed), noise)
+    assert changed.shape == noise.shape
+    assert changed.dtype == np.float32
+    before, after = (
+        np.square(np.abs(stft(s[None], StftSize(512, 256))))[0] for s in (noise, changed)
+    )
+    gains_db = 10 * np.log10([
+        [band.sum() for band in np.array_split(part, 8, axis=1)]
+        for spectrum in (after, before)
+        for part in np.array_split(spectrum, 12)
+    ]).reshape(2, 12, 8)  # fmt: skip
+    gain_db = gains_db[0] - gains_db[1]
+    assert np.abs(gain_db).max() < 15.5
+    assert np.std(gain_db, axis=0).mean() > 0.5  # in time
+    assert np.std(gain_db, axis=1).mean() > 0.5  # in frequency
+
+
+def test_a_noise_of_silence_stays_silent() -> None:
+    silence = np.zeros(RATE_HZ, np.float32)
+    np.testing.assert_array_equal(varied(np.random.default_rng(0), silence), silence)
+
+
+@pytest.mark.parametrize("share", ["room_share", "clip_share", "synthetic_share", "vary_share"])
 def test_an_effect_changes_the_mixture(share: str) -> None:
     plain, changed = mixtures().batch(0)[0], mixtures(**{share: 1.0}).batch(0)[0]
     assert changed.shape == plain.shape

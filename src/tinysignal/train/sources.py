@@ -25,7 +25,9 @@ _VALID_MIXTURES = 60
 _VALID_S = 10  # at most
 _VALID_SNRS_DB = (0.0, 5.0, 10.0)
 _EFFECTS = {  # of `MixOptions`
-    "speed_share": 0.4,
+    "second_noise_share": 0.4,
+    "speed_share": 0.5,
+    "vary_share": 0.5,
     "babble_share": 0.08,
     "synthetic_share": 0.12,
     "room_share": 0.15,

@@ -6,9 +6,12 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from tinysignal.stft import StftSize, istft, stft
+
 Signal = NDArray[np.float32]
 
 _EARLY_S = 0.05  # reflections until here belong to the speech
+_GRID, _MOST_KNOTS = StftSize(512, 256), 12  # of the gains that vary a noise
 _HUM_HARMONICS = 12
 _SLOW_HZ = 4.0  # at most this fast does the level of a synthetic noise change
 
@@ -66,6 +69,42 @@ def reverberated(
         for response in (tail, early)
     ]
     return both[0].astype(np.float32), both[1].astype(np.float32)
+
+
+def varied(rng: np.random.Generator, samples: Signal) -> Signal:
+    """Louder and quieter at random, by up to 15 dB, smoothly in time and in frequency: a new noise.
+
+    Parameters
+    ----------
+    rng : numpy Generator
+    samples : float32 (samples,)
+
+    Returns
+    -------
+    float32 (samples,)
+    """
+    spectrum = stft(samples[np.newaxis], _GRID)
+    frames, bins = spectrum.shape[1:]
+    knots = rng.integers(2, _MOST_KNOTS + 1), rng.integers(2, _MOST_KNOTS + 1)
+    depth_db = rng.uniform(3, 15)
+    knots_db = rng.uniform(-depth_db, depth_db, knots)
+    # Bands as wide as the square root of frequency: denser where speech has its power.
+    along = np.sqrt(np.linspace(0, 1, bins)) * float(knots[1] - 1)
+    gain_db = _between(knots_db, np.linspace(0, knots[0] - 1, frames), along)
+    gain = (10 ** (gain_db / 20)).astype(np.float32)
+    changed: Signal = istft(spectrum * gain, _GRID, samples.size)[0]
+    return changed
+
+
+def _between(
+    knots: NDArray[np.float64], row: NDArray[np.float64], column: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Linear interpolation of (rows, columns) at all pairs of these places."""
+    for places in (row, column):
+        below = np.minimum(places.astype(int), len(knots) - 2)
+        share = (places - below)[:, np.newaxis]
+        knots = ((1 - share) * knots[below] + share * knots[below + 1]).T
+    return knots
 
 
 def clipped(rng: np.random.Generator, samples: Signal) -> Signal:

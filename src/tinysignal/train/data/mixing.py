@@ -15,6 +15,7 @@ from tinysignal.train.data.effects import (
     filtered,
     reverberated,
     synthetic_noise,
+    varied,
 )
 from tinysignal.train.data.pairs import Pair
 from tinysignal.train.data.recordings import Clip
@@ -22,7 +23,7 @@ from tinysignal.train.data.recordings import Clip
 _ACTIVE_DB = 40  # 20 ms frames this far below the loudest are pauses
 _EQ_KNOTS = 8
 _FEWEST_TALKERS, _MOST_TALKERS = 6, 12  # of babble
-_SPEECH_SPEED, _NOISE_SPEED = 1.12, 1.5  # at most, and at least its inverse
+_SPEECH_SPEED, _NOISE_SPEED = 1.12, 2.0  # at most, and at least its inverse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,9 @@ class MixOptions:
         Share of the speech, and of the noise, that is played faster or slower.
     babble_share, synthetic_share : float
         Share of the noises that are many talkers of the speech, and noise made on the spot.
+    vary_share : float
+        Share of the recorded noises whose level varies further, in time and in frequency; half of
+        these are played backwards.
     room_share : float
         Share of the speech that reverberates; the late part counts as noise.
     clip_share : float
@@ -63,6 +67,7 @@ class MixOptions:
     speed_share: float = 0.0
     babble_share: float = 0.0
     synthetic_share: float = 0.0
+    vary_share: float = 0.0
     room_share: float = 0.0
     clip_share: float = 0.0
 
@@ -193,7 +198,10 @@ class Mixtures:
         if _happens(rng, self._options.synthetic_share):
             return synthetic_noise(rng, self._clip_samples, self._sample_rate_hz)
         if not _happens(rng, self._options.babble_share):
-            return self._drawn(rng, self._noise, _NOISE_SPEED, loop=True)
+            noise = self._drawn(rng, self._noise, _NOISE_SPEED, loop=True)
+            if _happens(rng, self._options.vary_share):
+                noise = varied(rng, noise[:: rng.choice([-1, 1])])
+            return noise
         babble = np.zeros(self._clip_samples, np.float32)
         for _ in range(rng.integers(_FEWEST_TALKERS, _MOST_TALKERS + 1)):
             talker = self._speech.draw(rng, self._clip_samples, loop=True)
