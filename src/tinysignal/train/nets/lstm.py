@@ -1,6 +1,8 @@
-"""The plain recurrent network: wide LSTMs over all bins at once, and a complex mask."""
+"""The plain recurrent network: wide LSTMs over all bins at once, a mask and a short filter."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -9,12 +11,17 @@ from torch.nn.functional import relu
 from tinysignal.train.nets.base import MaskingNet, State
 from tinysignal.train.nets.compression import PARTS, compressed, uncompressed
 
+_SMALLEST_POWER = 1e-14  # of a bin; below it there is digital silence
+_LARGEST_MASK = 1.5  # what the filter adds can make a bin louder, by 3.5 dB at most
+
 
 class LstmNet(MaskingNet):
     """All bins into a few hundred units, LSTMs along time, and a complex mask per bin; causal.
 
     Large matrix products and little else: quick to train, and most of it can be cut away after.
-    The mask is of compressed spectra as that of `BandsNet`.
+    The mask is of compressed spectra as that of `BandsNet`. In the lower half of the bins the last
+    frames, which overlap this one, are added, each through a complex factor of its own: a filter
+    along time can turn phases that a mask alone hardly can.
 
     Parameters
     ----------
@@ -24,8 +31,15 @@ class LstmNet(MaskingNet):
         Units of each layer.
     layers : int
         LSTMs, one after the other.
+    filter_frames : int
+        Frames before this one that the filter adds.
     lookahead_frames, level, frames_per_s
         See `MaskingNet`.
+
+    References
+    ----------
+    Mack and Habets (2020), "Deep filtering: signal extraction and reconstruction using complex
+    time-frequency filters", eq. 6.
     """
 
     def __init__(
@@ -34,6 +48,7 @@ class LstmNet(MaskingNet):
         bins: int,
         width: int = 288,
         layers: int = 2,
+        filter_frames: int = 2,
         lookahead_frames: int = 0,
         level: str = "running",
         frames_per_s: float,
@@ -45,8 +60,12 @@ class LstmNet(MaskingNet):
         self.layers = nn.ModuleList(nn.LSTM(width, width) for _ in range(layers))
         self.exit = nn.Linear(width, width)
         self.decode = nn.Linear(width, 2 * bins)
+        self.filter_shape = (filter_frames, max(1, bins // 2), 2)
+        self.filter = nn.Linear(width, math.prod(self.filter_shape))
         with torch.no_grad():
             self.decode.bias[:bins] += 1.0  # the mask begins real and open
+        nn.init.zeros_(self.filter.weight)  # and the filter is nothing
+        nn.init.zeros_(self.filter.bias)
 
     def widen(self, weights: dict[str, Tensor]) -> None:
         """Become the same function as a narrower network; nothing listens to the new units yet.
@@ -54,7 +73,8 @@ class LstmNet(MaskingNet):
         Parameters
         ----------
         weights : dict of str to Tensor
-            The narrower network's state; its new units keep the weights that they have.
+            The narrower network's state, with or without a filter; what is new here keeps the
+            weights that it has.
 
         Raises
         ------
@@ -67,6 +87,8 @@ class LstmNet(MaskingNet):
         transfer", section 2.1, but for the zeros.
         """
         own = self.state_dict()
+        if not weights.keys() & {"filter.weight", "filter.bias"}:
+            own = {n: w for n, w in own.items() if not n.startswith("filter.")}
         if own.keys() != weights.keys():
             raise RuntimeError("other layers")
         for name, wide in own.items():
@@ -78,11 +100,11 @@ class LstmNet(MaskingNet):
 
     def initial_state(self, batch: int) -> State:
         levels = (torch.zeros(batch, 2),) if self.running is not None else ()
-        memories = 2 * len(self.layers)
-        return levels + tuple(torch.zeros(batch, self.width) for _ in range(memories))
+        memories = tuple(torch.zeros(batch, self.width) for _ in range(2 * len(self.layers)))
+        return (*levels, *memories, torch.zeros(batch, *self.filter_shape))
 
     def complex_mask(self, spectrum: Tensor, state: State) -> tuple[Tensor, State]:
-        """See `MaskingNet.complex_mask`; the mask's magnitude is below 1."""
+        """See `MaskingNet.complex_mask`; the mask's magnitude is 1.5 at most."""
         pasts, next_state = list(state), []
         parts, levels = compressed(spectrum.float(), self.running, pasts)
         next_state += levels
@@ -94,6 +116,41 @@ class LstmNet(MaskingNet):
             start = (pasts.pop(0)[None], pasts.pop(0)[None])
             y, end = layer(y, start)
             next_state += [s[0].float() for s in end]
-        mask = self.decode(relu(self.exit(y + x))).float()
-        mask = mask.reshape(frames, batch, 2, bins).transpose(0, 1)
-        return uncompressed(mask).transpose(2, 3).contiguous(), tuple(next_state)
+        y = relu(self.exit(y + x))
+        mask = self.decode(y).float().reshape(frames, batch, 2, bins).transpose(0, 1)
+        mask = uncompressed(mask).transpose(2, 3)
+        factors = torch.tanh(self.filter(y).float()).reshape(frames, batch, *self.filter_shape)
+        added, past = self._filtered(spectrum, factors.transpose(0, 1), pasts.pop(0))
+        mask = mask + added
+        size = mask.square().sum(dim=3, keepdim=True).clamp_min(_SMALLEST_POWER).sqrt()
+        mask = mask * (_LARGEST_MASK / size).clamp_max(1)
+        return mask.contiguous(), (*next_state, past)
+
+    def _filtered(self, spectrum: Tensor, factors: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """The filter's part of the mask, float (batch, frames, bins, 2), and the last frames.
+
+        Parameters
+        ----------
+        spectrum : float (batch, frames, bins, 2)
+        factors : float (batch, frames, filter frames, low bins, 2)
+        past : float (batch, filter frames, low bins, 2)
+            Oldest first, as the factors.
+        """
+        frames, bins = spectrum.shape[1:3]
+        reach, low = self.filter_shape[:2]
+        now = spectrum[:, :, :low]
+        known = torch.cat([past, now], dim=1)
+        sums = torch.zeros_like(now)
+        for i in range(reach):
+            sums = sums + _product(factors[:, :, i], known[:, i : i + frames])
+        # What is added, as a mask of what is there; nothing is added to digital silence.
+        power = now.square().sum(dim=3, keepdim=True).clamp_min(_SMALLEST_POWER)
+        added = _product(sums, now * now.new_tensor([1.0, -1.0])) / power
+        return nn.functional.pad(added, (0, 0, 0, bins - low)), known[:, frames:]
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Of complex numbers, real and imaginary parts on the last axis."""
+    real = a[..., 0] * b[..., 0] - a[..., 1] * b[..., 1]
+    imaginary = a[..., 0] * b[..., 1] + a[..., 1] * b[..., 0]
+    return torch.stack([real, imaginary], dim=-1)
