@@ -124,7 +124,7 @@ def test_speakers_change_their_pitch() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_a_varied_noise_has_another_level_at_every_time_and_frequency(seed: int) -> None:
     noise = np.random.default_rng(9).standard_normal(3 * RATE_HZ).astype(np.float32)
-    changed = varied(np.random.default_rng(seed), noise)
+    changed = varied(np.random.default_rng(seed), noise, RATE_HZ)
     assert changed.shape == noise.shape
     assert changed.dtype == np.float32
     before, after = (
@@ -143,7 +143,7 @@ def test_a_varied_noise_has_another_level_at_every_time_and_frequency(seed: int)
 
 def test_a_noise_of_silence_stays_silent() -> None:
     silence = np.zeros(RATE_HZ, np.float32)
-    np.testing.assert_array_equal(varied(np.random.default_rng(0), silence), silence)
+    np.testing.assert_array_equal(varied(np.random.default_rng(0), silence, RATE_HZ), silence)
 
 
 @pytest.mark.parametrize("share", ["room_share", "clip_share", "synthetic_share", "vary_share"])

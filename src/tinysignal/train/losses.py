@@ -13,7 +13,7 @@ from torch import Tensor
 from tinysignal.stft import StftSize
 from tinysignal.train.stft import stft
 
-SI_SDR_WEIGHT = 0.15  # of a decibel, in `spectral`
+SI_SDR_WEIGHT = 0.2  # of a decibel, in `spectral`
 _SMALLEST = 1e-5  # below -100 dB of a full-scale bin; keeps the root's gradient finite
 
 

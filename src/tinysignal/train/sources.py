@@ -27,9 +27,9 @@ _VALID_SNRS_DB = (0.0, 5.0, 10.0)
 _EFFECTS = {  # of `MixOptions`
     "second_noise_share": 0.4,
     "speed_share": 0.5,
-    "vary_share": 0.5,
+    "vary_share": 0.6,
     "babble_share": 0.08,
-    "synthetic_share": 0.12,
+    "synthetic_share": 0.15,
     "room_share": 0.15,
     "clip_share": 0.05,
 }

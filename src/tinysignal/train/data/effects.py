@@ -11,7 +11,8 @@ from tinysignal.stft import StftSize, istft, stft
 Signal = NDArray[np.float32]
 
 _EARLY_S = 0.05  # reflections until here belong to the speech
-_GRID, _MOST_KNOTS = StftSize(512, 256), 12  # of the gains that vary a noise
+_GRID, _MOST_KNOTS = StftSize(512, 256), 12  # along frequency, of the gains that vary a noise
+_SLOWEST_HZ, _FASTEST_HZ = 0.3, 25.0
 _HUM_HARMONICS = 12
 _SLOW_HZ = 4.0  # at most this fast does the level of a synthetic noise change
 
@@ -71,13 +72,16 @@ def reverberated(
     return both[0].astype(np.float32), both[1].astype(np.float32)
 
 
-def varied(rng: np.random.Generator, samples: Signal) -> Signal:
+def varied(rng: np.random.Generator, samples: Signal, sample_rate_hz: int) -> Signal:
     """Louder and quieter at random, by up to 15 dB, smoothly in time and in frequency: a new noise.
+
+    The level changes up to 25 times a second, as slowly as wind or as fast as engines.
 
     Parameters
     ----------
     rng : numpy Generator
     samples : float32 (samples,)
+    sample_rate_hz : int
 
     Returns
     -------
@@ -85,7 +89,8 @@ def varied(rng: np.random.Generator, samples: Signal) -> Signal:
     """
     spectrum = stft(samples[np.newaxis], _GRID)
     frames, bins = spectrum.shape[1:]
-    knots = rng.integers(2, _MOST_KNOTS + 1), rng.integers(2, _MOST_KNOTS + 1)
+    rate_hz = _SLOWEST_HZ * (_FASTEST_HZ / _SLOWEST_HZ) ** rng.random()
+    knots = 2 + int(rate_hz * samples.size / sample_rate_hz), rng.integers(2, _MOST_KNOTS + 1)
     depth_db = rng.uniform(3, 15)
     knots_db = rng.uniform(-depth_db, depth_db, knots)
     # Bands as wide as the square root of frequency: denser where speech has its power.

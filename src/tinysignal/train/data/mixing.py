@@ -49,8 +49,8 @@ class MixOptions:
     babble_share, synthetic_share : float
         Share of the noises that are many talkers of the speech, and noise made on the spot.
     vary_share : float
-        Share of the recorded noises whose level varies further, in time and in frequency; half of
-        these are played backwards.
+        Share of the noises whose level varies further, in time and in frequency; half of these are
+        played backwards.
     room_share : float
         Share of the speech that reverberates; the late part counts as noise.
     clip_share : float
@@ -195,13 +195,16 @@ class Mixtures:
         return changed_speed(drawn, factor)[: self._clip_samples]
 
     def _drawn_noise(self, rng: np.random.Generator) -> NDArray[np.float32]:
+        noise = self._plain_noise(rng)
+        if _happens(rng, self._options.vary_share):
+            noise = varied(rng, noise[:: rng.choice([-1, 1])], self._sample_rate_hz)
+        return noise
+
+    def _plain_noise(self, rng: np.random.Generator) -> NDArray[np.float32]:
         if _happens(rng, self._options.synthetic_share):
             return synthetic_noise(rng, self._clip_samples, self._sample_rate_hz)
         if not _happens(rng, self._options.babble_share):
-            noise = self._drawn(rng, self._noise, _NOISE_SPEED, loop=True)
-            if _happens(rng, self._options.vary_share):
-                noise = varied(rng, noise[:: rng.choice([-1, 1])])
-            return noise
+            return self._drawn(rng, self._noise, _NOISE_SPEED, loop=True)
         babble = np.zeros(self._clip_samples, np.float32)
         for _ in range(rng.integers(_FEWEST_TALKERS, _MOST_TALKERS + 1)):
             talker = self._speech.draw(rng, self._clip_samples, loop=True)
