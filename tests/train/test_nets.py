@@ -289,7 +289,7 @@ def test_the_filter_adds_earlier_frames_below_half_of_the_bins() -> None:
     without = torch.view_as_complex(net(whole))
     factor = torch.tensor([0.4, -0.2])  # of the frame before
     with torch.no_grad():
-        net.filter.bias.view(2, low, 2)[1] = torch.atanh(factor)
+        net.filter.bias.view(2, 2, low)[:, 1] = torch.atanh(factor)[:, None]
     added = torch.view_as_complex(net(whole)) - without
     given = torch.view_as_complex(whole)
     expected = torch.zeros_like(given)

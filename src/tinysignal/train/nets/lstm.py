@@ -60,7 +60,7 @@ class LstmNet(MaskingNet):
         self.layers = nn.ModuleList(nn.LSTM(width, width) for _ in range(layers))
         self.exit = nn.Linear(width, width)
         self.decode = nn.Linear(width, 2 * bins)
-        self.filter_shape = (filter_frames, max(1, bins // 2), 2)
+        self.filter_shape = (2, filter_frames, max(1, bins // 2))  # parts, frames, low bins
         self.filter = nn.Linear(width, math.prod(self.filter_shape))
         with torch.no_grad():
             self.decode.bias[:bins] += 1.0  # the mask begins real and open
@@ -118,39 +118,37 @@ class LstmNet(MaskingNet):
             next_state += [s[0].float() for s in end]
         y = relu(self.exit(y + x))
         mask = self.decode(y).float().reshape(frames, batch, 2, bins).transpose(0, 1)
-        mask = uncompressed(mask).transpose(2, 3)
         factors = torch.tanh(self.filter(y).float()).reshape(frames, batch, *self.filter_shape)
         added, past = self._filtered(spectrum, factors.transpose(0, 1), pasts.pop(0))
-        mask = mask + added
-        size = mask.square().sum(dim=3, keepdim=True).clamp_min(_SMALLEST_POWER).sqrt()
+        mask = uncompressed(mask) + added
+        size = mask.square().sum(dim=2, keepdim=True).clamp_min(_SMALLEST_POWER).sqrt()
         mask = mask * (_LARGEST_MASK / size).clamp_max(1)
-        return mask.contiguous(), (*next_state, past)
+        return mask.transpose(2, 3).contiguous(), (*next_state, past)
 
     def _filtered(self, spectrum: Tensor, factors: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """The filter's part of the mask, float (batch, frames, bins, 2), and the last frames.
+        """The filter's part of the mask, float (batch, frames, 2, bins), and the last frames.
 
         Parameters
         ----------
         spectrum : float (batch, frames, bins, 2)
-        factors : float (batch, frames, filter frames, low bins, 2)
-        past : float (batch, filter frames, low bins, 2)
+        factors : float (batch, frames, 2, filter frames, low bins)
+        past : float (batch, 2, filter frames, low bins)
             Oldest first, as the factors.
         """
         frames, bins = spectrum.shape[1:3]
-        reach, low = self.filter_shape[:2]
-        now = spectrum[:, :, :low]
-        known = torch.cat([past, now], dim=1)
-        sums = torch.zeros_like(now)
+        reach, low = self.filter_shape[1:]
+        real, imaginary = spectrum[:, :, :low, 0], spectrum[:, :, :low, 1]
+        known = torch.cat([past[:, 0], real], dim=1), torch.cat([past[:, 1], imaginary], dim=1)
+        sums = torch.zeros_like(real), torch.zeros_like(real)
         for i in range(reach):
-            sums = sums + _product(factors[:, :, i], known[:, i : i + frames])
+            a, b = factors[:, :, 0, i], factors[:, :, 1, i]
+            c, d = (part[:, i : i + frames] for part in known)
+            sums = sums[0] + a * c - b * d, sums[1] + a * d + b * c
         # What is added, as a mask of what is there; nothing is added to digital silence.
-        power = now.square().sum(dim=3, keepdim=True).clamp_min(_SMALLEST_POWER)
-        added = _product(sums, now * now.new_tensor([1.0, -1.0])) / power
-        return nn.functional.pad(added, (0, 0, 0, bins - low)), known[:, frames:]
-
-
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """Of complex numbers, real and imaginary parts on the last axis."""
-    real = a[..., 0] * b[..., 0] - a[..., 1] * b[..., 1]
-    imaginary = a[..., 0] * b[..., 1] + a[..., 1] * b[..., 0]
-    return torch.stack([real, imaginary], dim=-1)
+        power = (real.square() + imaginary.square()).clamp_min(_SMALLEST_POWER)
+        added = [
+            (sums[0] * real + sums[1] * imaginary) / power,
+            (sums[1] * real - sums[0] * imaginary) / power,
+        ]
+        last = torch.stack([part[:, frames:] for part in known], dim=1)
+        return nn.functional.pad(torch.stack(added, dim=2), (0, bins - low)), last
