@@ -201,7 +201,8 @@ def test_a_complex_mask_is_the_same_in_blocks_and_turns_phases(
             masks.append(mask)
     torch.testing.assert_close(torch.cat(masks, 1), expected)
     assert expected[..., 1].abs().max() > 0.01
-    assert expected.square().sum(dim=3).max() <= (2.25 if isinstance(net, LstmNet) else 1) + 1e-5
+    most = 1.5**2 * 1.00001 if isinstance(net, LstmNet) else 1  # its filter adds to the mask
+    assert expected.square().sum(dim=3).max() <= most
 
 
 @pytest.mark.parametrize("make", [lstm, bands])
