@@ -11,9 +11,9 @@ from tinysignal.stft import StftSize, stft
 from tinysignal.train.data.effects import (
     changed_speed,
     clipped,
+    crossed,
     filtered,
     reverberated,
-    synthetic_noise,
     varied,
 )
 from tinysignal.train.data.mixing import MixOptions, Mixtures
@@ -70,17 +70,6 @@ def test_clipping_is_flat_at_the_top_and_nothing_below() -> None:
     below = np.abs(samples) < limit
     np.testing.assert_array_equal(cut[below], samples[below])
     assert np.unique(np.abs(cut[~below])).size == 1
-
-
-@given(seed=st.integers(0, 1000))
-def test_synthetic_noise_is_finite_and_differs(seed: int) -> None:
-    noise = synthetic_noise(np.random.default_rng(seed), 8000, RATE_HZ)
-    assert noise.shape == (8000,)
-    assert noise.dtype == np.float32
-    assert np.isfinite(noise).all()
-    assert 0.1 < np.sqrt(np.square(noise).mean()) < 2
-    other = synthetic_noise(np.random.default_rng(seed + 1), 8000, RATE_HZ)
-    assert abs(np.corrcoef(noise, other)[0, 1]) < 0.5
 
 
 def mixtures(**shares: float) -> Mixtures:
@@ -144,9 +133,31 @@ def test_a_varied_noise_has_another_level_at_every_time_and_frequency(seed: int)
 def test_a_noise_of_silence_stays_silent() -> None:
     silence = np.zeros(RATE_HZ, np.float32)
     np.testing.assert_array_equal(varied(np.random.default_rng(0), silence, RATE_HZ), silence)
+    np.testing.assert_array_equal(crossed(silence, tone(500)), silence)
 
 
-@pytest.mark.parametrize("share", ["room_share", "clip_share", "synthetic_share", "vary_share"])
+def test_a_crossed_noise_has_the_texture_of_one_and_the_levels_of_the_other() -> None:
+    rng = np.random.default_rng(0)
+    hiss = rng.standard_normal(2 * RATE_HZ).astype(np.float32)
+    low_then_high = np.concatenate([tone(500), tone(5000)])
+    noise = crossed(hiss, 0.01 * low_then_high)
+    assert noise.shape == hiss.shape
+    assert noise.dtype == np.float32
+    assert np.square(noise).mean() == pytest.approx(1, rel=1e-4)
+    low, high = noise[2000:14_000], noise[18_000:30_000]
+    assert 400 < peak_hz(low) < 700
+    assert 4500 < peak_hz(high) < 5500
+    for part, centre_hz in ((low, 500), (high, 5000)):
+        power = np.square(np.abs(np.fft.rfft(part)))
+        freq_hz = np.fft.rfftfreq(part.size, 1 / RATE_HZ)
+        near = np.abs(freq_hz - centre_hz) < 0.4 * centre_hz + 200
+        assert power[near].sum() > 0.9 * power.sum()
+        assert power.max() < 0.1 * power.sum()  # still a hiss, no tone
+
+
+@pytest.mark.parametrize(
+    "share", ["room_share", "clip_share", "synthetic_share", "vary_share", "cross_share"]
+)
 def test_an_effect_changes_the_mixture(share: str) -> None:
     plain, changed = mixtures().batch(0)[0], mixtures(**{share: 1.0}).batch(0)[0]
     assert changed.shape == plain.shape

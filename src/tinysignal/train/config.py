@@ -66,8 +66,9 @@ class DenoiserConfig(RunOptions):
     filter_db : float
         Random filters of up to plus or minus this on speech and noise; 0 for none.
     augment : bool
-        Whether speech and noise also change their speed, noise its level over time and frequency,
-        rooms reverberate, mixtures clip, and some noise is babble or made on the spot.
+        Whether speech and noise also change their speed, noise its level over time and frequency
+        (at times to another noise's), rooms reverberate, mixtures clip, and some noise is babble or
+        made on the spot.
     sample_rate_hz : int
         The rate of the model; recordings are resampled to it.
     fft_samples, hop_samples : int

@@ -28,8 +28,9 @@ _EFFECTS = {  # of `MixOptions`
     "second_noise_share": 0.4,
     "speed_share": 0.5,
     "vary_share": 0.6,
-    "babble_share": 0.08,
-    "synthetic_share": 0.15,
+    "cross_share": 0.2,
+    "babble_share": 0.1,
+    "synthetic_share": 0.2,
     "room_share": 0.15,
     "clip_share": 0.05,
 }

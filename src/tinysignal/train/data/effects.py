@@ -12,9 +12,8 @@ Signal = NDArray[np.float32]
 
 _EARLY_S = 0.05  # reflections until here belong to the speech
 _GRID, _MOST_KNOTS = StftSize(512, 256), 12  # along frequency, of the gains that vary a noise
+_CROSSED_BANDS = 20
 _SLOWEST_HZ, _FASTEST_HZ = 0.3, 25.0
-_HUM_HARMONICS = 12
-_SLOW_HZ = 4.0  # at most this fast does the level of a synthetic noise change
 
 
 def changed_speed(samples: Signal, factor: float) -> Signal:
@@ -22,6 +21,12 @@ def changed_speed(samples: Signal, factor: float) -> Signal:
     # The quick resampler: what it loses lies above 95 % of the band.
     changed: Signal = soxr.resample(samples, factor, 1.0, quality="MQ")
     return changed
+
+
+def as_loud_as_1(samples: Signal) -> Signal:
+    """Divided by its root mean square; silence stays silence."""
+    scaled: Signal = samples / np.float32(np.sqrt(np.square(samples).mean()) + 1e-12)
+    return scaled
 
 
 def filtered(samples: Signal, response: NDArray[np.float64]) -> Signal:
@@ -101,6 +106,33 @@ def varied(rng: np.random.Generator, samples: Signal, sample_rate_hz: int) -> Si
     return changed
 
 
+def crossed(texture: Signal, shape: Signal) -> Signal:
+    """One sound's fine structure with the levels that another has in time and frequency.
+
+    In each of 20 bands and frames of 32 ms, ``texture`` gets the level of ``shape``, within 40 dB
+    of its mean: a new noise of any two. As loud as 1.
+
+    Parameters
+    ----------
+    texture, shape : float32 (samples,)
+
+    Returns
+    -------
+    float32 (samples,)
+
+    References
+    ----------
+    Dudley (1939), "The vocoder", Bell Laboratories Record 18.
+    """
+    spectra = stft(np.stack([texture, shape]), _GRID)
+    places = np.sqrt(np.linspace(0, 1, spectra.shape[2])) * (_CROSSED_BANDS - 1)
+    tents = np.maximum(1 - np.abs(places[:, np.newaxis] - np.arange(_CROSSED_BANDS)), 0)
+    power = np.square(np.abs(spectra)) @ tents.astype(np.float32)  # (2, frames, bands)
+    power = power / (power.mean((1, 2), keepdims=True) + 1e-20) + 1e-4
+    gain = _between(np.sqrt(power[1] / power[0]), np.arange(len(power[0]), dtype=float), places)
+    return as_loud_as_1(istft(spectra[:1] * gain.astype(np.float32), _GRID, texture.size)[0])
+
+
 def _between(
     knots: NDArray[np.float64], row: NDArray[np.float64], column: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -116,34 +148,3 @@ def clipped(rng: np.random.Generator, samples: Signal) -> Signal:
     """Cut off at 0.25 to 0.9 of the peak."""
     limit = np.float32(rng.uniform(0.25, 0.9) * np.abs(samples).max())
     return np.clip(samples, -limit, limit)
-
-
-def synthetic_noise(rng: np.random.Generator, size: int, sample_rate_hz: int) -> Signal:
-    """Coloured noise, at times with hum, whose level changes slowly; float32 (size,)."""
-    freq_hz = np.fft.rfftfreq(size, 1 / sample_rate_hz)
-    slope_db = rng.uniform(-9, 3)  # an octave: brown is -6, white 0
-    knots_db = rng.uniform(-12, 12, 6)
-    shape_db = slope_db * np.log2(np.maximum(freq_hz, 50) / 1000)
-    shape_db += np.interp(freq_hz, np.geomspace(50, sample_rate_hz / 2, 6), knots_db)
-    noise = filtered(rng.standard_normal(size).astype(np.float32), 10 ** (shape_db / 20))
-    noise /= np.float32(np.sqrt(np.square(noise).mean()) + 1e-12)
-    if rng.random() < 0.3:
-        noise += _hum(rng, size, sample_rate_hz)
-    knots = max(2, round(size / sample_rate_hz * rng.uniform(0.2, _SLOW_HZ)))
-    depth_db = rng.uniform(0, 12)
-    level_db = np.interp(
-        np.linspace(0, 1, size), np.linspace(0, 1, knots), rng.uniform(-depth_db, 0, knots)
-    )
-    return (noise * 10 ** (level_db / 20)).astype(np.float32)
-
-
-def _hum(rng: np.random.Generator, size: int, sample_rate_hz: int) -> Signal:
-    """A tone of 45 to 400 Hz with harmonics, as mains and motors have, as loud as 1."""
-    time_s = np.arange(size) / sample_rate_hz
-    base_hz = 45 * (400 / 45) ** rng.random()
-    hum = np.zeros(size)
-    for harmonic in range(1, _HUM_HARMONICS + 1):
-        phase = rng.uniform(0, 2 * np.pi)
-        hum += rng.random() / harmonic * np.sin(2 * np.pi * base_hz * harmonic * time_s + phase)
-    scaled: Signal = (hum / (np.sqrt(np.square(hum).mean()) + 1e-12)).astype(np.float32)
-    return scaled

@@ -12,13 +12,14 @@ from tinysignal.train.data.batches import Array
 from tinysignal.train.data.effects import (
     changed_speed,
     clipped,
+    crossed,
     filtered,
     reverberated,
-    synthetic_noise,
     varied,
 )
 from tinysignal.train.data.pairs import Pair
 from tinysignal.train.data.recordings import Clip
+from tinysignal.train.data.synthetic import synthetic_noise
 
 _ACTIVE_DB = 40  # 20 ms frames this far below the loudest are pauses
 _EQ_KNOTS = 8
@@ -51,6 +52,8 @@ class MixOptions:
     vary_share : float
         Share of the noises whose level varies further, in time and in frequency; half of these are
         played backwards.
+    cross_share : float
+        Share of the noises whose levels in time and frequency are another noise's.
     room_share : float
         Share of the speech that reverberates; the late part counts as noise.
     clip_share : float
@@ -68,6 +71,7 @@ class MixOptions:
     babble_share: float = 0.0
     synthetic_share: float = 0.0
     vary_share: float = 0.0
+    cross_share: float = 0.0
     room_share: float = 0.0
     clip_share: float = 0.0
 
@@ -196,6 +200,8 @@ class Mixtures:
 
     def _drawn_noise(self, rng: np.random.Generator) -> NDArray[np.float32]:
         noise = self._plain_noise(rng)
+        if _happens(rng, self._options.cross_share):
+            noise = crossed(noise, self._plain_noise(rng))
         if _happens(rng, self._options.vary_share):
             noise = varied(rng, noise[:: rng.choice([-1, 1])], self._sample_rate_hz)
         return noise

@@ -1,0 +1,90 @@
+"""Noise made on the spot: coloured noise, hum, knocks and notes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinysignal.train.data.effects import Signal, as_loud_as_1, filtered
+
+_NOTES_SHARE, _KNOCKS_SHARE = 0.3, 0.2
+_HARMONICS = 12  # at most
+_WAVERING = 0.03  # of a note's frequency, at most
+_SLOW_HZ = 4.0  # at most this fast does the level change
+
+
+def synthetic_noise(rng: np.random.Generator, size: int, sample_rate_hz: int) -> Signal:
+    """Coloured noise and hum, or notes, or knocks, whose level changes; float32 (size,)."""
+    kind = rng.random()
+    if kind < _NOTES_SHARE:
+        noise = _notes(rng, size, sample_rate_hz)
+    elif kind < _NOTES_SHARE + _KNOCKS_SHARE:
+        noise = _coloured(rng, _knocks(rng, size, sample_rate_hz), sample_rate_hz)
+    else:
+        noise = _coloured(rng, rng.standard_normal(size).astype(np.float32), sample_rate_hz)
+        if rng.random() < 0.3:
+            noise += _hum(rng, size, sample_rate_hz)
+    knots = max(2, round(size / sample_rate_hz * rng.uniform(0.2, _SLOW_HZ)))
+    depth_db = rng.uniform(0, 12)
+    level_db = np.interp(
+        np.linspace(0, 1, size), np.linspace(0, 1, knots), rng.uniform(-depth_db, 0, knots)
+    )
+    return (noise * 10 ** (level_db / 20)).astype(np.float32)
+
+
+def _coloured(rng: np.random.Generator, noise: Signal, sample_rate_hz: int) -> Signal:
+    """Through a random slope and shape, as loud as 1."""
+    freq_hz = np.fft.rfftfreq(noise.size, 1 / sample_rate_hz)
+    slope_db = rng.uniform(-9, 3)  # an octave: brown is -6, white 0
+    knots_db = rng.uniform(-12, 12, 6)
+    shape_db = slope_db * np.log2(np.maximum(freq_hz, 50) / 1000)
+    shape_db += np.interp(freq_hz, np.geomspace(50, sample_rate_hz / 2, 6), knots_db)
+    return as_loud_as_1(filtered(noise, 10 ** (shape_db / 20)))
+
+
+def _knocks(rng: np.random.Generator, size: int, sample_rate_hz: int) -> Signal:
+    """Bursts of noise that decay in 5 to 200 ms, 0.5 to 15 a second."""
+    knocks = rng.standard_normal(size).astype(np.float32) * np.float32(10 ** rng.uniform(-4, -2))
+    decay_s = 0.005 * 40 ** rng.random()
+    count = max(1, rng.poisson(size / sample_rate_hz * 0.5 * 30 ** rng.random()))
+    for start in rng.integers(0, size, count):
+        length = min(size - start, round(5 * decay_s * sample_rate_hz))
+        envelope = np.exp(-np.arange(length) / (decay_s * sample_rate_hz)) * rng.uniform(0.1, 1)
+        knocks[start : start + length] += rng.standard_normal(length) * envelope
+    return knocks
+
+
+def _notes(rng: np.random.Generator, size: int, sample_rate_hz: int) -> Signal:
+    """One to four voices of notes, as music, birds and signals have, as loud as 1."""
+    voices = [_voice(rng, size, sample_rate_hz) for _ in range(rng.integers(1, 5))]
+    return as_loud_as_1(np.sum(voices, axis=0, dtype=np.float32))
+
+
+def _voice(rng: np.random.Generator, size: int, sample_rate_hz: int) -> NDArray[np.float64]:
+    """Notes with harmonics, 0.7 to 8 a second, within two octaves, that waver and fade away."""
+    time_s = np.arange(size) / sample_rate_hz
+    per_s, base_hz = rng.uniform(0.7, 8), 60 * 25 ** rng.random()
+    starts_s = np.sort(rng.uniform(0, time_s[-1], max(1, round(per_s * time_s[-1]))))
+    note = np.maximum(np.searchsorted(starts_s, time_s, side="right") - 1, 0)
+    pitch_hz = base_hz * 2 ** (rng.integers(-12, 13, starts_s.size) / 12)
+    wavering = rng.uniform(0, _WAVERING) * np.sin(2 * np.pi * rng.uniform(3, 9) * time_s)
+    phase = 2 * np.pi * np.cumsum(pitch_hz[note] * (1 + wavering)) / sample_rate_hz
+    since_s = np.maximum(time_s - starts_s[note], 0)
+    envelope = np.exp(-since_s / (0.05 * 60 ** rng.random())) * -np.expm1(-since_s / 0.01)
+    slope = rng.uniform(0.5, 2.5)
+    voice = np.zeros(size)
+    for harmonic in range(1, rng.integers(1, _HARMONICS) + 1):
+        if harmonic * pitch_hz.max() * (1 + _WAVERING) < sample_rate_hz / 2:
+            voice += rng.random() * harmonic**-slope * envelope * np.sin(harmonic * phase)
+    return voice
+
+
+def _hum(rng: np.random.Generator, size: int, sample_rate_hz: int) -> Signal:
+    """A tone of 45 to 400 Hz with harmonics, as mains and motors have, as loud as 1."""
+    time_s = np.arange(size) / sample_rate_hz
+    base_hz = 45 * (400 / 45) ** rng.random()
+    hum = np.zeros(size)
+    for harmonic in range(1, _HARMONICS + 1):
+        phase = rng.uniform(0, 2 * np.pi)
+        hum += rng.random() / harmonic * np.sin(2 * np.pi * base_hz * harmonic * time_s + phase)
+    return as_loud_as_1(hum.astype(np.float32))
