@@ -34,7 +34,7 @@ DESIGNS: dict[str, tuple[str, dict[str, Any]]] = {
     "cnn": ("convolutions, a mask from 0 to 1", {"arch": "cnn"}),
     "bands": ("LSTMs of 32 shared by 33 bands", {"arch": "bands"}),
     "bands-48": ("the same, 48 units", {"arch": "bands", "width": 48}),
-    "lstm": ("2 LSTMs of 288 over all bins", {"arch": "lstm"}),
+    "lstm": ("2 LSTMs of 288 over all bins", {"arch": "lstm", "width": 288}),
     "lstm-192": ("2 LSTMs of 192 over all bins", {"arch": "lstm", "width": 192}),
 }
 _TIMED_STEPS = 20

@@ -34,7 +34,8 @@ def make_net(arch: str) -> DenoisingNet:
         net = BandsNet(bins=SIZE.bins, width=8, blocks=2, frames_per_s=125)
     elif arch == "lstm":
         net = LstmNet(bins=SIZE.bins, width=16, frames_per_s=125)
-        torch.nn.init.normal_(net.filter.weight, std=0.3)  # it begins at zero
+        for layer in (net.filter, net.low_filter):  # they begin at zero
+            torch.nn.init.normal_(layer.weight, std=0.3)
     else:
         net = CnnNet(bins=SIZE.bins, width=4, blocks=2, lookahead_frames=2, frames_per_s=125)
     net.train()

@@ -40,7 +40,8 @@ def bands(level: str = "running") -> BandsNet:
 
 def lstm(level: str = "running") -> LstmNet:
     net = LstmNet(bins=BINS, width=16, level=level, frames_per_s=62.5)
-    torch.nn.init.normal_(net.filter.weight, std=0.3)  # it begins at zero
+    for layer in (net.filter, net.low_filter):  # they begin at zero
+        torch.nn.init.normal_(layer.weight, std=0.3)
     return net
 
 
@@ -269,18 +270,19 @@ def test_a_widened_network_is_the_same_function_and_learns_with_all_its_units() 
         assert (gradient[:, 16:] != 0).any(dim=0).float().mean() > 0.3  # new units, if awake
 
 
-def test_a_network_without_a_filter_goes_on_with_one() -> None:
+@pytest.mark.parametrize("filters", [("filter.", "low_filter."), ("low_filter.",)])
+def test_a_network_without_a_filter_goes_on_with_one(filters: tuple[str, ...]) -> None:
     torch.manual_seed(0)
     before, after = (LstmNet(bins=BINS, width=16, frames_per_s=62.5) for _ in range(2))
     weights = before.state_dict()
-    after.widen({name: w for name, w in weights.items() if not name.startswith("filter.")})
+    after.widen({name: w for name, w in weights.items() if not name.startswith(filters)})
     whole = spectra(20)
     before.eval()
     after.eval()
     expected = before.complex_mask(whole, before.initial_state(2))[0]
     torch.testing.assert_close(after.complex_mask(whole, after.initial_state(2))[0], expected)
     with pytest.raises(RuntimeError):
-        after.widen({name: w for name, w in weights.items() if name != "filter.bias"})
+        after.widen({name: w for name, w in weights.items() if name != f"{filters[0]}bias"})
 
 
 def test_the_filter_adds_earlier_frames_below_half_of_the_bins() -> None:
@@ -295,6 +297,25 @@ def test_the_filter_adds_earlier_frames_below_half_of_the_bins() -> None:
     given = torch.view_as_complex(whole)
     expected = torch.zeros_like(given)
     expected[:, 1:, :low] = torch.view_as_complex(factor) * given[:, :-1, :low]
+    torch.testing.assert_close(added, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("frames_ago", "above"), [(0, 1), (0, -1), (4, 0), (3, 1)])
+def test_the_low_filter_adds_neighbours_in_time_and_frequency(frames_ago: int, above: int) -> None:
+    net = LstmNet(bins=BINS, width=16, low_filter_frames=4, frames_per_s=62.5).eval()
+    whole = torch.nn.functional.normalize(spectra(20), dim=3)  # no bin is louder than the next
+    lowest = BINS // 16
+    without = torch.view_as_complex(net(whole))
+    factor = torch.tensor([0.4, -0.2])  # of that neighbour
+    with torch.no_grad():
+        factors = net.low_filter.bias.view(2, 3, 5, lowest)
+        factors[:, 1 + above, 4 - frames_ago] = torch.atanh(factor)[:, None]
+    added = torch.view_as_complex(net(whole)) - without
+    given = torch.view_as_complex(whole)
+    expected = torch.zeros_like(given)
+    for k in range(max(0, -above), lowest):
+        neighbour = given[:, : 20 - frames_ago, k + above]
+        expected[:, frames_ago:, k] = torch.view_as_complex(factor) * neighbour
     torch.testing.assert_close(added, expected, atol=1e-5, rtol=1e-4)
 
 

@@ -131,7 +131,7 @@ def denoiser(
     width: Annotated[
         int | None,
         typer.Option(
-            help="Units (1024 linear, 288 lstm), channels (32 cnn), features of a band (32 bands).",
+            help="Units (1024 linear, 320 lstm), channels (32 cnn), features of a band (32 bands).",
             rich_help_panel=NET,
         ),
     ] = None,

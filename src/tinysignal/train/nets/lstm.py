@@ -1,4 +1,4 @@
-"""The plain recurrent network: wide LSTMs over all bins at once, a mask and a short filter."""
+"""The plain recurrent network: wide LSTMs over all bins at once, a mask and short filters."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from tinysignal.train.nets.base import MaskingNet, State
 from tinysignal.train.nets.compression import PARTS, compressed, uncompressed
 
 _SMALLEST_POWER = 1e-14  # of a bin; below it there is digital silence
-_LARGEST_MASK = 1.5  # what the filter adds can make a bin louder, by 3.5 dB at most
+_LARGEST_MASK = 1.5  # what the filters add can make a bin louder, by 3.5 dB at most
+_FILTERS = ("filter", "low_filter")
+_BESIDE = 3  # bins of a frame that the low filter adds: this one and the next on both sides
 
 
 class LstmNet(MaskingNet):
     """All bins into a few hundred units, LSTMs along time, and a complex mask per bin; causal.
 
     Large matrix products and little else: quick to train, and most of it can be cut away after.
-    The mask is of compressed spectra as that of `BandsNet`. In the lower half of the bins the last
-    frames, which overlap this one, are added, each through a complex factor of its own: a filter
-    along time can turn phases that a mask alone hardly can.
+    The mask is of compressed spectra as that of `BandsNet`. To it come two filters, which can turn
+    phases that a mask alone hardly can: sums of neighbouring bins, each through a complex factor of
+    its own. In the lower half of the bins these are the last frames, which overlap this one; in
+    the lowest sixteenth, where most of a voice's power lies and its harmonics share bins, more
+    frames and the bins on both sides.
 
     Parameters
     ----------
@@ -31,8 +35,8 @@ class LstmNet(MaskingNet):
         Units of each layer.
     layers : int
         LSTMs, one after the other.
-    filter_frames : int
-        Frames before this one that the filter adds.
+    filter_frames, low_filter_frames : int
+        Frames before this one that the filters add.
     lookahead_frames, level, frames_per_s
         See `MaskingNet`.
 
@@ -46,9 +50,10 @@ class LstmNet(MaskingNet):
         self,
         *,
         bins: int,
-        width: int = 288,
+        width: int = 320,
         layers: int = 2,
         filter_frames: int = 2,
+        low_filter_frames: int = 4,
         lookahead_frames: int = 0,
         level: str = "running",
         frames_per_s: float,
@@ -60,12 +65,17 @@ class LstmNet(MaskingNet):
         self.layers = nn.ModuleList(nn.LSTM(width, width) for _ in range(layers))
         self.exit = nn.Linear(width, width)
         self.decode = nn.Linear(width, 2 * bins)
-        self.filter_shape = (2, filter_frames, max(1, bins // 2))  # parts, frames, low bins
+        low, lowest = max(1, bins // 2), max(1, bins // 16)
+        self.filter_shape = (2, filter_frames, low)  # parts, neighbours, bins
         self.filter = nn.Linear(width, math.prod(self.filter_shape))
+        self.low_filter_shape = (2, (low_filter_frames + 1) * _BESIDE, lowest)
+        self.low_filter = nn.Linear(width, math.prod(self.low_filter_shape))
+        self.past_frames = max(filter_frames, low_filter_frames)
         with torch.no_grad():
             self.decode.bias[:bins] += 1.0  # the mask begins real and open
-        nn.init.zeros_(self.filter.weight)  # and the filter is nothing
-        nn.init.zeros_(self.filter.bias)
+            for layer in (self.filter, self.low_filter):  # and the filters are nothing
+                layer.weight.zero_()
+                layer.bias.zero_()
 
     def widen(self, weights: dict[str, Tensor]) -> None:
         """Become the same function as a narrower network; nothing listens to the new units yet.
@@ -73,7 +83,7 @@ class LstmNet(MaskingNet):
         Parameters
         ----------
         weights : dict of str to Tensor
-            The narrower network's state, with or without a filter; what is new here keeps the
+            The narrower network's state, with or without each filter; what is new here keeps the
             weights that it has.
 
         Raises
@@ -87,8 +97,10 @@ class LstmNet(MaskingNet):
         transfer", section 2.1, but for the zeros.
         """
         own = self.state_dict()
-        if not weights.keys() & {"filter.weight", "filter.bias"}:
-            own = {n: w for n, w in own.items() if not n.startswith("filter.")}
+        for layer in _FILTERS:
+            parts = {f"{layer}.weight", f"{layer}.bias"}
+            if not weights.keys() & parts:
+                own = {name: weight for name, weight in own.items() if name not in parts}
         if own.keys() != weights.keys():
             raise RuntimeError("other layers")
         for name, wide in own.items():
@@ -101,7 +113,7 @@ class LstmNet(MaskingNet):
     def initial_state(self, batch: int) -> State:
         levels = (torch.zeros(batch, 2),) if self.running is not None else ()
         memories = tuple(torch.zeros(batch, self.width) for _ in range(2 * len(self.layers)))
-        return (*levels, *memories, torch.zeros(batch, *self.filter_shape))
+        return (*levels, *memories, torch.zeros(batch, self.past_frames, 2, self.filter_shape[2]))
 
     def complex_mask(self, spectrum: Tensor, state: State) -> tuple[Tensor, State]:
         """See `MaskingNet.complex_mask`; the mask's magnitude is 1.5 at most."""
@@ -118,37 +130,59 @@ class LstmNet(MaskingNet):
             next_state += [s[0].float() for s in end]
         y = relu(self.exit(y + x))
         mask = self.decode(y).float().reshape(frames, batch, 2, bins).transpose(0, 1)
-        factors = torch.tanh(self.filter(y).float()).reshape(frames, batch, *self.filter_shape)
-        added, past = self._filtered(spectrum, factors.transpose(0, 1), pasts.pop(0))
+        factors, low_factors = (
+            torch.tanh(layer(y).float()).reshape(frames, batch, *shape).transpose(0, 1)
+            for layer, shape in (
+                (self.filter, self.filter_shape),
+                (self.low_filter, self.low_filter_shape),
+            )
+        )
+        added, past = self._filtered(spectrum, factors, low_factors, pasts.pop(0))
         mask = uncompressed(mask) + added
         size = mask.square().sum(dim=2, keepdim=True).clamp_min(_SMALLEST_POWER).sqrt()
         mask = mask * (_LARGEST_MASK / size).clamp_max(1)
         return mask.transpose(2, 3).contiguous(), (*next_state, past)
 
-    def _filtered(self, spectrum: Tensor, factors: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """The filter's part of the mask, float (batch, frames, 2, bins), and the last frames.
+    def _filtered(
+        self, spectrum: Tensor, factors: Tensor, low_factors: Tensor, past: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The filters' part of the mask, float (batch, frames, 2, bins), and the last frames.
 
         Parameters
         ----------
         spectrum : float (batch, frames, bins, 2)
-        factors : float (batch, frames, 2, filter frames, low bins)
-        past : float (batch, 2, filter frames, low bins)
-            Oldest first, as the factors.
+        factors, low_factors : float (batch, frames, 2, neighbours, low or lowest bins)
+            Neighbours from the oldest frame on; in a frame of the low filter, those of the bin
+            below, of this one and of the one above, each over all frames.
+        past : float (batch, past frames, 2, low bins)
+            Oldest first.
         """
         frames, bins = spectrum.shape[1:3]
-        reach, low = self.filter_shape[1:]
-        real, imaginary = spectrum[:, :, :low, 0], spectrum[:, :, :low, 1]
-        known = torch.cat([past[:, 0], real], dim=1), torch.cat([past[:, 1], imaginary], dim=1)
-        sums = torch.zeros_like(real), torch.zeros_like(real)
-        for i in range(reach):
-            a, b = factors[:, :, 0, i], factors[:, :, 1, i]
-            c, d = (part[:, i : i + frames] for part in known)
-            sums = sums[0] + a * c - b * d, sums[1] + a * d + b * c
+        low, lowest = factors.shape[4], low_factors.shape[4]
+        here = spectrum[:, :, :low].transpose(2, 3)
+        known = torch.cat([past, here], dim=1)
+        reach = factors.shape[3]
+        before = _windows(known[:, self.past_frames - reach : -1], reach)
+        low_reach = low_factors.shape[3] // _BESIDE
+        beside = nn.functional.pad(known, (1, 1))[:, self.past_frames + 1 - low_reach :]
+        beside = _windows(beside[..., : lowest + _BESIDE - 1], low_reach)
+        beside = torch.cat([beside[..., i : i + lowest] for i in range(_BESIDE)], dim=3)
+        sums = _summed(factors, before)
+        sums = sums + nn.functional.pad(_summed(low_factors, beside), (0, low - lowest))
         # What is added, as a mask of what is there; nothing is added to digital silence.
-        power = (real.square() + imaginary.square()).clamp_min(_SMALLEST_POWER)
-        added = [
-            (sums[0] * real + sums[1] * imaginary) / power,
-            (sums[1] * real - sums[0] * imaginary) / power,
-        ]
-        last = torch.stack([part[:, frames:] for part in known], dim=1)
-        return nn.functional.pad(torch.stack(added, dim=2), (0, bins - low)), last
+        a, b, c, d = sums[:, :, 0], sums[:, :, 1], here[:, :, 0], here[:, :, 1]
+        power = (c.square() + d.square()).clamp_min(_SMALLEST_POWER)
+        added = torch.stack([(a * c + b * d) / power, (b * c - a * d) / power], dim=2)
+        return nn.functional.pad(added, (0, bins - low)), known[:, frames:]
+
+
+def _windows(known: Tensor, reach: int) -> Tensor:
+    """From (batch, frames + reach - 1, 2, bins) to (batch, frames, 2, reach, bins)."""
+    frames = known.shape[1] + 1 - reach
+    return torch.stack([known[:, i : i + frames] for i in range(reach)], dim=3)
+
+
+def _summed(factors: Tensor, neighbours: Tensor) -> Tensor:
+    """Sum of complex products: two of (batch, frames, 2, n, bins) to (batch, frames, 2, bins)."""
+    a, b, c, d = factors[:, :, 0], factors[:, :, 1], neighbours[:, :, 0], neighbours[:, :, 1]
+    return torch.stack([(a * c - b * d).sum(dim=2), (a * d + b * c).sum(dim=2)], dim=2)
