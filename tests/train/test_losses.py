@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -105,7 +107,19 @@ def test_si_sdr_is_of_the_clips_that_hold_speech() -> None:
     estimate = torch.cat([CLEAN[:1] + 0.3 * NOISE[:1], 0.5 * NOISE[1:]])
     alone = [loss(estimate[i : i + 1], clean[i : i + 1], noisy[i : i + 1]) for i in range(2)]
     ratio_db = float(si_sdr(estimate[:1].numpy(), clean[:1].numpy())[0])
+    ratio_db = -10 * math.log10(10 ** (-ratio_db / 10) + 1e-3)  # 30 dB at most
     # Alone, the first clip has all of it; the mean of both would have half as much.
     expected = sum(alone) / 2 - SI_SDR_WEIGHT / 2 * ratio_db
     assert loss(estimate, clean, noisy) == pytest.approx(expected, abs=1e-3)
     assert SI_SDR_WEIGHT / 2 * ratio_db > 0.05  # a mean over both would be seen
+
+
+@pytest.mark.parametrize("share", [0.001, 0.01, 0.03])
+def test_a_nearly_clean_clip_does_not_outweigh_noisy_ones(share: float) -> None:
+    def pull(share: float) -> float:
+        estimate = (CLEAN + share * NOISE).requires_grad_()
+        spectral(estimate, CLEAN, NOISY, SIZE).backward()
+        assert estimate.grad is not None
+        return float(estimate.grad.norm())
+
+    assert pull(share) < 4 * pull(0.5)  # which is that of about 11 dB
