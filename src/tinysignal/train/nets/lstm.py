@@ -152,8 +152,8 @@ class LstmNet(MaskingNet):
         ----------
         spectrum : float (batch, frames, bins, 2)
         factors, low_factors : float (batch, frames, 2, neighbours, low or lowest bins)
-            Neighbours from the oldest frame on; in a frame of the low filter, those of the bin
-            below, of this one and of the one above, each over all frames.
+            Neighbours from the oldest frame on; of the low filter all frames of the bin below, then
+            of this bin, then of the one above.
         past : float (batch, past frames, 2, low bins)
             Oldest first.
         """
