@@ -8,7 +8,8 @@
 Every peer is installed from the registry into an environment of its own and run there by
 `peers_programs.py`; what cannot be installed or run is in the report with its error. With
 ``--reuse`` the peers of an earlier report are kept if the test sets are the same to the sample,
-and only tinysignal and what is missing are measured: an interrupted run goes on like this.
+and only tinysignal and what is missing are measured: an interrupted run goes on like this. With
+``--costs`` too, what every peer costs is measured anew, so that all costs are of one run.
 
 This process imports nothing large before the costs are known: a child's peak memory is never
 below that of the process that starts it.
@@ -170,8 +171,9 @@ def main() -> None:
         for name in ["tinysignal", *(options.peers or PEERS)]:
             peer = OURS if name == "tinysignal" else PEERS[name]
             benches[name] = Bench(name, peer, envs.resolve() / name, options.model)
-            if name not in report["peers"]:
-                report["peers"][name] = _tried(partial(benches[name].measure, files))
+            row = report["peers"].setdefault(name, {})
+            if not row or options.costs:
+                row |= _tried(partial(benches[name].measure, files))
         from peers_quality import Sets  # numpy and torch, from here on
         from tinysignal.errors import AudioFileError, DataError, SignalError
 
@@ -197,6 +199,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", default="default", help="bundled name or path of a model.onnx")
     parser.add_argument("--peers", nargs="*", choices=list(PEERS), help="only these")
     parser.add_argument("--reuse", type=Path, help="report whose peers are kept")
+    parser.add_argument("--costs", action="store_true", help="and measure what they cost anew")
     parser.add_argument("--count", type=int, default=100, help="mixtures")
     parser.add_argument(
         "--dnsmos", choices=("all", "recordings", "none"), default="all", help="scored on"

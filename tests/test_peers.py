@@ -231,6 +231,18 @@ def test_reuse_keeps_the_peers_and_measures_ours_and_the_failed_again(program) -
     assert program.counts == [MIXTURES]  # of the report, not the default
 
 
+def test_costs_are_measured_anew_beside_scores_that_are_kept(program) -> None:
+    report = program.run(*THREE)
+    for row in report["peers"].values():
+        row["real_time_factor"] = 9.0
+    program.report.write_text(json.dumps(report), encoding="utf-8")
+    after = program.run(*THREE, "--reuse", str(program.report), "--costs")
+    assert program.measured == ["tinysignal", "dtln", "gtcrn", "rnnoise"]
+    assert program.scored == ["tinysignal"]
+    for name, row in after["peers"].items():
+        assert row == report["peers"][name] | {"real_time_factor": 0.25}
+
+
 def test_reuse_goes_on_where_a_run_was_interrupted(program) -> None:
     report = program.run(*THREE)
     whole = report["peers"]["gtcrn"]
