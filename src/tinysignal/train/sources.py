@@ -19,20 +19,27 @@ from tinysignal.train.data.pairs import (
     load_pair,
     load_pair_folders,
 )
-from tinysignal.train.data.recordings import list_recordings, load_clips
+from tinysignal.train.data.recordings import Clip, list_recordings, load_clips
+from tinysignal.train.data.rooms import list_rooms
 
 _VALID_MIXTURES = 60
 _VALID_S = 10  # at most
 _VALID_SNRS_DB = (0.0, 5.0, 10.0)
-_EFFECTS = {  # of `MixOptions`
+_EFFECTS: dict[str, Any] = {  # of `MixOptions`
     "second_noise_share": 0.4,
     "speed_share": 0.5,
     "vary_share": 0.6,
     "cross_share": 0.2,
     "babble_share": 0.1,
     "synthetic_share": 0.2,
-    "room_share": 0.15,
+    "room_share": 0.35,
+    "noise_room_share": 0.2,
+    "microphone_share": 0.3,
+    "jump_share": 0.1,
     "clip_share": 0.05,
+    "code_share": 0.05,
+    "noise_only_share": 0.05,
+    "by_kind": True,
 }
 
 
@@ -75,7 +82,7 @@ def load_training_data(
     """
     if config.pair:
         return _single_pair(config, size, data_dir)
-    clips: dict[str, int] = {
+    clips: dict[str, Any] = {
         "clip_samples": round(config.clip_s * config.sample_rate_hz),
         "batch": config.batch,
         "steps_per_epoch": config.steps_per_epoch,
@@ -117,7 +124,7 @@ def _single_pair(config: DenoiserConfig, size: StftSize, data_dir: Path | None) 
     return TrainingData(source, score, side, summary)
 
 
-def _mixtures(config: DenoiserConfig, clips: dict[str, int], data_dir: Path | None) -> TrainingData:
+def _mixtures(config: DenoiserConfig, clips: dict[str, Any], data_dir: Path | None) -> TrainingData:
     summary: dict[str, Any] = {}
     loaded: dict[tuple[str, str], Any] = {}
     for what, source in (("speech", config.clean), ("noise", config.noise)):
@@ -149,7 +156,12 @@ def _mixtures(config: DenoiserConfig, clips: dict[str, int], data_dir: Path | No
     )
     rate = config.sample_rate_hz
     train = Mixtures(
-        loaded["speech", "train"], loaded["noise", "train"], options, sample_rate_hz=rate, **clips
+        loaded["speech", "train"],
+        loaded["noise", "train"],
+        options,
+        rooms=_measured_rooms(config, data_dir, summary),
+        sample_rate_hz=rate,
+        **clips,
     )
     score: list[Pair] = []
     if loaded["speech", "valid"] and loaded["noise", "valid"]:
@@ -166,3 +178,13 @@ def _mixtures(config: DenoiserConfig, clips: dict[str, int], data_dir: Path | No
         )
         score = valid.fixed_pairs(_VALID_MIXTURES, _VALID_SNRS_DB)
     return TrainingData(train, score, "valid", summary)
+
+
+def _measured_rooms(
+    config: DenoiserConfig, data_dir: Path | None, summary: dict[str, Any]
+) -> list[Clip]:
+    if not config.rooms:
+        return []
+    chosen = [r for r in list_rooms(_find(config.rooms, data_dir)) if r.split == "train"]
+    summary["rooms"] = {"files": len(chosen), "groups": len({r.group for r in chosen})}
+    return load_clips(chosen, sample_rate_hz=config.sample_rate_hz)
