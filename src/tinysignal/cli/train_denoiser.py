@@ -73,6 +73,13 @@ def denoiser(
         str | None,
         typer.Option(help="Folder or manifest (.csv) of noise.", rich_help_panel=DATA),
     ] = None,
+    rooms: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder of measured rooms (impulse responses), used by --augment.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
     data_dir: DataDir = None,
     holdout: Annotated[
         float | None,
@@ -110,7 +117,7 @@ def denoiser(
     augment: Annotated[
         bool | None,
         typer.Option(
-            help="Change speeds, add rooms, babble and synthetic noise, clip (no).",
+            help="Change speeds, add rooms, microphones, codecs, babble and synthetic noise (no).",
             rich_help_panel=_MIX,
         ),
     ] = None,
@@ -190,6 +197,26 @@ def denoiser(
     perceptual: Annotated[
         float | None,
         typer.Option(help="Weight of PESQ in the loss of lstm and bands (0).", rich_help_panel=FIT),
+    ] = None,
+    resolution_weight: Annotated[
+        float | None,
+        typer.Option(
+            help="Weight of magnitudes over several window lengths in their loss (0).",
+            rich_help_panel=FIT,
+        ),
+    ] = None,
+    residual_weight: Annotated[
+        float | None,
+        typer.Option(
+            help="Weight of a decibel of noise left where nobody speaks in their loss (0).",
+            rich_help_panel=FIT,
+        ),
+    ] = None,
+    removed_weight: Annotated[
+        float | None,
+        typer.Option(
+            help="Weight of a decibel of speech gone in their loss (0).", rich_help_panel=FIT
+        ),
     ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Of Adam (0.001).", rich_help_panel=FIT)

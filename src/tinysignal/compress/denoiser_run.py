@@ -28,7 +28,7 @@ from tinysignal.spec import DenoiserSpec
 from tinysignal.stft import StftSize
 from tinysignal.train.config import DenoiserConfig
 from tinysignal.train.data.batches import BatchSource
-from tinysignal.train.denoise_run import make_task, stft_size
+from tinysignal.train.denoise_run import make_task, stft_size, term_weights
 from tinysignal.train.denoising import DenoisingTask
 from tinysignal.train.export import export_denoiser, parity
 from tinysignal.train.nets import DenoisingNet, MaskingNet
@@ -168,6 +168,7 @@ class DenoiserRun(TrainedRun):
             common["loss"] = self.config.loss
             return DistilledDenoising(net, self.size, **common), self.data.source
         common["perceptual"] = self.config.perceptual
+        common["weights"] = term_weights(self.config)
         common["sample_rate_hz"] = self.config.sample_rate_hz
         return DistilledEnhancing(net, self.size, **common), self.data.source
 

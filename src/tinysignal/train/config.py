@@ -17,6 +17,7 @@ _MINUTES = 20.0
 _SHORTEST_CLIP_S = 0.1
 _ON_SIGNALS = ("lstm", "bands")  # trained on signals, the others on magnitudes
 _PESQ_HZ = 16_000
+_WEIGHTS = ("perceptual", "resolution_weight", "residual_weight", "removed_weight")
 
 RECIPES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -54,6 +55,8 @@ class DenoiserConfig(RunOptions):
     arch : {"linear", "cnn", "lstm", "bands"}
     pair, pairs : (str, str) or None
     clean, noise : str
+    rooms : str
+        Folder of measured rooms (impulse responses), for ``augment``; empty for simulated ones.
     holdout : float
         Share at the end of a single pair that is kept out of training and validated on.
     valid_share : float
@@ -66,9 +69,10 @@ class DenoiserConfig(RunOptions):
     filter_db : float
         Random filters of up to plus or minus this on speech and noise; 0 for none.
     augment : bool
-        Whether speech and noise also change their speed, noise its level over time and frequency
-        (at times to another noise's), rooms reverberate, mixtures clip, and some noise is babble or
-        made on the spot.
+        Whether kinds of noise are drawn evenly; speech and noise also change their speed, noise its
+        level over time and frequency (at times to another noise's); rooms reverberate, microphones
+        filter, mixtures jump in level, clip and are coded; and some noise is babble or made on the
+        spot.
     sample_rate_hz : int
         The rate of the model; recordings are resampled to it.
     fft_samples, hop_samples : int
@@ -92,6 +96,10 @@ class DenoiserConfig(RunOptions):
         Run folder whose weights to start from; the network must be the same, an lstm may be wider.
     perceptual : float
         Weight of PESQ in the loss of lstm and bands; from 16 kHz.
+    resolution_weight, residual_weight, removed_weight : float
+        Weights in the loss of lstm and bands of `tinysignal.train.residual.Terms`: of compressed
+        magnitudes over several window lengths, of a decibel of noise left where nobody speaks,
+        and of a decibel of speech gone.
     """
 
     recipe: str = "plain"
@@ -100,6 +108,7 @@ class DenoiserConfig(RunOptions):
     pairs: tuple[str, str] | None = None
     clean: str = ""
     noise: str = ""
+    rooms: str = ""
     holdout: float = 0.0
     valid_share: float = 0.1
     test_share: float = 0.0
@@ -119,6 +128,9 @@ class DenoiserConfig(RunOptions):
     loss: str = ""
     start_from: str = ""
     perceptual: float = 0.0
+    resolution_weight: float = 0.0
+    residual_weight: float = 0.0
+    removed_weight: float = 0.0
 
     choices: ClassVar[dict[str, tuple[str, ...]]] = {
         **RunOptions.choices,
@@ -141,7 +153,7 @@ class DenoiserConfig(RunOptions):
 
     def _check_bounds(self) -> None:
         zero = ("width", "lookahead_frames", "clip_s", "fft_samples", "hop_samples", "filter_db")
-        for name in (*zero, "perceptual"):
+        for name in (*zero, *_WEIGHTS):
             self.check(name, at_least=0)
         for name in ("batch", "steps_per_epoch"):
             self.check(name, at_least=1)
@@ -163,6 +175,11 @@ class DenoiserConfig(RunOptions):
             raise ConfigError(
                 f"perceptual is {self.perceptual}, which lstm and bands have, from 16 kHz; pass 0."
             )
+        for name in _WEIGHTS:
+            if getattr(self, name) and self.arch not in _ON_SIGNALS:
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}, which only lstm and bands have; pass 0."
+                )
         if self.clip_s == 0 and self.pair is None:
             raise ConfigError("clip_s is 0, whole recordings, which only a single pair allows.")
 
@@ -194,8 +211,10 @@ def read_config(path: Path | None, flags: Mapping[str, Any]) -> DenoiserConfig:
             if any(layer.get(name) for name in group):  # one replaces every other one
                 merged = {name: value for name, value in merged.items() if name not in group}
         merged |= layer
-    if merged.get("arch", "cnn") not in _ON_SIGNALS and "perceptual" not in values | given:
-        merged.pop("perceptual", None)  # a recipe's, whose network was replaced
+    if merged.get("arch", "cnn") not in _ON_SIGNALS:
+        for name in _WEIGHTS:
+            if name not in values | given:
+                merged.pop(name, None)  # a recipe's, whose network was replaced
     single = bool(merged.get("pair"))
     if single:
         merged.setdefault("clip_s", 0.0)

@@ -14,6 +14,7 @@ from tinysignal.train.denoising import DenoisingTask
 from tinysignal.train.enhancing import EnhancingTask
 from tinysignal.train.export import export_denoiser
 from tinysignal.train.nets import ARCHITECTURES, DenoisingNet, LstmNet, MaskingNet
+from tinysignal.train.residual import Terms
 from tinysignal.train.run import CONFIG, WEIGHTS, RunResult, Training, begin, fit
 from tinysignal.train.sources import TrainingData, load_training_data
 
@@ -89,10 +90,16 @@ def make_task(
             size,
             learning_rate=config.learning_rate,
             perceptual=config.perceptual,
+            weights=term_weights(config),
             sample_rate_hz=config.sample_rate_hz,
             data=data,
         )
     return DenoisingTask(net, size, loss=config.loss, learning_rate=config.learning_rate, data=data)
+
+
+def term_weights(config: DenoiserConfig) -> Terms[float]:
+    """Weights of what `tinysignal.train.residual.ResidualLoss` measures."""
+    return Terms(config.resolution_weight, config.residual_weight, config.removed_weight)
 
 
 def stft_size(config: DenoiserConfig) -> StftSize:

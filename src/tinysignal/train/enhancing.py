@@ -14,6 +14,7 @@ from tinysignal.train.denoising import DenoisingTask
 from tinysignal.train.losses import mse, spectral
 from tinysignal.train.nets import MaskingNet
 from tinysignal.train.perceptual import PesqLoss
+from tinysignal.train.residual import UNUSED, ResidualLoss, Terms
 from tinysignal.train.sources import TrainingData
 from tinysignal.train.stft import istft, stft
 
@@ -25,7 +26,8 @@ _LARGEST_GRADIENT = 1.0
 class EnhancingTask(DenoisingTask):
     """Noisy signals in, clean signals out; the loss is `tinysignal.train.losses.spectral`.
 
-    `tinysignal.train.perceptual.PesqLoss` is added to it where that has a weight.
+    `tinysignal.train.perceptual.PesqLoss` and `tinysignal.train.residual.ResidualLoss` are added to
+    it where they have a weight.
 
     AdamW, gradients bounded, and an exponential average of the weights, which is what is scored
     and exported.
@@ -37,6 +39,8 @@ class EnhancingTask(DenoisingTask):
     learning_rate : float
     perceptual : float
         Weight of the points that PESQ takes off.
+    weights : Terms of float
+        Of the noise that is left, and so on.
     sample_rate_hz : int
         For PESQ.
     data : TrainingData or None
@@ -52,6 +56,7 @@ class EnhancingTask(DenoisingTask):
         *,
         learning_rate: float,
         perceptual: float = 0.0,
+        weights: Terms[float] = UNUSED,
         sample_rate_hz: int = 16_000,
         data: TrainingData | None = None,
     ) -> None:
@@ -59,6 +64,8 @@ class EnhancingTask(DenoisingTask):
         self.averaged = averaged(net, _AVERAGE)
         self._perceptual = perceptual
         self._pesq = PesqLoss(sample_rate_hz=sample_rate_hz) if perceptual else None
+        self._weights = weights
+        self._residual = ResidualLoss(sample_rate_hz=sample_rate_hz) if any(weights) else None
 
     @property
     def result(self) -> nn.Module:
@@ -123,6 +130,10 @@ class EnhancingTask(DenoisingTask):
         loss = spectral(enhanced, clean, noisy, self.size)
         if self._pesq is not None:
             loss = loss + self._perceptual * self._pesq(enhanced, clean).mean()
+        if self._residual is not None:
+            terms = self._residual(enhanced, clean, noisy)
+            for weight, term in zip(self._weights, terms, strict=True):
+                loss = loss + weight * term
         return loss
 
     def _enhanced(self, net: Callable[[Tensor], Tensor], noisy: Tensor) -> Tensor:
