@@ -68,7 +68,7 @@ def evaluate_classifier(
         facts = {"model": model, "spec": asdict(spec), "data": dataset.name, "side": side}
         print(json.dumps({**facts, **report.to_dict()}, ensure_ascii=False, indent=2))
     else:
-        _print_tables(title, report)
+        _print_classifier_tables(title, report)
 
 
 def _check_outputs(picture: Path | None, csv_file: Path | None) -> None:
@@ -141,7 +141,7 @@ def _rows(
     ]
 
 
-def _print_tables(title: str, report: ClassificationReport) -> None:
+def _print_classifier_tables(title: str, report: ClassificationReport) -> None:
     console = Console()
     low, high = report.accuracy_low, report.accuracy_high
     table = Table(show_header=False, title=escape(title))

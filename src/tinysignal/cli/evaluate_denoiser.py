@@ -67,7 +67,7 @@ def evaluate_denoiser(
     if as_json:
         print(_to_json(model, spec, evaluation))
     else:
-        _print_tables(spec, evaluation)
+        _print_denoiser_tables(spec, evaluation)
     _tell_failures(evaluation.failures)
     if evaluation.failures:
         raise typer.Exit(1)
@@ -105,7 +105,7 @@ def _to_json(path: str, spec: DenoiserSpec, evaluation: Evaluation) -> str:
     return json.dumps(report, ensure_ascii=False, indent=2, allow_nan=False)
 
 
-def _print_tables(spec: DenoiserSpec, evaluation: Evaluation) -> None:
+def _print_denoiser_tables(spec: DenoiserSpec, evaluation: Evaluation) -> None:
     console = Console()
     files, failed = len(evaluation.files), len({f.file for f in evaluation.failures})
     title = f"{spec.name}: {files} files, {failed} with failures"

@@ -255,12 +255,12 @@ def denoiser(
     if as_json:
         print(json.dumps(result.metrics, indent=2))
         return
-    _summary(result.folder, result.metrics)
+    _denoiser_summary(result.folder, result.metrics)
     if result.interrupted:
         print(f"Stopped early; --resume -o {result.folder} goes on.", file=sys.stderr)
 
 
-def _summary(folder: Path, metrics: dict[str, Any]) -> None:
+def _denoiser_summary(folder: Path, metrics: dict[str, Any]) -> None:
     epochs, minutes = metrics["epochs"], metrics["minutes"]
     print(f"{epochs} epochs in {minutes:.1f} minutes, {metrics['weights']} weights kept")
     side = "valid" if "valid" in metrics else "train"

@@ -13,7 +13,7 @@ from tinysignal.classification import ClassificationReport, Mistake
 from tinysignal.errors import MissingExtraError
 from tinysignal.files import atomic
 
-_COLUMNS, _ROWS = 5, 4  # of pictured mistakes
+_MISTAKE_COLUMNS, _MISTAKE_ROWS = 5, 4  # of pictured mistakes
 _COUNTED = 20  # classes up to which the matrix shows its numbers
 _INK = ("black", "white")  # on light and on dark cells
 
@@ -55,7 +55,7 @@ def save_mistakes(
 
 
 def _draw_mistakes(figure: Any, report: ClassificationReport, values: NDArray[Any]) -> None:
-    shown = report.worst[: _COLUMNS * _ROWS]
+    shown = report.worst[: _MISTAKE_COLUMNS * _MISTAKE_ROWS]
     if not shown:
         figure.suptitle("No mistakes")
         return
@@ -63,7 +63,7 @@ def _draw_mistakes(figure: Any, report: ClassificationReport, values: NDArray[An
         f"The {len(shown)} most confident of {report.errors} mistakes: "
         "true \u2192 predicted, its probability"
     )
-    axes = list(figure.subplots(_ROWS, _COLUMNS).flat)
+    axes = list(figure.subplots(_MISTAKE_ROWS, _MISTAKE_COLUMNS).flat)
     top = 255 if values.dtype == np.uint8 else 1
     for axis, mistake in zip(axes, shown, strict=False):
         axis.imshow(values[mistake.index], cmap="gray", vmin=0, vmax=top)

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 
-def count_macs(module: nn.Module, given: Tensor | None, output: Tensor) -> int | None:
+def layer_macs(module: nn.Module, given: Tensor | None, output: Tensor) -> int | None:
     """Multiply-accumulate operations of one call, for the whole batch.
 
     Matrix products and convolutions are counted, additions of a bias and activations are not.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.utils.hooks import RemovableHandle
 
-from tinysignal.inspect.macs import count_macs
+from tinysignal.inspect.macs import layer_macs
 
 CONVOLUTIONS = (
     nn.Conv1d,
@@ -115,7 +115,7 @@ class Watch:
             if starts:
                 first = examples_first(passed_on, module)
                 value = first.detach().clone() if wanted else None
-                macs = count_macs(module, given, passed_on)
+                macs = layer_macs(module, given, passed_on)
                 call = Call(passed_on, value, tuple(first.shape[1:]), macs)
                 self.calls.setdefault(name, []).append(call)
                 if is_layer(module):
