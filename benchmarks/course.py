@@ -29,10 +29,10 @@ import torch
 from torch import nn
 
 from tinysignal import Denoiser, audio
+from tinysignal.nets import CnnNet, DenoisingNet, LinearNet
 from tinysignal.stft import StftSize, stft
-from tinysignal.train.config import read_config
-from tinysignal.train.denoise_run import train_denoiser
-from tinysignal.train.nets import CnnNet, DenoisingNet, LinearNet
+from tinysignal.train.denoising.config import read_config
+from tinysignal.train.denoising.task import train_denoiser
 
 BENCHMARKS = Path(__file__).resolve().parent
 REPORT = BENCHMARKS / "reports" / "course.json"

@@ -23,9 +23,9 @@ import torch
 from pesq import PesqError, pesq
 
 from tinysignal import Denoiser
-from tinysignal.train.config import DenoiserConfig, read_config
-from tinysignal.train.denoise_run import stft_size, train_denoiser
-from tinysignal.train.sources import load_training_data
+from tinysignal.train.denoising.config import DenoiserConfig, read_config
+from tinysignal.train.denoising.data import load_training_data
+from tinysignal.train.denoising.task import stft_size, train_denoiser
 
 REPORT = Path(__file__).resolve().parent / "reports" / "designs.json"
 RATE_HZ = 16_000

@@ -25,7 +25,7 @@ from tinysignal import audio
 from tinysignal.evaluation import ModelProcess, evaluate_pairs, match_folders
 from tinysignal.train.data.mixing import MixOptions, Mixtures
 from tinysignal.train.data.recordings import list_recordings, load_clips
-from tinysignal.train.run import CONFIG
+from tinysignal.train.folder import CONFIG
 
 REPORT = Path(__file__).resolve().parent / "reports" / "unseen.json"
 RATE_HZ = 16_000
