@@ -29,10 +29,10 @@ import torch
 from torch import nn
 
 from tinysignal import Denoiser, audio
+from tinysignal.nets import CnnNet, DenoisingNet, LinearNet
 from tinysignal.stft import StftSize, stft
-from tinysignal.train.config import read_config
-from tinysignal.train.denoise_run import train_denoiser
-from tinysignal.train.nets import CnnNet, DenoisingNet, LinearNet
+from tinysignal.train.denoising.config import DenoiserConfig
+from tinysignal.train.denoising.task import train_denoiser
 
 BENCHMARKS = Path(__file__).resolve().parent
 REPORT = BENCHMARKS / "reports" / "course.json"
@@ -48,7 +48,7 @@ NETWORKS: dict[str, list[str]] = {
     "linear": ["--arch", "linear"],
     "cnn": ["--arch", "cnn", "--fft-samples", "1024", "--hop-samples", "512", "--width", "16"],
 }
-PARTS = {"": [], "-holdout": ["--holdout", "0.2", "--select", "last"]}
+PARTS = {"": [], "-valid_fraction": ["--valid_fraction", "0.2", "--keep", "last"]}
 CURVE_STEP = 10  # rows of the curve that are kept in the repository
 
 LOOP_EPOCHS = {"linear": 60, "cnn": 15}
@@ -211,7 +211,7 @@ def our_loop(network: str, data: Path, epochs: int, precision: str) -> float:
     flags: dict[str, Any] = {"pair": PAIR, "arch": network, "epochs": epochs, "device": "cpu"}
     if network == "cnn":
         flags |= {"width": 16, "fft_samples": SIZE.fft_samples, "hop_samples": SIZE.hop_samples}
-    config = read_config(None, {**flags, "precision": precision, "validate_every": 10_000})
+    config = DenoiserConfig.read(None, {**flags, "precision": precision, "validate_every": 10_000})
     with tempfile.TemporaryDirectory() as folder:
         result = train_denoiser(config, Path(folder) / "run", data_dir=data, quiet=True)
     minutes: float = result.metrics["minutes"]

@@ -23,9 +23,9 @@ import torch
 from pesq import PesqError, pesq
 
 from tinysignal import Denoiser
-from tinysignal.train.config import DenoiserConfig, read_config
-from tinysignal.train.denoise_run import stft_size, train_denoiser
-from tinysignal.train.sources import load_training_data
+from tinysignal.train.denoising.config import DenoiserConfig
+from tinysignal.train.denoising.data import load_training_data
+from tinysignal.train.denoising.task import stft_size, train_denoiser
 
 REPORT = Path(__file__).resolve().parent / "reports" / "designs.json"
 RATE_HZ = 16_000
@@ -58,13 +58,13 @@ def main() -> None:
 def measured(name: str, data: Path, minutes: float) -> dict[str, Any]:
     """Train one design for so long, and score its model file."""
     what, own = DESIGNS[name]
-    flags = {"clean": "speech", "noise": "noise", "test_share": 0.5, "threads": 1, **own}
+    flags = {"clean": "speech", "noise": "noise", "test_fraction": 0.5, "threads": 1, **own}
     if own["arch"] in ("linear", "cnn"):
         flags["loss"] = "mixed"
     with tempfile.TemporaryDirectory() as scratch:
 
         def trained(steps: int) -> tuple[float, Path]:
-            config = read_config(None, {"recipe": "default", "steps": steps, **flags})
+            config = DenoiserConfig.read(None, {"recipe": "default", "steps": steps, **flags})
             folder, started = Path(scratch) / str(steps), time.process_time()
             train_denoiser(config, folder, data_dir=data, quiet=True)
             return time.process_time() - started, folder
@@ -75,7 +75,7 @@ def measured(name: str, data: Path, minutes: float) -> dict[str, Any]:
         spent_s, folder = trained(steps)
         metrics = json.loads((folder / "metrics.json").read_text())
         denoiser = Denoiser.load(folder / "model.onnx")
-        config = read_config(folder / "config.toml", {})
+        config = DenoiserConfig.read(folder / "config.toml", {})
         return {
             "what": what,
             "parameters": metrics["spec"]["parameters"],

@@ -19,7 +19,7 @@ def course(report: Report) -> str:
     """The course's experiment."""
     rows = [
         [
-            name.removeprefix("course-").removesuffix("-holdout"),
+            name.removeprefix("course-").removesuffix("-valid_fraction"),
             run["measured_on"],
             f"{run['training_mse']:.5f}",
             f"{run['mse']:.5f}",

@@ -5,7 +5,7 @@
     python benchmarks/tables.py --write
 
 ``DATA`` holds ``speech`` and ``noise`` with their manifests. The mixtures are made of the half of
-the manifests' validation speakers and noise recordings that training with ``test_share = 0.5``
+the manifests' validation speakers and noise recordings that training with ``test_fraction = 0.5``
 never reads: neither for its weights nor for its choice among them. Run once, at the end.
 """
 
@@ -25,7 +25,7 @@ from tinysignal import audio
 from tinysignal.evaluation import ModelProcess, evaluate_pairs, match_folders
 from tinysignal.train.data.mixing import MixOptions, Mixtures
 from tinysignal.train.data.recordings import list_recordings, load_clips
-from tinysignal.train.run import CONFIG
+from tinysignal.train.folder import CONFIG
 
 REPORT = Path(__file__).resolve().parent / "reports" / "unseen.json"
 RATE_HZ = 16_000
@@ -84,7 +84,7 @@ def make_mixtures(
     """Write noisy and clean files of the test groups; say what they are made of."""
     clips, summary = {}, {}
     for kind in ("speech", "noise"):
-        listed = list_recordings(data / kind, valid_share=0.1, seed=0, test_share=0.5)
+        listed = list_recordings(data / kind, valid_fraction=0.1, seed=0, test_fraction=0.5)
         chosen = [r for r in listed if r.split == "test"]
         clips[kind] = load_clips(chosen, sample_rate_hz=RATE_HZ)
         summary[kind] = {"files": len(chosen), "groups": sorted({r.group for r in chosen})}

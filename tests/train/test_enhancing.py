@@ -8,10 +8,10 @@ import pytest
 import soundfile
 import torch
 
+from tinysignal.nets import LstmNet
 from tinysignal.stft import StftSize
-from tinysignal.train.enhancing import EnhancingTask
-from tinysignal.train.nets import LstmNet
-from tinysignal.train.perceptual import PesqLoss
+from tinysignal.train.denoising.modules import WaveformModule
+from tinysignal.train.pesq import PesqLoss
 from tinysignal.train.residual import ResidualLoss, Terms
 
 SIZE = StftSize(512, 256)
@@ -20,8 +20,8 @@ SIZE = StftSize(512, 256)
 def test_pesq_is_added_with_its_weight(pair_files: tuple[Path, Path]) -> None:
     torch.manual_seed(0)
     net = LstmNet(bins=SIZE.bins, width=8, frames_per_s=62.5)
-    plain = EnhancingTask(net, SIZE, learning_rate=1e-3)
-    heard = EnhancingTask(net, SIZE, learning_rate=1e-3, perceptual=0.5)
+    plain = WaveformModule(net, SIZE, learning_rate=1e-3)
+    heard = WaveformModule(net, SIZE, learning_rate=1e-3, pesq_weight=0.5)
     clean, noisy = (
         torch.from_numpy(soundfile.read(path, dtype="float32")[0])[None] for path in pair_files
     )
@@ -38,9 +38,9 @@ def test_what_is_left_and_what_is_gone_are_added_with_their_weights(
 ) -> None:
     torch.manual_seed(0)
     net = LstmNet(bins=SIZE.bins, width=8, frames_per_s=62.5)
-    plain = EnhancingTask(net, SIZE, learning_rate=1e-3)
+    plain = WaveformModule(net, SIZE, learning_rate=1e-3)
     weights = Terms(0.5, 0.02, 0.03)
-    weighed = EnhancingTask(net, SIZE, learning_rate=1e-3, weights=weights)
+    weighed = WaveformModule(net, SIZE, learning_rate=1e-3, weights=weights)
     clean, noisy = (
         torch.from_numpy(soundfile.read(path, dtype="float32")[0])[None] for path in pair_files
     )

@@ -1,223 +1,152 @@
-"""Everything that decides the outcome of a denoiser's training: flags and TOML, one dataclass."""
+"""Options of a training run, read from a recipe, TOML and flags; imports no torch."""
 
 from __future__ import annotations
 
+import json
+import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
 
 from tinysignal.errors import ConfigError
-from tinysignal.train.losses import LOSSES
-from tinysignal.train.nets import ARCHITECTURES
-from tinysignal.train.options import LENGTHS, RunOptions, build, read_toml
+from tinysignal.options import Options, option
 
-_PAIR_EPOCHS = 3000
-_MINUTES = 20.0
-_SHORTEST_CLIP_S = 0.1
-_ON_SIGNALS = ("lstm", "bands")  # trained on signals, the others on magnitudes
-_PESQ_HZ = 16_000
-_WEIGHTS = ("perceptual", "resolution_weight", "residual_weight", "removed_weight")
-
-RECIPES: dict[str, dict[str, Any]] = {
-    "plain": {},
-    # A causal network with a complex mask, on speech and noise of any level.
-    "default": {
-        "arch": "lstm",
-        "snr_db": (-7.5, 20.0),
-        "level_dbfs": (-35.0, -10.0),
-        "augment": True,
-        "clip_s": 3.0,
-        "learning_rate": 2e-3,
-        "perceptual": 0.07,
-        "schedule": "cosine",
-        "validate_every": 4,
-        "precision": "bf16",
-        "minutes": 240.0,
-    },
-}
+LENGTHS = ("epochs", "steps", "minutes")
+DATA, NET, FIT, MACHINE, OUTPUT = "Data", "Network", "Optimisation", "Machine", "Output"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenoiserConfig(RunOptions):
-    """A denoiser's training; `RunOptions` and what follows.
+class TrainConfig(Options):
+    """Length, optimiser and machine of a run; give exactly one of epochs, steps and minutes.
 
-    Data: exactly one of ``pair`` (clean and noisy file), ``pairs`` (clean and noisy folder), or
-    ``clean`` with ``noise`` (folders or manifests, mixed on the fly). Length: exactly one of
-    ``epochs``, ``steps``, ``minutes``; an epoch is ``steps_per_epoch`` batches, or one batch
-    where the whole recording is one.
+    `describe` lists every option with its default and meaning, as ``--help`` of the command does.
 
-    Parameters
+    Attributes
     ----------
-    recipe : {"plain", "default"}
-        What holds where nothing else is given: ``plain`` is the defaults here, ``default`` the
-        causal network with a complex mask, see `RECIPES`.
-    arch : {"linear", "cnn", "lstm", "bands"}
-    pair, pairs : (str, str) or None
-    clean, noise : str
-    rooms : str
-        Folder of measured rooms (impulse responses), for ``augment``; empty for simulated ones.
-    holdout : float
-        Share at the end of a single pair that is kept out of training and validated on.
-    valid_share : float
-        Share of the groups (speakers, noise recordings, subfolders) kept for validation where
-        no manifest says it.
-    test_share : float
-        Share of the validation groups that is not read at all, for a test later.
-    snr_db, level_dbfs : (float, float)
-        Ranges of the mixtures' SNR and speech level.
-    filter_db : float
-        Random filters of up to plus or minus this on speech and noise; 0 for none.
-    augment : bool
-        Whether kinds of noise are drawn evenly; speech and noise also change their speed, noise its
-        level over time and frequency (at times to another noise's); rooms reverberate, microphones
-        filter, mixtures jump in level, clip and are coded; and some noise is babble or made on the
-        spot.
-    sample_rate_hz : int
-        The rate of the model; recordings are resampled to it.
-    fft_samples, hop_samples : int
-        STFT; 0 for the architecture's own: 64 ms / 32 ms linear, 32 ms / 8 ms lstm, 32 ms /
-        16 ms cnn and bands.
-    width : int
-        Hidden units (linear) or channels of the first layer (cnn); 0 for the default.
-    level : {"", "none", "running"}
-        Normalisation by the running level; empty for the default: none for linear, running
-        for cnn.
-    lookahead_frames : int
-        Frames of the future that a cnn may see; 0 is causal.
-    clip_s : float
-        Length of the clips; 0 for whole recordings, which a single pair allows and has by default.
-    batch, steps_per_epoch : int
-        Clips in a batch, batches in an epoch.
-    loss : {"", "mse", "compressed", "mixed"}
-        Of magnitudes; empty for the default: ``mse``, and for lstm and bands, which have no
-        other, the loss of signals `tinysignal.train.losses.spectral`.
-    start_from : str
-        Run folder whose weights to start from; the network must be the same, an lstm may be wider.
-    perceptual : float
-        Weight of PESQ in the loss of lstm and bands; from 16 kHz.
-    resolution_weight, residual_weight, removed_weight : float
-        Weights in the loss of lstm and bands of `tinysignal.train.residual.Terms`: of compressed
-        magnitudes over several window lengths, of a decibel of noise left where nobody speaks,
-        and of a decibel of speech gone.
-    """
-
-    recipe: str = "plain"
-    arch: str = "cnn"
-    pair: tuple[str, str] | None = None
-    pairs: tuple[str, str] | None = None
-    clean: str = ""
-    noise: str = ""
-    rooms: str = ""
-    holdout: float = 0.0
-    valid_share: float = 0.1
-    test_share: float = 0.0
-    snr_db: tuple[float, float] = (-5.0, 20.0)
-    level_dbfs: tuple[float, float] = (-30.0, -20.0)
-    filter_db: float = 6.0
-    augment: bool = False
-    sample_rate_hz: int = 16_000
-    fft_samples: int = 0
-    hop_samples: int = 0
-    width: int = 0
-    level: str = ""
-    lookahead_frames: int = 0
-    clip_s: float = 4.0
-    batch: int = 16
-    steps_per_epoch: int = 100
-    loss: str = ""
-    start_from: str = ""
-    perceptual: float = 0.0
-    resolution_weight: float = 0.0
-    residual_weight: float = 0.0
-    removed_weight: float = 0.0
-
-    choices: ClassVar[dict[str, tuple[str, ...]]] = {
-        **RunOptions.choices,
-        "recipe": tuple(RECIPES),
-        "arch": tuple(ARCHITECTURES),
-        "level": ("", "none", "running"),
-        "loss": ("", *LOSSES),
-    }
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if bool(self.clean) != bool(self.noise):
-            raise ConfigError("clean speech and noise come together: give both folders.")
-        if (self.pair is not None) + (self.pairs is not None) + bool(self.clean) != 1:
-            raise ConfigError(
-                "data: give one of a pair of files (--pair CLEAN NOISY), a pair of folders "
-                "(--pairs CLEAN NOISY), or speech and noise (--clean DIR --noise DIR)."
-            )
-        self._check_bounds()
-
-    def _check_bounds(self) -> None:
-        zero = ("width", "lookahead_frames", "clip_s", "fft_samples", "hop_samples", "filter_db")
-        for name in (*zero, *_WEIGHTS):
-            self.check(name, at_least=0)
-        for name in ("batch", "steps_per_epoch"):
-            self.check(name, at_least=1)
-        for name in ("holdout", "valid_share", "test_share"):
-            self.check(name, at_least=0, below=0.9)
-        self.check("sample_rate_hz", at_least=4_000, below=192_001)
-        for name in ("snr_db", "level_dbfs"):
-            low, high = getattr(self, name)
-            if not -100 <= low <= high <= 100:
-                raise ConfigError(f"{name} is {low} to {high}, expected a rising range in dB.")
-        if 0 < self.clip_s < _SHORTEST_CLIP_S:
-            raise ConfigError(f"clip_s is {self.clip_s}, expected at least {_SHORTEST_CLIP_S}.")
-        if self.arch in _ON_SIGNALS and (self.loss or self.whole_recording):
-            raise ConfigError(
-                f"{self.arch} is trained on clips of signals, with a loss of its own: "
-                "leave loss out."
-            )
-        if self.perceptual and (self.arch not in _ON_SIGNALS or self.sample_rate_hz < _PESQ_HZ):
-            raise ConfigError(
-                f"perceptual is {self.perceptual}, which lstm and bands have, from 16 kHz; pass 0."
-            )
-        for name in _WEIGHTS:
-            if getattr(self, name) and self.arch not in _ON_SIGNALS:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}, which only lstm and bands have; pass 0."
-                )
-        if self.clip_s == 0 and self.pair is None:
-            raise ConfigError("clip_s is 0, whole recordings, which only a single pair allows.")
-
-    @property
-    def whole_recording(self) -> bool:
-        """Whether each batch is the whole of a single pair."""
-        return self.pair is not None and self.clip_s == 0
-
-
-def read_config(path: Path | None, flags: Mapping[str, Any]) -> DenoiserConfig:
-    """A recipe's values, a TOML file's on top of them, and flags that are not None on top of both.
-
-    Without a length, a single pair gets the course's 3000 epochs, anything else 20 minutes;
-    without ``clip_s``, a single pair is one whole batch.
+    recipes : mapping of str to mapping
+        Named sets of values, see `read`.
+    exclusive : tuple of tuples of str
+        Groups of options of which one given value replaces the others.
 
     Raises
     ------
     ConfigError
-        The file cannot be read, holds an unknown name or a value of the wrong type; no such recipe.
+        A value is out of its bounds, or no length or more than one is given.
     """
-    values = {} if path is None else read_toml(path)
-    given = {name: value for name, value in flags.items() if value is not None}
-    recipe = given.get("recipe", values.get("recipe", "plain"))
-    if recipe not in list(RECIPES):  # a list from TOML has no hash
-        raise ConfigError(f"recipe is '{recipe}', expected {' or '.join(RECIPES)}.")
+
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]]
+    exclusive: ClassVar[tuple[tuple[str, ...], ...]] = (LENGTHS,)
+
+    learning_rate: float = option(
+        1e-3, "Peak learning rate of Adam.", group=FIT, at_least=1e-9, below=10
+    )
+    schedule: Literal["constant", "cosine", "onecycle"] = option(
+        "constant",
+        "Learning rate over the run. cosine: a short warm-up, then down to a hundredth. onecycle: "
+        "up over the first tenth, then down to zero (Smith and Topin 2019).",
+        group=FIT,
+    )
+    epochs: int = option(0, "Length of the run in epochs.", group=FIT, at_least=0, shown="not set")
+    steps: int = option(0, "Length of the run in steps.", group=FIT, at_least=0, shown="not set")
+    minutes: float = option(
+        0.0, "Length of the run in minutes.", group=FIT, at_least=0, shown="not set"
+    )
+    seed: int = option(0, "Random seed of weights, batches and splits.", group=FIT, at_least=0)
+    keep: Literal["best", "last"] = option(
+        "best",
+        "Weights to export: those with the best validation score, or the last ones. Without "
+        "validation data, the last ones.",
+        group=FIT,
+    )
+    validate_every: int = option(5, "Epochs between validations.", group=FIT, at_least=1)
+    precision: Literal["32", "bf16", "16"] = option(
+        "32", "Bits of a number in training; bf16 and 16 keep 32-bit weights.", group=MACHINE
+    )
+    device: str = option("auto", "Device: auto, cpu, cuda or mps.", group=MACHINE)
+    devices: int = option(1, "Number of devices to train on.", group=MACHINE, at_least=1)
+    workers: int = option(
+        0,
+        "Processes that make batches; 0 makes them in the training process.",
+        group=MACHINE,
+        at_least=0,
+    )
+    threads: int = option(
+        0, "Threads of torch; 0 for its own choice.", group=MACHINE, at_least=0, shown="torch's"
+    )
+    log: Literal["csv", "tensorboard"] = option(
+        "csv", "Log: csv, or tensorboard in addition.", group=OUTPUT
+    )
+    name: str = option("", "Name of the model, in its spec.", group=OUTPUT, shown="the folder's")
+    trained_on: str = option("", "Training data, as the spec names it.", group=OUTPUT)
+    licence: str = option("", "Licence of the model, as the spec names it.", group=OUTPUT)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.epochs > 0) + (self.steps > 0) + (self.minutes > 0) != 1:
+            raise ConfigError("length: give one of epochs, steps or minutes.")
+
+    @classmethod
+    def read(cls, path: Path | None, options: Mapping[str, Any]) -> Self:
+        """A recipe's values, a TOML file's on top of them, and options on top of both.
+
+        Parameters
+        ----------
+        path : Path or None
+            TOML file.
+        options : mapping of str to value
+            None for one that is not given.
+
+        Raises
+        ------
+        ConfigError
+            The file cannot be read; an unknown name or recipe; a value that cannot be used.
+        """
+        values = {} if path is None else read_toml(path)
+        given = {name: value for name, value in options.items() if value is not None}
+        recipe = (values | given).get("recipe", cls.__dataclass_fields__["recipe"].default)
+        if recipe not in list(cls.recipes):  # a list from TOML has no hash
+            raise ConfigError(f"recipe is '{recipe}', expected {' or '.join(cls.recipes)}.")
+        merged = _merged(cls.recipes[recipe], values, given, exclusive=cls.exclusive)
+        return cls.from_values(cls._completed(merged, values | given), str(path or "options"))
+
+    @classmethod
+    def _completed(cls, merged: dict[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """Merged values, with those that follow from others where they were not chosen."""
+        return merged
+
+    def to_toml(self) -> str:
+        """The options as TOML, without those that are None."""
+        lines = [
+            f"{name} = {json.dumps(value, ensure_ascii=False)}"
+            for name, value in asdict(self).items()
+            if value is not None
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The values of a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file ({error}).") from None
+
+
+def _merged(*layers: Mapping[str, Any], exclusive: tuple[tuple[str, ...], ...]) -> dict[str, Any]:
+    """Layers of values, later ones on top; a value of an exclusive group replaces its others."""
     merged: dict[str, Any] = {}
-    for layer in (RECIPES[recipe], values, given):
-        for group in (("pair", "pairs", "clean", "noise"), LENGTHS):
-            if any(layer.get(name) for name in group):  # one replaces every other one
+    for layer in layers:
+        for group in exclusive:
+            if any(layer.get(name) for name in group):
                 merged = {name: value for name, value in merged.items() if name not in group}
         merged |= layer
-    if merged.get("arch", "cnn") not in _ON_SIGNALS:
-        for name in _WEIGHTS:
-            if name not in values | given:
-                merged.pop(name, None)  # a recipe's, whose network was replaced
-    single = bool(merged.get("pair"))
-    if single:
-        merged.setdefault("clip_s", 0.0)
-    if not any(merged.get(name) for name in LENGTHS):
-        merged |= {"epochs": _PAIR_EPOCHS} if single else {"minutes": _MINUTES}
-    return build(DenoiserConfig, merged, str(path or "options"))
+    return merged

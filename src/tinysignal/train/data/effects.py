@@ -7,8 +7,8 @@ import soxr
 import torch
 from numpy.typing import NDArray
 
+from tinysignal.nets.stft import istft, stft
 from tinysignal.stft import StftSize
-from tinysignal.train.stft import istft, stft
 
 Signal = NDArray[np.float32]
 

@@ -18,7 +18,7 @@ from tinysignal.train.data.recordings import Clip, Recording, list_recordings
 Response = NDArray[np.float64]
 
 _EARLY_S, _FADE_S = 0.05, 0.01  # reflections until 50 ms belong to the speech
-_VALID_SHARE = 0.2
+_VALID_FRACTION = 0.2
 _SHORTEST_DECAY_S, _LONGEST_DECAY_S = 0.15, 0.9
 _NEARER_DB = 9.0  # at most, by which the direct sound is raised: the talker comes nearer
 _DIRECT_S = 0.0025
@@ -116,9 +116,9 @@ def list_rooms(source: Path) -> list[Recording]:
     ------
     DataError
     """
-    listed = list_recordings(source, valid_share=0, seed=0)
+    listed = list_recordings(source, valid_fraction=0, seed=0)
     rooms = [_MICROPHONE.sub("", r.path.stem) for r in listed]
-    valid = hold_out(set(rooms), _VALID_SHARE, seed=0)
+    valid = hold_out(set(rooms), _VALID_FRACTION, seed=0)
     return [
         replace(r, group=room, split="valid" if room in valid else "train")
         for r, room in zip(listed, rooms, strict=True)

@@ -1,0 +1,91 @@
+"""Look into the network of a run, on examples that it never learnt from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tinysignal.errors import ModelError
+from tinysignal.inspect.inspection import Progress, inspect
+from tinysignal.inspect.result import Inspection
+from tinysignal.model import read_spec
+from tinysignal.runs.load import check_is_run, load_run, read_run_config
+from tinysignal.train.folder import MODEL
+from tinysignal.train.tasks import TASKS
+
+
+def inspect_run(
+    run: Path,
+    *,
+    data: str | None = None,
+    data_dir: Path | None = None,
+    points: int = 2000,
+    methods: Sequence[str] = ("PCA", "t-SNE"),
+    perplexity: float = 30.0,
+    seed: int = 0,
+    layers: Iterable[str] | None = None,
+    best: int = 10,
+    jobs: int | None = None,
+    on_progress: Progress | None = None,
+) -> Inspection:
+    """Look into the classifier of a run folder.
+
+    Parameters
+    ----------
+    run : Path
+        A folder made by ``tinysignal train classifier`` or ``tinysignal compress``.
+    data : str or None
+        A data set or folder, see `tinysignal.datasets.load_dataset`; None for the one that the run
+        was trained on. Its test split is taken; where there is none, its validation split.
+    data_dir : Path or None
+        Folder in which data that is not found as it is named is looked for.
+    points, methods, perplexity, seed, layers, best, jobs, on_progress
+        See `tinysignal.inspect.inspect`.
+
+    Raises
+    ------
+    ModelError
+        Not a run folder of a classifier, or one that is damaged.
+    DataError
+        Data that is missing, or has other classes or examples of another size.
+    ConfigError, MissingExtraError
+
+    Example
+    -------
+    >>> from pathlib import Path
+    >>> from tinysignal.runs import inspect_run
+    >>> found = inspect_run(Path("digits-run"), methods=["PCA"])  # doctest: +SKIP
+    >>> found.accuracy  # doctest: +SKIP
+    0.9777777777777777
+    """
+    check_is_run(run)
+    spec = read_spec(run / MODEL)
+    held_out = TASKS[spec.task].held_out
+    if held_out is None:
+        raise ModelError(
+            f"{run}: a run of task '{spec.task}', but inspect looks at classifiers. "
+            "Train one with 'tinysignal train classifier'."
+        )
+    net, spec = load_run(run)
+    examples = held_out(spec, read_run_config(run, spec), data=data, data_dir=data_dir)
+    found = inspect(
+        net,
+        examples.batches,
+        classes=examples.classes,
+        points=points,
+        methods=methods,
+        perplexity=perplexity,
+        seed=seed,
+        layers=layers,
+        best=best,
+        jobs=jobs,
+        on_progress=on_progress,
+    )
+    notes = found.notes
+    if examples.split == "valid":
+        notes = (
+            "No test split: validation examples were used, so the accuracy is optimistic.",
+            *notes,
+        )
+    return replace(found, title=spec.name, data=examples.data, split=examples.split, notes=notes)

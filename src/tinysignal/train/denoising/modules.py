@@ -1,0 +1,284 @@
+"""The denoiser's training as a Lightning module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tinysignal import metrics
+from tinysignal.nets import DenoisingNet, MaskingNet
+from tinysignal.nets.stft import istft, stft
+from tinysignal.stft import StftSize
+from tinysignal.train.data.pairs import Pair
+from tinysignal.train.denoising.data import TrainingData
+from tinysignal.train.distillation import Teacher, mixed
+from tinysignal.train.losses import LOSSES, mse, spectral
+from tinysignal.train.module import (
+    TrainingModule,
+    ValidationMetric,
+    averaged,
+    recalibrate_batch_norm,
+)
+from tinysignal.train.pesq import PesqLoss
+from tinysignal.train.residual import UNUSED, ResidualLoss, Terms
+
+_SETTLING_BATCHES = 50
+
+
+class MagnitudeModule(TrainingModule):
+    """Magnitudes of the noisy signal in, magnitudes of the clean one out, phase as it was.
+
+    Parameters
+    ----------
+    net : DenoisingNet
+    size : StftSize
+    loss : str
+        A name in `tinysignal.train.losses.LOSSES`.
+    learning_rate : float
+        Of Adam.
+    data : TrainingData or None
+        What it is scored on; None for a network that is only used.
+    teacher : Teacher or None
+        Its outputs are a second target.
+    """
+
+    net: DenoisingNet
+    metric = ValidationMetric("si_sdr_denoised_db", "SI-SDR", "{:.2f} dB")
+
+    def __init__(
+        self,
+        net: DenoisingNet,
+        size: StftSize,
+        *,
+        loss: str,
+        learning_rate: float,
+        data: TrainingData | None = None,
+        teacher: Teacher | None = None,
+    ) -> None:
+        super().__init__()
+        self._teacher = teacher
+        self.net = net
+        self.data = data
+        self.size = size
+        self.loss = LOSSES[loss]
+        self._learning_rate = learning_rate
+
+    def magnitudes(self, signal: Tensor) -> Tensor:
+        """float (batch, frames, freq) of float (batch, time)."""
+        return stft(signal, self.size).abs()
+
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
+        """Loss of a batch of noisy and clean magnitudes."""
+        noisy, clean = batch
+        found = self.net(noisy)
+        loss = self.loss(found, clean, noisy)
+        return mixed(self._teacher, loss, lambda teacher: self.loss(found, teacher(noisy), noisy))
+
+    def on_after_batch_transfer(
+        self, batch: tuple[Tensor, ...], dataloader_idx: int
+    ) -> tuple[Tensor, ...]:
+        """Signals become magnitudes where they are needed, on the device; magnitudes stay."""
+        if self.trainer.training and batch[0].ndim == 2:
+            with torch.no_grad():
+                return tuple(self.magnitudes(signal) for signal in batch)
+        return batch
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam, fused; its rate is set by the run's budget."""
+        return torch.optim.Adam(self.net.parameters(), self._learning_rate, fused=True)
+
+    def score(self) -> dict[str, float]:
+        """Scores on the run's pairs, see `score_pairs`."""
+        return score_pairs(self, self.data.score) if self.data else {}
+
+    def recalibrate(self) -> None:
+        """Average batch normalisation's statistics over training batches."""
+        if self.data:
+            source = self.data.source
+            numbers = range(min(_SETTLING_BATCHES, source.steps_per_epoch))
+            noisy = (torch.from_numpy(source.batch(n)[0]).to(self.device) for n in numbers)
+            recalibrate_batch_norm(
+                self.net, (x if x.ndim == 3 else self.magnitudes(x) for x in noisy)
+            )
+
+    @torch.no_grad()
+    def losses(self, noisy: Tensor, clean: Tensor) -> dict[str, float]:
+        """The loss, and the mean squared error of magnitudes, of float (batch, time)."""
+        given = self.magnitudes(noisy)
+        magnitudes = (self.net(given), self.magnitudes(clean), given)
+        return {"loss": float(self.loss(*magnitudes)), "mse": float(mse(*magnitudes))}
+
+    @torch.no_grad()
+    def denoise(self, noisy: Tensor) -> Tensor:
+        """Denoised signals, float (batch, time)."""
+        spectrum = stft(noisy, self.size)
+        ahead = self.net.lookahead_frames
+        magnitude = torch.nn.functional.pad(spectrum.abs(), (0, 0, 0, ahead))
+        state = tuple(s.to(noisy.device) for s in self.net.initial_state(noisy.shape[0]))
+        gain, _ = self.net.gain(magnitude, state)
+        return istft(spectrum * gain[:, ahead:].float(), self.size, noisy.shape[1])
+
+
+def score_pairs(task: MagnitudeModule, pairs: list[Pair]) -> dict[str, float]:
+    """Mean loss, and SNR and SI-SDR in dB of the noisy and the denoised signals.
+
+    Pairs whose clean signal is silent have neither ratio and are left out.
+    """
+    was_training = task.training
+    task.eval()
+    rows: list[dict[str, Any]] = []
+    for pair in pairs:
+        if not pair.clean.any():
+            continue
+        noisy = torch.from_numpy(pair.noisy)[None].to(task.device)
+        clean = torch.from_numpy(pair.clean)[None].to(task.device)
+        denoised = task.denoise(noisy).cpu().numpy()
+        row = task.losses(noisy, clean)
+        for name, signal in (("noisy", pair.noisy[None]), ("denoised", denoised)):
+            row[f"snr_{name}_db"] = float(metrics.snr(signal, pair.clean[None])[0])
+            row[f"si_sdr_{name}_db"] = float(metrics.si_sdr(signal, pair.clean[None])[0])
+        rows.append(row)
+    task.train(was_training)
+    if not rows:
+        return {}
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+_EMA_DECAY = 0.999  # decay of the weights' average, by the step
+_WEIGHT_DECAY = 0.01
+_LARGEST_GRADIENT = 1.0
+
+
+class WaveformModule(MagnitudeModule):
+    """Noisy signals in, clean signals out; the loss is `tinysignal.train.losses.spectral`.
+
+    `tinysignal.train.pesq.PesqLoss` and `tinysignal.train.residual.ResidualLoss` are added to it
+    where they have a weight.
+
+    AdamW, gradients bounded, and an exponential average of the weights, which is what is scored
+    and exported.
+
+    Parameters
+    ----------
+    net : MaskingNet
+    size : StftSize
+    learning_rate : float
+    pesq_weight : float
+        Weight of the PESQ loss.
+    weights : Terms of float
+        Weights of the residual loss.
+    sample_rate_hz : int
+        For PESQ.
+    data : TrainingData or None
+        What it is scored on; None for a network that is only used.
+    teacher : Teacher or None
+        Its outputs are a second target.
+    """
+
+    net: MaskingNet
+
+    def __init__(
+        self,
+        net: MaskingNet,
+        size: StftSize,
+        *,
+        learning_rate: float,
+        pesq_weight: float = 0.0,
+        weights: Terms[float] = UNUSED,
+        sample_rate_hz: int = 16_000,
+        data: TrainingData | None = None,
+        teacher: Teacher | None = None,
+    ) -> None:
+        super().__init__(
+            net, size, loss="mse", learning_rate=learning_rate, data=data, teacher=teacher
+        )
+        self.averaged = averaged(net, _EMA_DECAY)
+        self._pesq_weight = pesq_weight
+        self._pesq = PesqLoss(sample_rate_hz=sample_rate_hz) if pesq_weight else None
+        self._weights = weights
+        self._residual = ResidualLoss(sample_rate_hz=sample_rate_hz) if any(weights) else None
+
+    @property
+    def exported(self) -> nn.Module:
+        """The averaged network."""
+        return self.averaged.module
+
+    def on_after_batch_transfer(
+        self, batch: tuple[Tensor, ...], dataloader_idx: int
+    ) -> tuple[Tensor, ...]:
+        """Signals stay signals."""
+        return batch
+
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
+        """Loss of a batch of noisy and clean signals."""
+        noisy, clean = batch
+        found = self._enhanced(self.net, noisy)
+
+        def imitation(teacher: Teacher) -> Tensor:
+            target = self._enhanced(teacher, noisy)
+            # SI-SDR has no zero at its best value; the PESQ loss has.
+            least = spectral(target, target, noisy, self.size)
+            return self._loss(found, target, noisy) - least
+
+        return mixed(self._teacher, self._loss(found, clean, noisy), imitation)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Average the weights after each step."""
+        self.averaged.update_parameters(self.net)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW, fused; its rate is set by the run's budget."""
+        return torch.optim.AdamW(
+            self.net.parameters(), self._learning_rate, weight_decay=_WEIGHT_DECAY, fused=True
+        )
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Gradients of norm 1 at most: recurrent networks have rare, huge ones."""
+        nn.utils.clip_grad_norm_(self.net.parameters(), _LARGEST_GRADIENT)
+
+    def recalibrate(self) -> None:
+        """The average has its own statistics, which lag as its weights do."""
+
+    @torch.no_grad()
+    def losses(self, noisy: Tensor, clean: Tensor) -> dict[str, float]:
+        """The loss, and the mean squared error of magnitudes, of float (batch, time)."""
+        enhanced = self.denoise(noisy)
+        magnitudes = (self.magnitudes(s) for s in (enhanced, clean, noisy))
+        return {
+            "loss": float(self._loss(enhanced, clean, noisy)),
+            "mse": float(mse(*magnitudes)),
+        }
+
+    @torch.no_grad()
+    def denoise(self, noisy: Tensor) -> Tensor:
+        """Denoised signals, float (batch, time), by the averaged network."""
+        net = self.averaged.module
+        assert isinstance(net, MaskingNet)
+        was_training = net.training
+        net.eval()
+        enhanced = self._enhanced(net, noisy)
+        net.train(was_training)
+        return enhanced
+
+    def _loss(self, enhanced: Tensor, clean: Tensor, noisy: Tensor) -> Tensor:
+        loss = spectral(enhanced, clean, noisy, self.size)
+        if self._pesq is not None:
+            loss = loss + self._pesq_weight * self._pesq(enhanced, clean).mean()
+        if self._residual is not None:
+            terms = self._residual(enhanced, clean, noisy)
+            for weight, term in zip(self._weights, terms, strict=True):
+                loss = loss + weight * term
+        return loss
+
+    def _enhanced(self, net: Callable[[Tensor], Tensor], noisy: Tensor) -> Tensor:
+        masked = net(torch.view_as_real(stft(noisy, self.size)))
+        return istft(torch.view_as_complex(masked), self.size, noisy.shape[1])
