@@ -22,7 +22,7 @@ from tinysignal import AudioFileError, ConfigError, DataError, Denoiser, ModelEr
 from tinysignal.train import callbacks
 from tinysignal.train.checkpoint import load_state
 from tinysignal.train.denoising.config import DenoiserConfig
-from tinysignal.train.denoising.task import train_denoiser
+from tinysignal.train.denoising.task import train_denoiser, weights_of
 from tinysignal.train.module import ValidationMetric
 
 FILES = {
@@ -41,7 +41,7 @@ def mixing(data: tuple[Path, Path], **changes: Any) -> dict[str, Any]:
     small = {"width": 4, "batch": 2, "clip_s": 0.5, "steps_per_epoch": 2, "epochs": 4}
     # Two threads wait for each other at every tiny step, all the more beside other jobs.
     fixed = {"device": "cpu", "threads": 1, "validate_every": 2}
-    size = {"fft_samples": 256, "hop_samples": 128}
+    size = {"window_samples": 256, "hop_samples": 128}
     return {"clean": str(speech), "noise": str(noise), **small, **fixed, **size, **changes}
 
 
@@ -405,3 +405,16 @@ def test_without_bfloat16_units_training_goes_on_in_32_bits_and_says_so(
     )
     assert np.isfinite(train_denoiser(config, tmp_path / "run", quiet=True).metrics["loss"])
     assert "training in 32 bits" in caplog.text
+
+
+def test_an_unfinished_run_gives_its_averaged_weights(
+    speech_and_noise: tuple[Path, Path], tmp_path: Path
+) -> None:
+    flags = {**mixing(speech_and_noise, arch="lstm", width=8, epochs=2), "keep": "last"}
+    config = DenoiserConfig.read(None, flags)
+    train_denoiser(config, tmp_path / "run", quiet=True)
+    chosen = load_file(tmp_path / "run" / "model.safetensors")
+    (tmp_path / "run" / "model.safetensors").unlink()  # as while it trains
+    found = weights_of(tmp_path / "run")
+    assert found.keys() == chosen.keys()
+    assert all(torch.equal(found[name], chosen[name]) for name in chosen)
