@@ -1,9 +1,10 @@
 """Denoisers on validation data: what a training is chosen by. No test set is read.
 
-    python benchmarks/validation.py --data-dir DATA --models default run=RUN -o FILE
+    python benchmarks/validation.py --data-dir DATA --models noisy default run=RUN -o FILE
 
-A model is a bundled name, a model file, or a run folder, from whose checkpoint the averaged network
-is taken while it trains. ``NAME=`` before it names its row. All 16 kHz mono:
+A model is a bundled name, a model file, a run folder, from whose checkpoint the averaged network is
+taken while it trains, or ``noisy``: nothing is done. ``NAME=`` before it names its row. All 16 kHz
+mono:
 
 - ``own``: the 60 mixtures that every training is scored on (`fixed_pairs` of the run).
 - ``second``: 60 mixtures of the validation speakers with the noises of the split ``valid-second``
@@ -69,13 +70,11 @@ def main() -> None:
     try:
         sets = validation_sets(Path(options.data_dir), options.sets)
         report: dict[str, Any] = {"sets": {name: len(pairs) for name, pairs in sets.items()}}
-        per_file: dict[str, dict[str, list[Scores]]] = {}
-        for name, denoise in {"noisy": lambda x: x, **_models(options.models)}.items():
-            per_file[name] = {
-                key: [scores(pair, denoise(pair.noisy), options.metrics) for pair in pairs]
+        for name, denoise in _models(options.models).items():
+            report[name] = {
+                key: summary([scores(p, denoise(p.noisy), options.metrics) for p in pairs])
                 for key, pairs in sets.items()
             }
-            report[name] = {key: summary(rows) for key, rows in per_file[name].items()}
             print(table(name, report[name]), flush=True)
     except TinysignalError as error:
         sys.exit(str(error))
@@ -265,6 +264,8 @@ def _models(named: list[str]) -> dict[str, Denoise]:
 
 
 def _denoise(path: str) -> Denoise:
+    if path == "noisy":
+        return lambda x: x
     if (Path(path) / CHECKPOINT).is_file():
         return checkpoint(Path(path))
     denoiser = Denoiser.load(model_path(path))
