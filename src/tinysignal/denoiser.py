@@ -14,6 +14,7 @@ from tinysignal.errors import SignalError
 from tinysignal.model import DEFAULT_MODEL, Network, load_network
 from tinysignal.spec import DenoiserSpec
 from tinysignal.stft import IstftStream, Signal, Spectrum, StftSize, StftStream
+from tinysignal.upper_band import UpperBand
 
 ChannelMode = Literal["shared", "independent"]
 
@@ -21,9 +22,9 @@ ChannelMode = Literal["shared", "independent"]
 # take fewer, by channels * frames * bins.
 _FRAMES_AT_ONCE, _BINS_AT_ONCE = 128, 1 << 18
 # Shares of the model's bins at its upper end: recordings at the model's rate fade out in the last
-# of them, so what the network says there counts only at that rate; those before speak for what
-# lies above.
-_EDGE, _TOP_BAND = 1 / 32, 1 / 8
+# of them, so what the network says there counts only at that rate; those before say whether there
+# is speech in what lies above.
+_EDGE, _GUIDE = 1 / 32, 5 / 8
 _SILENCE = 1e-8  # magnitude far below one 24-bit step
 
 
@@ -170,7 +171,7 @@ class DenoiserStream:
     """A signal on its way through a network; made by `Denoiser.stream`.
 
     The network's STFT is taken at the signal's own rate, with windows of the same duration, so
-    nothing is resampled. Bins above the model's highest take the gain of its top band.
+    nothing is resampled. Bins above the model's highest take the gains of an `UpperBand`.
     """
 
     def __init__(
@@ -211,7 +212,15 @@ class DenoiserStream:
     def reset(self) -> None:
         """Forget the signal so far; the next block starts a new one."""
         independent = self._options.channel_mode == "independent"
-        self._state = self._network.initial_state(self._channels if independent else 1)
+        gains = self._channels if independent else 1
+        self._state = self._network.initial_state(gains)
+        spec = self._network.spec
+        self._first_above = round(spec.bins * (1 - _EDGE))
+        self._upper = None
+        if self._size.bins > spec.bins:
+            self._upper = UpperBand(
+                self._size, self._sample_rate_hz, self._first_above, gains, spec.lookahead_frames
+            )
         self._analysis = StftStream(self._size, self._channels)
         self._synthesis = IstftStream(self._size, self._channels)
         self._waiting = np.zeros((self._channels, 0, self._size.bins), np.complex64)
@@ -300,10 +309,13 @@ class DenoiserStream:
         inside_gain, self._state = self._network.run(inside, self._state)
         gain = np.empty((*heard.shape[:2], self._size.bins), inside_gain.dtype)
         gain[:, :, :seen] = inside_gain[:, :, :seen]
-        if seen < self._size.bins:
-            top = slice(round(spec.bins * (1 - _TOP_BAND)), round(spec.bins * (1 - _EDGE)))
-            band = np.abs(inside[:, :, top])
-            gain[:, :, top.stop :] = _kept_share(band, np.abs(inside_gain[:, :, top]))
+        if self._upper is not None:
+            guide = slice(round(spec.bins * (1 - _GUIDE)), self._first_above)
+            kept = _kept_share(np.abs(inside[:, :, guide]), np.abs(inside_gain[:, :, guide]))
+            above = spectrum[:, :, self._first_above :]
+            if len(kept) < len(above):
+                above = _shared(above)
+            gain[:, :, self._first_above :] = self._upper(above, kept)
         if options.attenuation_limit_db is not None:
             gain = _at_least(gain, 10 ** (-options.attenuation_limit_db / 20))
         if options.mix < 1:
@@ -332,9 +344,9 @@ def _at_least(gain: NDArray[Any], floor: float) -> NDArray[Any]:
 
 
 def _kept_share(magnitude: NDArray[np.float32], gain: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What remains of a band's magnitude, at most 1: (channels, frames, 1)."""
-    before = magnitude.sum(axis=2, keepdims=True) + _SILENCE
-    after = (magnitude * gain).sum(axis=2, keepdims=True) + _SILENCE
+    """What remains of a band's magnitude, at most 1: (channels, frames)."""
+    before = magnitude.sum(axis=2) + _SILENCE
+    after = (magnitude * gain).sum(axis=2) + _SILENCE
     share: NDArray[np.float32] = np.minimum(after / before, 1)
     return share
 
