@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from tinysignal.errors import ConfigError, DataError
-from tinysignal.inspect.batches import Forward, Runner, checked_batches
+from tinysignal.inspect.batches import Runner, checked_batches
 from tinysignal.inspect.hooks import Call, Watch
 from tinysignal.inspect.result import Ranking
 from tinysignal.inspect.sampling import Extremes, RandomSample, probabilities, project
-from tinysignal.nets.introspection import left_as_it_was, shape_text
+from tinysignal.nets.introspection import Forward, evaluating, shape_text
 
 Array = NDArray[np.float32]
 
@@ -294,7 +294,7 @@ def record_outputs(
     wanted = None if layers is None else _check_names(model, layers)
     recorder = Recorder(wanted, RandomSample(points, seed), Extremes(best))
     run = Runner(model, forward)
-    with left_as_it_was(model, seed), Watch(model, wanted) as watch:
+    with evaluating(model, seed=seed), Watch(model, wanted) as watch:
         for inputs, labels in checked_batches(loader):
             watch.clear()
             recorder.add(inputs, labels, run(inputs), watch.calls)
