@@ -6,7 +6,7 @@
     python benchmarks/compress.py times --data-dir DATA -o OUT      # on an idle machine
     python benchmarks/compress.py others --data-dir DATA -o OUT
     python benchmarks/compress.py denoiser --data-dir DATA -o OUT --run RUN
-    python benchmarks/tables.py --write
+    python benchmarks/tables.py
 
 Plans are made on training images and everything is chosen on validation images; the test images
 are read once, by what is measured here.

@@ -2,7 +2,7 @@
 
     python -m venv cost-env && cost-env/bin/pip install . noisereduce
     cost-env/bin/python benchmarks/cost.py      # --quick for a trial of a minute
-    cost-env/bin/python benchmarks/tables.py --write
+    cost-env/bin/python benchmarks/tables.py
 
 Both run on one core with one thread, in alternating order, on the same files. Every command is a
 process of its own, with its peak memory from the kernel. This process imports nothing large: a

@@ -2,7 +2,7 @@
 
     python benchmarks/course.py --data-dir DATA -o OUT          # hours on two cores; resumes
     python benchmarks/course.py --data-dir DATA -o OUT --loops  # only the training loops' times
-    python benchmarks/tables.py --write
+    python benchmarks/tables.py
 
 ``DATA`` holds ``pairs/restricted/course-e533``, which must not be passed on: what is denoised
 stays in ``OUT``. Each network is trained twice, on the whole recording and without its last

@@ -3,7 +3,7 @@
     pip install '.[all]'
     python benchmarks/peers.py --data-dir DATA --envs ENVIRONMENTS
     python benchmarks/peers.py --data-dir DATA --reuse benchmarks/reports/peers.json --model FILE
-    python benchmarks/tables.py --write
+    python benchmarks/tables.py
 
 Every peer is installed from the registry into an environment of its own and run there by
 `peers_programs.py`; what cannot be installed or run is in the report with its error. With

@@ -16,7 +16,7 @@ import soundfile as sf
 
 import peers
 import peers_quality
-import tables_peers
+import tables_denoising
 from peer_sets import MIXTURES, each, make_sets, write
 from peers_quality import Sets
 
@@ -211,8 +211,8 @@ def test_failing_peers_are_in_the_report_with_their_error_and_the_others_go_on(p
         found = rows[name]["recordings"]["si_sdr"]["mean"]
         assert found == pytest.approx(report["noisy"]["recordings"]["si_sdr"]["mean"], abs=1e-3)
     assert program.scored == ["tinysignal", "gtcrn", "rnnoise", "nsnet2"]
-    text = tables_peers.peers_quality(report)
-    assert "dtln: dtln is broken." in text
+    text = "\n\n".join(tables_denoising.quality(report))
+    assert "- dtln: dtln is broken" in text
     assert text.count("| rnnoise | 5.00 ± 2.48 |") == 1  # t of two degrees of freedom: 4.303
     assert "| gtcrn |" not in text
 
