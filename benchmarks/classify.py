@@ -32,8 +32,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from tinysignal.datasets import Examples, load_dataset
-from tinysignal.inspect.run import inspect_run
-from tinysignal.train.nets.mlp import Mlp
+from tinysignal.nets.mlp import Mlp
+from tinysignal.runs.inspect import inspect_run
 
 BENCHMARKS = Path(__file__).resolve().parent
 REPORT = BENCHMARKS / "reports" / "classify.json"

@@ -28,8 +28,8 @@ import torch
 from torch import Tensor, nn
 
 from tinysignal.compress import apply, plan, profile
-from tinysignal.compress.run_folder import load_run
 from tinysignal.datasets import Dataset, Examples, load_dataset
+from tinysignal.runs.load import load_run
 
 BENCHMARKS = Path(__file__).resolve().parent
 REPORT = BENCHMARKS / "reports" / "compress.json"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinysignal import audio
-from tinysignal.audio import Signal
+from tinysignal.audio.validate import Signal
 from tinysignal.errors import DataError, SignalError
 from tinysignal.evaluation import METRICS, Pair, match_folders
 from tinysignal.evaluation.report import CONFIDENCE, mean_interval

@@ -26,8 +26,8 @@ from numpy.typing import ArrayLike, NDArray
 from tinysignal import Denoiser
 from tinysignal.errors import SignalError, TinysignalError
 from tinysignal.files import atomic
-from tinysignal.metrics import si_sdr
-from tinysignal.model_file import DEFAULT_MODEL, model_path
+from tinysignal.metrics.audio import si_sdr
+from tinysignal.model import DEFAULT_MODEL, model_path
 from tinysignal.train.data.recordings import list_recordings, load_mono
 
 REPORT = Path(__file__).resolve().parent / "reports" / "transparency.json"

@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from tinysignal.model_file import DEFAULT_MODEL
+from tinysignal.model import DEFAULT_MODEL
 
 HERE = Path(__file__).parent
 OUT = HERE.parent / "demo-out"

@@ -12,6 +12,8 @@ from hypothesis import settings
 
 from onset import save_onset_model
 
+pytest_plugins = ["trained_runs"]
+
 # The programs in benchmarks/ import each other by name: they are run from their own folder.
 sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks"))
 

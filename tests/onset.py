@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from tinysignal.model_file import METADATA_KEY
+from tinysignal.model import METADATA_KEY
 from tinysignal.spec import DenoiserSpec
 
 

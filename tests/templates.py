@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
 
-from tinysignal.model_file import METADATA_KEY
+from tinysignal.model import METADATA_KEY
 from tinysignal.spec import ClassifierSpec, ImageInput, SoundInput
 
 

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from demo import make_recording, run
-from tinysignal.model_file import DEFAULT_MODEL, bundled_models
+from tinysignal.model import DEFAULT_MODEL, bundled_models
 
 DEMO = Path(__file__).parent.parent / "demo"
 

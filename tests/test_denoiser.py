@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from onset import save_onset_model
-from tinysignal.audio import MAX_CHANNELS
+from tinysignal.audio.validate import MAX_CHANNELS
 from tinysignal.denoiser import ChannelMode, Denoiser, DenoiserStream, denoise
 from tinysignal.errors import SignalError
-from tinysignal.model_file import METADATA_KEY
+from tinysignal.model import METADATA_KEY
 from tinysignal.spec import DenoiserSpec
 from tinysignal.stft import StftSize, istft, stft
 

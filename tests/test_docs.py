@@ -11,7 +11,7 @@ import soundfile
 import typer.main
 
 from tinysignal.cli.main import app
-from tinysignal.model_file import DEFAULT_MODEL, bundled_models
+from tinysignal.model import DEFAULT_MODEL, bundled_models
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"

@@ -9,17 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tinysignal.batch import find_sounds, is_done, pair
 from tinysignal.errors import AudioFileError, ConfigError
-from tinysignal.files import (
-    Pair,
-    atomic,
-    check_pairs,
-    check_writable,
-    find_files,
-    find_sounds,
-    is_done,
-    pair,
-)
+from tinysignal.files import Pair, atomic, check_pairs, check_writable, find_files
 
 
 def touch(*paths: Path) -> None:

@@ -45,7 +45,7 @@ def test_any_rate_gives_the_patch_of_the_model_s_rate(rate_hz: int) -> None:
     """Up to 3 kHz, which all of them hold."""
     time_s = np.arange(48_000) / 48_000
     sweep = np.sin(2 * np.pi * (300 + 1300 * time_s) * time_s).astype(np.float32)
-    from tinysignal.audio import resample
+    from tinysignal.audio.files import resample
 
     patches = [
         log_mel(resample(sweep, from_hz=48_000, to_hz=r), sample_rate_hz=r, spec=SPEC)

@@ -17,7 +17,7 @@ import pytest
 
 import tinysignal
 from tinysignal import errors
-from tinysignal.model_file import DEFAULT_MODEL, bundled_models
+from tinysignal.model import DEFAULT_MODEL, bundled_models
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "tinysignal"

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinysignal.errors import ModelError, SignalError
-from tinysignal.images import read_framed
+from tinysignal.images.files import read_framed
 from tinysignal.mel import read_patch
-from tinysignal.model_file import ClassifyingNetwork, load_classifying_network, model_path
+from tinysignal.model import ClassifyingNetwork, load_classifying_network, model_path
 from tinysignal.spec import ClassifierSpec, ImageInput
 
 Probabilities = NDArray[np.float32]

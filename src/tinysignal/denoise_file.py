@@ -13,14 +13,16 @@ from typing import Literal, get_args
 import numpy as np
 import soundfile as sf
 
-from tinysignal.audio import AudioInfo, Reader, Signal, Writer
-from tinysignal.audio_format import LOSSY, choose_format
+from tinysignal.audio.ffmpeg import SUFFIXES as VIDEO_SUFFIXES
+from tinysignal.audio.ffmpeg import TrackReader
+from tinysignal.audio.ffmpeg_writer import TrackWriter
+from tinysignal.audio.files import open_sound
+from tinysignal.audio.formats import LOSSY, AudioInfo, choose_format
+from tinysignal.audio.libsndfile import Reader, Writer
+from tinysignal.audio.validate import Signal
 from tinysignal.denoiser import ChannelMode, Denoiser
 from tinysignal.errors import AudioFileError, ConfigError
 from tinysignal.files import atomic
-from tinysignal.video import SUFFIXES as VIDEO_SUFFIXES
-from tinysignal.video import TrackReader, open_sound
-from tinysignal.video_writer import TrackWriter
 
 ClipMode = Literal["rescale", "clamp", "none"]
 

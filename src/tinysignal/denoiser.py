@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinysignal.audio import check_block, check_channels, check_rate, check_signal
+from tinysignal.audio.validate import check_block, check_channels, check_rate, check_signal
 from tinysignal.errors import SignalError
-from tinysignal.model_file import DEFAULT_MODEL, Network, load_network
+from tinysignal.model import DEFAULT_MODEL, Network, load_network
 from tinysignal.spec import DenoiserSpec
 from tinysignal.stft import IstftStream, Signal, Spectrum, StftSize, StftStream
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import json
 import os
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tinysignal.audio_format import CONTAINERS
 from tinysignal.errors import AudioFileError, ConfigError
-from tinysignal.video import SUFFIXES
-
-SOUND_SUFFIXES = SUFFIXES | CONTAINERS.keys()
-CLEAN, RESIDUAL = ".clean", ".residual"  # before the extension of what is written beside its input
 
 
 @dataclass(frozen=True)
@@ -124,35 +122,6 @@ def make_folder(folder: Path) -> None:
         ) from None
 
 
-def beside(path: Path, mark: str, suffix: str | None = None) -> Path:
-    """``talk.wav`` with a mark before its extension: ``talk.clean.wav``."""
-    return path.with_name(f"{path.stem}{mark}{suffix or path.suffix}")
-
-
-def find_sounds(folder: Path, *, leave_out: Path | None = None) -> list[Path]:
-    """Sound files below a folder, by their extension, in a fixed order.
-
-    Hidden files are passed over, and so is what an earlier run wrote: the folder ``leave_out``, and
-    ``NAME.clean.EXT`` and ``NAME.residual.EXT`` beside a ``NAME``.
-
-    Raises
-    ------
-    AudioFileError
-        A folder that cannot be read, or no sound file.
-    """
-    paths = find_files(folder, SOUND_SUFFIXES, leave_out=leave_out)
-    known = {path.with_suffix("") for path in paths}
-
-    def is_ours(path: Path) -> bool:
-        unmarked = path.with_suffix("")
-        return unmarked.suffix in (CLEAN, RESIDUAL) and unmarked.with_suffix("") in known
-
-    found = [path for path in paths if not is_ours(path)]
-    if not found:
-        raise AudioFileError(f"{folder}: there is no audio file in this folder.")
-    return found
-
-
 def find_files(
     folder: Path, suffixes: Collection[str], *, leave_out: Path | None = None
 ) -> list[Path]:
@@ -185,42 +154,6 @@ def find_files(
         shown = [Path(name) for name in names if not name.startswith(".")]
         found += [here / path for path in shown if path.suffix.lower() in suffixes]
     return sorted(found)
-
-
-def pair(
-    inputs: Sequence[Path], *, out_folder: Path | None = None, suffix: str | None = None
-) -> list[Pair]:
-    """Inputs and their outputs; folders are walked and their structure is kept.
-
-    Parameters
-    ----------
-    inputs : sequence of Path
-        Files and folders. A file that is missing is paired all the same: reading it will tell.
-    out_folder : Path or None
-        None to write ``NAME.clean.EXT`` beside every input.
-    suffix : str or None
-        Extension of the outputs; None for that of the input.
-
-    Raises
-    ------
-    ConfigError
-        Two inputs that would be written to the same place, or an output that is an input.
-    AudioFileError
-        A folder that cannot be read or holds no sound file.
-    """
-    pairs = []
-    for item in inputs:
-        folder = item if item.is_dir() else item.parent
-        sources = find_sounds(item, leave_out=out_folder) if item.is_dir() else [item]
-        for source in sources:
-            if out_folder is None:
-                target = beside(source, CLEAN, suffix)
-            else:
-                target = out_folder / source.relative_to(folder)
-                target = target.with_suffix(suffix or target.suffix)
-            pairs.append(Pair(source, target))
-    check_pairs(pairs)
-    return pairs
 
 
 def check_pairs(pairs: Iterable[Pair], *, also_written: Iterable[Path] = ()) -> None:
@@ -263,9 +196,22 @@ def _identity(path: Path) -> object:
     return (status.st_dev, status.st_ino)
 
 
-def is_done(item: Pair) -> bool:
-    """Whether the output exists and is no older than its input."""
-    try:
-        return item.target.stat().st_mtime_ns >= item.source.stat().st_mtime_ns
-    except OSError:
-        return False
+def write_json(path: Path, values: Any) -> None:
+    """Write values as JSON text."""
+    with atomic(path) as temporary:
+        text = json.dumps(values, ensure_ascii=False, indent=2)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, str | int | float]]) -> None:
+    """Write rows of the same keys, at least one, whole or not at all.
+
+    Raises
+    ------
+    AudioFileError
+        See `tinysignal.files.atomic`.
+    """
+    with atomic(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinysignal import audio
+from tinysignal.audio.files import open_sound
 from tinysignal.errors import SignalError
 from tinysignal.spec import SoundInput
-from tinysignal.video import open_sound
 
 RANGE_DB = 80.0
 _FRAMES_AT_ONCE = 4096  # so that an hour of sound needs little memory
@@ -23,7 +23,7 @@ def read_patch(path: str | Path, spec: SoundInput) -> NDArray[np.float32]:
     Parameters
     ----------
     path : str or Path
-        Of any file that `tinysignal.video.open_sound` opens.
+        Of any file that `tinysignal.audio.files.open_sound` opens.
     spec : SoundInput
 
     Returns
@@ -71,7 +71,7 @@ def log_mel(signal: ArrayLike, *, sample_rate_hz: int, spec: SoundInput) -> NDAr
     Raises
     ------
     SignalError
-        As `tinysignal.audio.check_signal`: NaN, no samples, axes swapped.
+        As `tinysignal.audio.validate.check_signal`: NaN, no samples, axes swapped.
     """
     rows = audio.check_signal(signal)
     mono = rows.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32)

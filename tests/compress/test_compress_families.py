@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from tinysignal.compress import LayerPlan, Plan, apply, plan, profile
-from tinysignal.compress.convolutions import full_rank, patches
-from tinysignal.compress.factors import moments_of
-from tinysignal.compress.layers import cost, factor, largest_rank
+from tinysignal.compress.factorize import moments_of
+from tinysignal.compress.layers.convolution import full_rank, patches
+from tinysignal.compress.layers.families import cost, factor, largest_rank
 
 CONVS = [
     nn.Conv2d(4, 6, 3, stride=2, padding=1),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tinysignal.compress import LayerPlan, Plan, apply, plan, profile
-from tinysignal.compress.applying import compressed
+from tinysignal.compress.apply import compressed
 from tinysignal.errors import ConfigError, DataError, ModelError
 
 METHODS = ("plain", "activation", "sequential")

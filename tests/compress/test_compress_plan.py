@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tinysignal.compress import LayerPlan, Plan, Profile, apply, plan, profile
-from tinysignal.compress.allotting import Option, lower_hull
+from tinysignal.compress.allocate import Option, lower_hull
 from tinysignal.errors import ConfigError
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from tinysignal.compress import apply, plan, profile
-from tinysignal.compress.solving import from_moments, refined
-from tinysignal.compress.threads import one_thread
+from tinysignal.compress.solve import from_moments, refined
+from tinysignal.compress.timing import one_thread
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tinysignal.compress import apply, factors, plan, profile
-from tinysignal.compress.factors import (
+from tinysignal.compress import apply, plan, profile
+from tinysignal.compress import factorize as factors
+from tinysignal.compress.factorize import (
     ThinCovariance,
     moments_of,
     output_spectrum,

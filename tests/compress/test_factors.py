@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tinysignal.compress.factors import (
+from tinysignal.compress.factorize import (
     MomentSum,
     balanced_pair,
     moments_of,

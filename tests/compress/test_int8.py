@@ -10,10 +10,10 @@ import pytest
 from onnx import numpy_helper
 
 from tinysignal import ModelError
-from tinysignal.compress import verifying
-from tinysignal.compress.compress_run import CompressOptions, compress_run, open_run
-from tinysignal.compress.int8 import WAYS, write_int8
-from tinysignal.model_file import read_spec
+from tinysignal.compress.quantize import WAYS, write_int8
+from tinysignal.model import read_spec
+from tinysignal.runs import report as reports
+from tinysignal.runs.compress import CompressOptions, compress_run, open_run
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -147,7 +147,7 @@ def test_only_numbers_that_are_few_stay_floats(tmp_path: Path) -> None:
 def test_the_command_keeps_the_fastest_that_is_as_good(
     digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verifying, "SECONDS", 0.0)
+    monkeypatch.setattr(reports, "SECONDS", 0.0)
     options = CompressOptions(budget={"rank": 8}, method="activation", int8=True)
     report = compress_run(digits_run, tmp_path / "out", options)
     tried = report["int8"]["tried"]

@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from tinysignal.compress.latency import side_by_side
+from tinysignal.compress.timing import side_by_side
 
 
 def test_times_are_those_of_the_calls() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tinysignal import Denoiser, SignalError
-from tinysignal.model_file import bundled_models
+from tinysignal.model import bundled_models
 
 RATES_HZ = (8_000, 16_000, 44_100)
 

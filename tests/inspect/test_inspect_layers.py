@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from tinysignal.inspect import LayerRow, record_outputs
-from tinysignal.inspect.layers import table_of_layers
+from tinysignal.inspect.weights import table_of_layers
 
 
 class Flat(nn.Module):

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tinysignal.errors import ConfigError, DataError
-from tinysignal.inspect import Inspection, inspect
-from tinysignal.inspect import network as network_module
+from tinysignal.inspect import Inspection, inspect, inspection
 
 Batches = list[tuple[Tensor, Tensor]]
 
@@ -222,8 +221,8 @@ def test_an_interrupt_ends_the_work_at_once(monkeypatch: pytest.MonkeyPatch) -> 
         started.append(space.name)
         return plain(space, *rest)
 
-    plain = network_module._view
-    monkeypatch.setattr(network_module, "_view", view)
+    plain = inspection._view
+    monkeypatch.setattr(inspection, "_view", view)
     with pytest.raises(KeyboardInterrupt):
         look(untrained(), jobs=1, on_progress=interrupt)
     assert len(started) < 4

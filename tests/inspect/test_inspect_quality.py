@@ -14,10 +14,18 @@ from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from tinysignal.errors import ConfigError
-from tinysignal.inspect.embed import Components, Options, components, make_maps, parse_methods
-from tinysignal.inspect.layers import Spectrum
-from tinysignal.inspect.project import MOST_VALUES, project
-from tinysignal.inspect.quality import knn_accuracy, nearest, trustworthiness
+from tinysignal.inspect.maps import (
+    Components,
+    Options,
+    components,
+    knn_accuracy,
+    make_maps,
+    nearest,
+    parse_methods,
+    trustworthiness,
+)
+from tinysignal.inspect.sampling import MOST_VALUES, project
+from tinysignal.inspect.weights import Spectrum
 
 
 def blobs(points: int = 90, values: int = 12, classes: int = 3, seed: int = 0) -> tuple:

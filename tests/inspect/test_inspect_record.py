@@ -15,7 +15,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from tinysignal.errors import ConfigError, DataError
 from tinysignal.inspect import record_outputs
-from tinysignal.inspect.choose import Extremes, RandomSample, grey_images
+from tinysignal.inspect.sampling import Extremes, RandomSample, grey_images
 
 Batches = list[tuple[Tensor, Tensor]]
 

@@ -17,12 +17,10 @@ from hypothesis import strategies as st
 from sample_inspection import METHODS, sample_inspection
 
 from tinysignal.errors import AudioFileError, DataError
-from tinysignal.inspect import page as page_module
 from tinysignal.inspect.page import render_page, write_page
-from tinysignal.inspect.palette import TEN, class_colours
-from tinysignal.inspect.pictures import render_pictures
+from tinysignal.inspect.page.images import TEN, class_colours, make_sprite
+from tinysignal.inspect.page.pictures import render_pictures
 from tinysignal.inspect.result import Inspection
-from tinysignal.inspect.sprite import make_sprite
 
 image = pytest.importorskip("PIL.Image")
 
@@ -212,7 +210,7 @@ def test_a_page_that_cannot_be_drawn_leaves_what_was_there(
     def fail(inspection: Inspection) -> list[tuple[str, bytes]]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(page_module, "render_pictures", fail)
+    monkeypatch.setattr("tinysignal.inspect.page.page.render_pictures", fail)
     with pytest.raises(KeyboardInterrupt):
         write_page(sample_inspection(), page)
     assert page.read_text() == "old"

@@ -17,13 +17,13 @@ from safetensors.torch import load_file, save_file
 
 from tinysignal import ConfigError, DataError, ModelError
 from tinysignal.datasets import load_dataset
-from tinysignal.model_file import load_classifying_network
+from tinysignal.model import load_classifying_network
+from tinysignal.nets.mlp import Mlp
 from tinysignal.spec import ImageInput
-from tinysignal.train import export, keeper
-from tinysignal.train.classifier_config import RECIPES, read_classifier_config
-from tinysignal.train.classifier_config import ClassifierConfig as Config
-from tinysignal.train.classify_run import load_classifier, train_classifier
-from tinysignal.train.nets.mlp import Mlp
+from tinysignal.train import callbacks, export
+from tinysignal.train.classification.config import RECIPES, read_classifier_config
+from tinysignal.train.classification.config import ClassifierConfig as Config
+from tinysignal.train.classification.task import load_classifier, train_classifier
 
 SMALL: dict[str, Any] = {"width": 32, "depth": 2, "epochs": 4, "device": "cpu"}
 FILES = {
@@ -64,18 +64,18 @@ def test_a_killed_run_resumes_to_the_same_result(
     recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dropout, deformation, batch normalisation and averaged weights included."""
-    monkeypatch.setattr(keeper, "_SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(callbacks, "_SAVE_EVERY_S", 0.0)
     options = config(recipe=recipe, batch=256)
     train_classifier(options, tmp_path / "whole", quiet=True)
 
-    def die(self: keeper.Keeper, *args: Any) -> dict[str, float]:
+    def die(self: callbacks.Keeper, *args: Any) -> dict[str, float]:
         if args[0].current_epoch == 2:
             raise RuntimeError("killed")
         return score(self, *args)
 
-    score = keeper.Keeper._score
+    score = callbacks.Keeper._score
     with monkeypatch.context() as patch:
-        patch.setattr(keeper.Keeper, "_score", die)
+        patch.setattr(callbacks.Keeper, "_score", die)
         with pytest.raises(RuntimeError, match="killed"):
             train_classifier(options, tmp_path / "killed", quiet=True)
     train_classifier(options, tmp_path / "killed", resume=True, quiet=True)

@@ -10,9 +10,9 @@ import pytest
 
 from tinysignal import Denoiser
 from tinysignal.errors import ConfigError
-from tinysignal.train.config import RECIPES, DenoiserConfig, read_config
-from tinysignal.train.denoise_run import stft_size
-from tinysignal.train.options import LENGTHS
+from tinysignal.train.config import LENGTHS
+from tinysignal.train.denoising.config import RECIPES, DenoiserConfig, read_config
+from tinysignal.train.denoising.task import stft_size
 
 GIVEN: dict[str, Any] = {"clean": "speech", "noise": "noise", "epochs": 2}
 

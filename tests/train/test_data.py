@@ -15,13 +15,7 @@ from tinysignal.datasets.splits import hold_out
 from tinysignal.errors import DataError
 from tinysignal.train.data.batches import EpochSampler
 from tinysignal.train.data.mixing import MixOptions, Mixtures, active_rms
-from tinysignal.train.data.pairs import (
-    Pair,
-    PairClips,
-    hold_out_end,
-    load_pair,
-    load_pair_folders,
-)
+from tinysignal.train.data.pairs import Pair, PairClips, hold_out_end, load_pair, load_pair_folders
 from tinysignal.train.data.recordings import Clip, list_recordings, load_clips
 
 RATE_HZ = 16_000

@@ -18,12 +18,12 @@ import pytest
 import torch
 
 from tinysignal import ConfigError, Denoiser
+from tinysignal.nets.stft import stft
 from tinysignal.train.checkpoint import load_state
-from tinysignal.train.config import read_config
 from tinysignal.train.data.batches import EpochSampler
-from tinysignal.train.denoise_run import build_net, stft_size, train_denoiser
-from tinysignal.train.sources import load_training_data
-from tinysignal.train.stft import stft
+from tinysignal.train.denoising.config import read_config
+from tinysignal.train.denoising.data import load_training_data
+from tinysignal.train.denoising.task import build_net, stft_size, train_denoiser
 
 SMALL = ["--batch", "2", "--clip-s", "0.5", "--width", "8", "--device", "cpu", "--threads", "1"]
 

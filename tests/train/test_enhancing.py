@@ -8,10 +8,10 @@ import pytest
 import soundfile
 import torch
 
+from tinysignal.nets import LstmNet
 from tinysignal.stft import StftSize
-from tinysignal.train.enhancing import EnhancingTask
-from tinysignal.train.nets import LstmNet
-from tinysignal.train.perceptual import PesqLoss
+from tinysignal.train.denoising.modules import EnhancingTask
+from tinysignal.train.pesq import PesqLoss
 
 SIZE = StftSize(512, 256)
 

@@ -9,18 +9,10 @@ import pytest
 import torch
 
 from tinysignal import Denoiser, ModelError
+from tinysignal.nets import BandsNet, CnnNet, DenoisingNet, LinearNet, LstmNet, MaskingNet
 from tinysignal.stft import StftSize
 from tinysignal.train import export
-from tinysignal.train.denoising import DenoisingTask
-from tinysignal.train.enhancing import EnhancingTask
-from tinysignal.train.nets import (
-    BandsNet,
-    CnnNet,
-    DenoisingNet,
-    LinearNet,
-    LstmNet,
-    MaskingNet,
-)
+from tinysignal.train.denoising.modules import DenoisingTask, EnhancingTask
 
 SIZE = StftSize(256, 128)
 

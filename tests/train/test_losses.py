@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from speech import speech_like
-from tinysignal.metrics import si_sdr
+from tinysignal.metrics.audio import si_sdr
 from tinysignal.stft import StftSize
 from tinysignal.train.losses import SI_SDR_WEIGHT, spectral
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from speech import speech_like
-from tinysignal.audio import resample
+from tinysignal.audio.files import resample
 from tinysignal.errors import SignalError
-from tinysignal.train.perceptual import PesqLoss
+from tinysignal.train.pesq import PesqLoss
 
 RATE_HZ = 16_000
 SNRS_DB = (-5, 0, 5, 10, 20, 30)

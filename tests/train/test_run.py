@@ -19,11 +19,11 @@ import torch
 from safetensors.torch import load_file
 
 from tinysignal import AudioFileError, ConfigError, DataError, Denoiser, ModelError
-from tinysignal.train import keeper
+from tinysignal.train import callbacks
 from tinysignal.train.checkpoint import load_state
-from tinysignal.train.config import read_config
-from tinysignal.train.denoise_run import train_denoiser
-from tinysignal.train.task import Measure
+from tinysignal.train.denoising.config import read_config
+from tinysignal.train.denoising.task import train_denoiser
+from tinysignal.train.module import Measure
 
 FILES = {
     "config.toml",
@@ -100,18 +100,18 @@ def test_a_killed_run_resumes_to_the_same_result(
     arch: str,
     schedule: str,
 ) -> None:
-    monkeypatch.setattr(keeper, "_SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(callbacks, "_SAVE_EVERY_S", 0.0)
     config = read_config(None, mixing(speech_and_noise, arch=arch, schedule=schedule))
     train_denoiser(config, tmp_path / "whole")
 
-    def die(self: keeper.Keeper, *args: Any) -> dict[str, float]:
+    def die(self: callbacks.Keeper, *args: Any) -> dict[str, float]:
         if args[0].current_epoch == 3:
             raise RuntimeError("killed")
         return score(self, *args)
 
-    score = keeper.Keeper._score
+    score = callbacks.Keeper._score
     with monkeypatch.context() as patch:
-        patch.setattr(keeper.Keeper, "_score", die)
+        patch.setattr(callbacks.Keeper, "_score", die)
         with pytest.raises(RuntimeError, match="killed"):
             train_denoiser(config, tmp_path / "killed")
     assert not (tmp_path / "killed" / "model.onnx").exists()
@@ -340,7 +340,7 @@ def test_mistakes_end_in_one_line(arguments: list[str], message: str, tmp_path: 
 def test_a_curve_is_drawn_of_losses_below_zero_too(losses: list[float], tmp_path: Path) -> None:
     """SI-SDR, a part of some losses, goes below it; a logarithmic axis would warn."""
     rows = [{"epoch": i, "loss": loss, "valid_accuracy": 0.5} for i, loss in enumerate(losses)]
-    keeper.plot_curve(tmp_path / "curve.png", rows, Measure("accuracy", "accuracy", "{:.2%}"))
+    callbacks.plot_curve(tmp_path / "curve.png", rows, Measure("accuracy", "accuracy", "{:.2%}"))
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 

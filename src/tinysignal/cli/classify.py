@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tinysignal.batch import find_sounds
 from tinysignal.classifier import Classifier, Probabilities
 from tinysignal.errors import (
     AudioFileError,
@@ -23,16 +24,9 @@ from tinysignal.errors import (
     ModelError,
     TinysignalError,
 )
-from tinysignal.files import (
-    Pair,
-    atomic,
-    check_pairs,
-    check_writable,
-    find_files,
-    find_sounds,
-)
-from tinysignal.images import SUFFIXES
-from tinysignal.model_file import bundled_models, read_spec
+from tinysignal.files import Pair, atomic, check_pairs, check_writable, find_files
+from tinysignal.images.files import SUFFIXES
+from tinysignal.model import bundled_models, read_spec
 from tinysignal.spec import ClassifierSpec
 
 _SHOWN_PIXELS = 280  # the least side of a shown input

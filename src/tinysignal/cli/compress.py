@@ -14,7 +14,7 @@ from tinysignal.cli.compress_report import show_report, show_sweep
 from tinysignal.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
-    from tinysignal.compress.compress_run import CompressOptions
+    from tinysignal.runs.compress import CompressOptions
 
 FAR, HOW, TUNE, DATA, OUT = "How far", "How", "Further training", "Data", "Output"
 _BUDGETS = ("rank", "energy", "params", "macs", "latency_ms", "max_drop")
@@ -177,8 +177,8 @@ def compress(
     """
     values = dict(locals())
     try:
-        from tinysignal.compress.compress_run import compress_run
-        from tinysignal.compress.sweep import sweep_run
+        from tinysignal.runs.compress import compress_run
+        from tinysignal.runs.sweep import sweep_run
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"compression ({error.name})", "train") from None
     if test and sweep is None:
@@ -210,9 +210,9 @@ def compress(
 
 
 def _options(values: dict[str, Any]) -> CompressOptions:
-    from tinysignal.compress.compress_run import CompressOptions
-    from tinysignal.compress.distilling import TuneOptions
-    from tinysignal.compress.run_folder import read_plan
+    from tinysignal.runs.compress import CompressOptions
+    from tinysignal.runs.load import read_plan
+    from tinysignal.train.distillation import TuneOptions
 
     chosen = {name: values[name] for name in _TUNING if values[name] is not None}
     if values["finetune"] is None and (chosen or values["resume"]):

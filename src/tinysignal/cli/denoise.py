@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,23 +15,17 @@ from typing import Annotated, TextIO
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tinysignal.audio_format import CONTAINERS
-from tinysignal.cli.batch import Work, print_json, run_batch
-from tinysignal.cli.denoise_options import AttenuationLimit, Mix, Model
+from tinysignal.audio.files import SOUND_SUFFIXES, open_sound
+from tinysignal.audio.formats import CONTAINERS
+from tinysignal.batch import RESIDUAL, Outcome, Work, beside, pair, run_batch
+from tinysignal.cli.options import AttenuationLimit, Mix, Model
 from tinysignal.denoise_file import FileOptions, residual_suffix
 from tinysignal.denoiser import Denoiser
-from tinysignal.errors import ConfigError, MissingExtraError
-from tinysignal.files import (
-    RESIDUAL,
-    SOUND_SUFFIXES,
-    Pair,
-    beside,
-    check_pairs,
-    make_folder,
-    pair,
-)
-from tinysignal.model_file import DEFAULT_MODEL
+from tinysignal.errors import ConfigError, MissingExtraError, TinysignalError
+from tinysignal.files import Pair, check_pairs, make_folder
+from tinysignal.model import DEFAULT_MODEL
 
 _PIPE = Path("-")
 
@@ -128,7 +125,16 @@ def denoise(
         console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False)
         # Who names the output wants it written, whatever stands there.
         redo = overwrite or output is not None
-        outcomes = run_batch(work, denoiser, options, jobs=jobs, overwrite=redo, console=console)
+        with _progress(work, console) as advance:
+            outcomes = run_batch(
+                work,
+                denoiser,
+                options,
+                jobs=jobs,
+                overwrite=redo,
+                on_outcome=lambda outcome: _report(outcome, console),
+                on_seconds=advance,
+            )
         if work[0].names[1] == "-" and outcomes[0].status == "done":
             _copy_to_stdout(work[0].files.target)
     if as_json:
@@ -221,3 +227,63 @@ def _copy_to_stdout(path: Path) -> None:
     with path.open("rb") as file:
         shutil.copyfileobj(file, sys.stdout.buffer)
     sys.stdout.buffer.flush()
+
+
+@contextmanager
+def _progress(work: list[Work], console: Console) -> Iterator[Callable[[float], None]]:
+    """A bar over the seconds of sound, with the speed as a multiple of real time."""
+    if not console.is_terminal or console.quiet:
+        yield lambda seconds: None
+        return
+    columns = (
+        TextColumn("denoising"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=sum(map(_seconds, work)) or None, speed="")
+
+        def advance(seconds: float) -> None:
+            bar.advance(task, seconds)
+            state = bar.tasks[0]
+            if state.elapsed:
+                bar.update(task, speed=f"{state.completed / state.elapsed:.0f} x real time")
+
+        yield advance
+
+
+def _seconds(item: Work) -> float:
+    try:
+        with open_sound(item.files.source) as reader:
+            return reader.info.duration_s
+    except TinysignalError:
+        return 0.0  # the run itself reports it
+
+
+def _report(outcome: Outcome, console: Console) -> None:
+    source, target = outcome.work.names
+    if outcome.error is not None:
+        # On one line, and on stderr even when the console is quiet.
+        loud = Console(stderr=True, soft_wrap=True, highlight=False) if console.quiet else console
+        loud.print(f"error: {' '.join(outcome.error.split())}", markup=False)
+    elif outcome.report is None:
+        console.print(f"{source}: skipped, {target} is newer (--overwrite redoes it)", markup=False)
+    else:
+        report = outcome.report
+        console.print(
+            f"{source} -> {target}: {report.duration_s:.1f} s, {report.speed:.0f} x real time",
+            markup=False,
+        )
+        for note in report.notes:
+            console.print(f"{target}: {note}", markup=False)
+
+
+def print_json(outcomes: list[Outcome], model: str) -> None:
+    """One JSON document on stdout."""
+    statuses = [outcome.status for outcome in outcomes]
+    counts = {status: statuses.count(status) for status in ("done", "skipped", "failed")}
+    files = [outcome.to_json() for outcome in outcomes]
+    document = {"model": model, **counts, "files": files}
+    print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))

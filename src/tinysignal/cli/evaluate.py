@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
-from tinysignal.cli.evaluate_classifier import evaluate_classifier
-from tinysignal.cli.evaluate_denoiser import evaluate_denoiser
-from tinysignal.errors import ConfigError
-from tinysignal.model_file import model_path, read_spec
-from tinysignal.spec import ClassifierSpec
+from tinysignal.classifier import Classifier
+from tinysignal.datasets import load_dataset
+from tinysignal.denoiser import Denoiser
+from tinysignal.errors import ConfigError, MissingExtraError
+from tinysignal.evaluation import (
+    Evaluation,
+    Failure,
+    Interval,
+    ModelProcess,
+    Pair,
+    evaluate_pairs,
+    match_folders,
+    missing_metrics,
+    read_manifest,
+)
+from tinysignal.evaluation.classifier import _labels, _rows, _split, _training
+from tinysignal.evaluation.report import CONFIDENCE
+from tinysignal.files import check_writable, make_folder, write_csv
+from tinysignal.metrics.classification import ClassificationReport
+from tinysignal.model import bundled_models, model_path, read_spec
+from tinysignal.plots import save_mistakes
+from tinysignal.spec import ClassifierSpec, DenoiserSpec
 
 _DENOISERS, _CLASSIFIERS = "Denoisers", "Classifiers"
 
@@ -140,3 +164,226 @@ def _refuse_options(context: typer.Context, panel: str, because: str) -> None:
             given.append(option.opts[0])
     if given:
         raise ConfigError(f"{', '.join(given)}: not for this model; {because}.")
+
+
+_WIDEST = 20  # classes of a confusion matrix that is printed
+_MARKED = 5  # of the largest confusions, and of the worst mistakes that are printed
+
+
+def evaluate_classifier(
+    model: str,
+    *,
+    data: str | None,
+    data_dir: Path | None,
+    picture: Path | None,
+    csv_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure a classifier on labelled examples; parameters as in `tinysignal.cli.evaluate`."""
+    _check_outputs(picture, csv_file)
+    classifier = Classifier.load(model)
+    spec = classifier.spec
+    trained = {} if model in bundled_models() else _training(Path(model).parent / "config.toml")
+    source = data or trained.get("data")
+    if not isinstance(source, str):
+        raise ConfigError(
+            f"{model}: nothing says what it was trained on. Pass --data: mnist, fashion-mnist, "
+            "digits, or a folder with one subfolder a class."
+        )
+    # The validation side of its own data must be the one that training kept out.
+    split = _split(trained, model) if source == trained.get("data") else {}
+    dataset = load_dataset(source, data_dir=data_dir, as_input=spec.input, **split)
+    side, examples = dataset.held_out()
+    labels = _labels(dataset, examples, spec)
+    probabilities = classifier(examples.values)
+    report = ClassificationReport.of(probabilities, labels, spec.classes, names=examples.names)
+    if csv_file is not None:
+        write_csv(csv_file, _rows(probabilities, labels, examples, spec))
+    title = f"{spec.name} on {dataset.name}, {side}"
+    if picture is not None:
+        values = examples.values
+        if spec.input.kind == "sound":  # time to the right, frequency upwards
+            values = values.transpose(0, 2, 1)[:, ::-1]
+        save_mistakes(report, values, picture, title=title)
+    if as_json:
+        facts = {"model": model, "spec": asdict(spec), "data": dataset.name, "side": side}
+        print(json.dumps({**facts, **report.to_dict()}, ensure_ascii=False, indent=2))
+    else:
+        _print_classifier_tables(title, report)
+
+
+def _check_outputs(picture: Path | None, csv_file: Path | None) -> None:
+    if picture is not None and picture.suffix.lower() != ".png":
+        raise ConfigError(f"--picture {picture}: expected a name that ends in .png.")
+    if picture is not None and find_spec("matplotlib") is None:
+        raise MissingExtraError("--picture", "plot")
+    check_writable(picture, csv_file)
+
+
+def _print_classifier_tables(title: str, report: ClassificationReport) -> None:
+    console = Console()
+    low, high = report.accuracy_low, report.accuracy_high
+    table = Table(show_header=False, title=escape(title))
+    table.add_row("accuracy", f"{report.accuracy:.2%} ({low:.2%} to {high:.2%}: 95 %, Wilson)")
+    table.add_row("errors", f"{report.errors} of {report.examples}")
+    table.add_row("negative log-likelihood", f"{report.nll:.4f} nats")
+    table.add_row("calibration error", f"{report.calibration_error:.2%}")
+    console.print(table)
+    _print_classes(console, report)
+    marked = report.confusions(_MARKED)
+    if len(report.classes) <= _WIDEST:
+        _print_confusion(console, report, marked)
+    if marked:
+        names = report.classes
+        pairs = [f"{names[true]} -> {names[guess]} ({count})" for true, guess, count in marked]
+        console.print(
+            escape(f"Largest confusions, true -> predicted: {', '.join(pairs)}."), soft_wrap=True
+        )
+    for mistake in report.worst[:_MARKED]:
+        name = mistake.name or f"example {mistake.index}"
+        verdict = f"{mistake.true} -> {mistake.predicted}, {mistake.probability:.1%} sure"
+        console.print(escape(f"Confident mistake: {name}, {verdict}."), soft_wrap=True)
+
+
+def _print_classes(console: Console, report: ClassificationReport) -> None:
+    table = Table("class", title="classes")
+    for name in ("precision", "recall", "F1", "examples"):
+        table.add_column(name, justify="right")
+    for scores in report.per_class:
+        values = (scores.precision, scores.recall, scores.f1)
+        shares = ["-" if value is None else f"{value:.2%}" for value in values]
+        table.add_row(escape(scores.name), *shares, str(scores.support))
+    console.print(table)
+
+
+def _print_confusion(
+    console: Console, report: ClassificationReport, marked: list[tuple[int, int, int]]
+) -> None:
+    """Rows true, columns predicted; the largest confusions stand out."""
+    table = Table("", title="confusion matrix: a row a true class, a column a predicted one")
+    for name in report.classes:
+        table.add_column(escape(name), justify="right")
+    largest = {(true, guess) for true, guess, _ in marked}
+    for true, counts in enumerate(report.confusion.tolist()):
+        cells = []
+        for guess, count in enumerate(counts):
+            shown = str(count) if count else "."
+            cells.append(f"[bold red]{shown}[/]" if (true, guess) in largest else shown)
+        table.add_row(escape(report.classes[true]), *cells)
+    console.print(table)
+
+
+def evaluate_denoiser(
+    model: str,
+    *,
+    noisy: Path | None,
+    clean: Path | None,
+    pairs: Path | None,
+    metrics: str | None,
+    jobs: int,
+    save_dir: Path | None,
+    csv_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Score a denoiser on noisy recordings; parameters as in `tinysignal.cli.evaluate`."""
+    names = [name.strip() for name in metrics.split(",")] if metrics is not None else None
+    spec = Denoiser.load(model).spec
+    check_writable(csv_file)
+    listed, unmatched = _list_pairs(noisy, clean, pairs)
+    if save_dir is not None:
+        make_folder(save_dir)
+    if names is None:
+        _tell_missing()
+    with _progress() as progress:
+        task = progress.add_task(f"evaluating {spec.name}", total=len(listed))
+        evaluation = evaluate_pairs(
+            ModelProcess(model),
+            listed,
+            metrics=names,
+            jobs=jobs,
+            failures=unmatched,
+            save_dir=save_dir,
+            on_progress=lambda done: progress.update(task, completed=done),
+        )
+    if csv_file is not None:
+        write_csv(csv_file, evaluation.csv_rows())
+    if as_json:
+        print(_to_json(model, spec, evaluation))
+    else:
+        _print_denoiser_tables(spec, evaluation)
+    _tell_failures(evaluation.failures)
+    if evaluation.failures:
+        raise typer.Exit(1)
+
+
+def _list_pairs(
+    noisy: Path | None, clean: Path | None, manifest: Path | None
+) -> tuple[list[Pair], list[Failure]]:
+    if manifest is not None and noisy is None and clean is None:
+        return read_manifest(manifest), []
+    if manifest is None and noisy is not None and clean is not None:
+        return match_folders(noisy, clean)
+    raise ConfigError("expected --noisy DIR and --clean DIR, or --pairs FILE.csv alone.")
+
+
+def _progress() -> Progress:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+
+
+def _tell_missing() -> None:
+    missing = ", ".join(metric.name for metric in missing_metrics())
+    if missing:
+        typer.echo(f"Without {missing}: pip install 'tinysignal[eval]'.", err=True)
+
+
+def _tell_failures(failures: tuple[Failure, ...]) -> None:
+    for failure in failures:
+        what = f"{failure.file} ({failure.metric})" if failure.metric else failure.file
+        typer.echo(f"{what}: {failure.reason}", err=True)
+
+
+def _to_json(path: str, spec: DenoiserSpec, evaluation: Evaluation) -> str:
+    report = {"model": path, "spec": asdict(spec), **evaluation.to_dict()}
+    return json.dumps(report, ensure_ascii=False, indent=2, allow_nan=False)
+
+
+def _print_denoiser_tables(spec: DenoiserSpec, evaluation: Evaluation) -> None:
+    console = Console()
+    files, failed = len(evaluation.files), len({f.file for f in evaluation.failures})
+    title = f"{spec.name}: {files} files, {failed} with failures"
+    table = Table("metric", "noisy", "denoised", "improvement", "files", title=title)
+    summary = evaluation.summary()
+    for column in evaluation.columns:
+        if column.key in summary:
+            line = summary[column.key]
+            label = f"{column.label}, {column.unit}" if column.unit else column.label
+            intervals = (line.noisy, line.denoised, line.improvement)
+            table.add_row(label, *map(_plus_minus, intervals), str(line.files))
+    if not summary:
+        return
+    console.print(table)
+    console.print(f"± {CONFIDENCE}.", style="dim")
+    _print_groups(console, evaluation)
+
+
+def _print_groups(console: Console, evaluation: Evaluation) -> None:
+    groups = evaluation.by_input_snr()
+    labels = [group.label for group in groups]
+    table = Table("metric", *labels, title="denoised (improvement) by input SNR")
+    table.add_row("files", *(str(group.files) for group in groups))
+    for column in evaluation.columns:
+        cells = []
+        for group in groups:
+            line = group.summary.get(column.key)
+            cells.append(
+                f"{line.denoised.mean:.2f} ({line.improvement.mean:+.2f})" if line else "-"
+            )
+        table.add_row(column.label, *cells)
+    console.print(table)
+
+
+def _plus_minus(interval: Interval) -> str:
+    if interval.half_width is None:
+        return f"{interval.mean:.3f}"
+    return f"{interval.mean:.3f} ± {interval.half_width:.3f}"

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tinysignal.model_file import (
+from tinysignal.audio.files import open_sound
+from tinysignal.model import (
     bundled_models,
     load_classifying_network,
     load_network,
@@ -20,7 +21,6 @@ from tinysignal.model_file import (
     read_spec,
 )
 from tinysignal.spec import ClassifierSpec
-from tinysignal.video import open_sound
 
 
 def info(

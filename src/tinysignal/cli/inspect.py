@@ -73,7 +73,7 @@ def inspect(
     _check(run, page)
     try:
         from tinysignal.inspect.page import write_page
-        from tinysignal.inspect.run import inspect_run
+        from tinysignal.runs.inspect import inspect_run
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"looking inside a network ({error.name})", "train") from None
     with _progress() as tell:

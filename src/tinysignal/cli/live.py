@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,11 +17,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tinysignal.cli.denoise_options import AttenuationLimit, Mix, Model
-from tinysignal.cli.sound_device import load_sounddevice, unusable
+from tinysignal.audio.ffmpeg import TrackReader
+from tinysignal.audio.files import open_sound
+from tinysignal.audio.libsndfile import Reader
+from tinysignal.cli.options import AttenuationLimit, Mix, Model
+from tinysignal.denoise_file import FileOptions, denoise_file
 from tinysignal.denoiser import Denoiser, DenoiserStream
-from tinysignal.errors import ConfigError, TinysignalError
-from tinysignal.model_file import DEFAULT_MODEL
+from tinysignal.errors import AudioFileError, ConfigError, MissingExtraError, TinysignalError
+from tinysignal.model import DEFAULT_MODEL
 
 _SHOWN_EVERY_S = 0.1
 _METER_DB, _METER_WIDTH = 60, 20  # the meter's lowest level below full scale, and its columns
@@ -173,3 +178,59 @@ def _show_devices(device: Any) -> None:
             f"{found['default_samplerate']:.0f}",
         )
     Console().print(table)
+
+
+def play(
+    file: Annotated[Path, typer.Argument(help="A sound file.")],
+    *,
+    model: Model = DEFAULT_MODEL,
+) -> None:
+    """Play a recording, then the same denoised; needs the 'play' extra and a sound device.
+
+    Example: tinysignal play talk.wav
+    """
+    device = load_sounddevice()
+    denoiser = Denoiser.load(model)
+    with tempfile.TemporaryDirectory(prefix="tinysignal-") as folder:
+        cleaned = Path(folder) / "cleaned.wav"
+        denoise_file(file, cleaned, denoiser=denoiser, options=FileOptions(subtype="FLOAT"))
+        for title, path in (("before", file), ("after", cleaned)):
+            print(f"{title} ...", file=sys.stderr)
+            with open_sound(path) as reader:
+                _play(device, reader)
+
+
+def _play(device: Any, reader: Reader | TrackReader) -> None:
+    info = reader.info
+    try:
+        with device.OutputStream(
+            samplerate=info.sample_rate_hz, channels=info.channels, dtype="float32"
+        ) as stream:
+            for block in reader.blocks():
+                stream.write(block.T.copy())  # (time, channels)
+    except device.PortAudioError as error:
+        raise unusable(error) from None
+
+
+def load_sounddevice() -> Any:
+    """The sounddevice module.
+
+    Raises
+    ------
+    MissingExtraError
+        It is not installed.
+    AudioFileError
+        It is, but PortAudio is not.
+    """
+    try:
+        import sounddevice
+    except ImportError:
+        raise MissingExtraError("Playing and recording sound", "play") from None
+    except OSError as error:  # the module is there, PortAudio is not
+        raise unusable(error) from None
+    return sounddevice
+
+
+def unusable(error: Exception) -> AudioFileError:
+    """The one line for a device that is missing, taken or gone."""
+    return AudioFileError(f"no sound device can be used ({error}).")

@@ -18,8 +18,7 @@ from tinysignal.cli.denoise import denoise
 from tinysignal.cli.evaluate import evaluate
 from tinysignal.cli.info import info
 from tinysignal.cli.inspect import inspect
-from tinysignal.cli.live import live
-from tinysignal.cli.play import play
+from tinysignal.cli.live import live, play
 from tinysignal.cli.train import app as train_app
 from tinysignal.errors import ConfigError, MissingExtraError, TinysignalError
 

@@ -2,23 +2,25 @@
 
 ::
 
-    profiling.py     what every layer sees on calibration data; which cannot be factored, and why
-    planning.py      a budget becomes a rank for each layer
-    allotting.py     ... by what cutting each costs in the outputs
-    plan_file.py     the plan: JSON that can be edited and replayed
-    applying.py      the compressed copy of the network
-    solving.py       the factors of one layer
-    factors.py       the algebra
-    layers.py        layers as matrices; convolutions.py, recurrent.py for two families
+    profile.py    what every layer sees on calibration data; which cannot be factored, and why
+    plan.py       the plan, a rank for each layer: JSON that can be edited and replayed
+    allocate.py   ranks within a budget, by what cutting each layer costs in the outputs
+    search.py     allocations compared on held-out batches
+    apply.py      the compressed copy of the network
+    solve.py      the factors of one layer
+    factorize.py  the algebra
+    layers/       layers as matrices, a file for each family
+    quantize.py   ONNX models in 8-bit numbers
+    timing.py     calls timed side by side
 
 >>> profiled = profile(model, batches)            # doctest: +SKIP
 >>> chosen = plan(profiled, params=0.04)          # doctest: +SKIP
 >>> small = apply(model, chosen, profiled)        # doctest: +SKIP
 """
 
-from tinysignal.compress.applying import apply
-from tinysignal.compress.plan_file import LayerPlan, Plan
-from tinysignal.compress.planning import plan
-from tinysignal.compress.profiling import LayerProfile, Profile, Skipped, profile
+from tinysignal.compress.apply import apply
+from tinysignal.compress.plan import LayerPlan, Plan
+from tinysignal.compress.profile import LayerProfile, Profile, Skipped, profile
+from tinysignal.compress.search import plan
 
 __all__ = ["LayerPlan", "LayerProfile", "Plan", "Profile", "Skipped", "apply", "plan", "profile"]

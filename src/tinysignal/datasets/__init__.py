@@ -2,13 +2,11 @@
 
 ::
 
-    examples.py   what a data set is: examples on three sides
+    dataset.py    what a data set is: examples on three sides
     splits.py     sides that share no group
-    idx.py        the file format of MNIST
-    mnist.py      MNIST and Fashion-MNIST, from a folder or
-    download.py   from the web
-    digits.py     scikit-learn's embedded digits
-    folders.py    your own pictures and sounds: a folder a class, or
+    published.py  MNIST, Fashion-MNIST and scikit-learn's digits
+    download.py   files from the web, held to their SHA-256
+    folders.py    your own pictures and sounds: a folder for each class, or
     manifest.py   a list of files
 """
 
@@ -17,10 +15,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tinysignal.datasets.digits import load_digits
-from tinysignal.datasets.examples import Dataset, Examples
+from tinysignal.datasets.dataset import Dataset, Examples
 from tinysignal.datasets.folders import load_folder
-from tinysignal.datasets.mnist import PUBLISHED, load_published
+from tinysignal.datasets.published import PUBLISHED, load_digits, load_published
 from tinysignal.errors import DataError
 from tinysignal.spec import ImageInput, SoundInput
 

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysignal import images
-from tinysignal.datasets.examples import SIDES, Dataset, Examples, mean_and_std
+from tinysignal.audio.files import SOUND_SUFFIXES
+from tinysignal.datasets.dataset import SIDES, Dataset, Examples, mean_and_std
 from tinysignal.datasets.manifest import MANIFEST, read_manifest
 from tinysignal.datasets.splits import join_copies, split_off
 from tinysignal.errors import DataError
-from tinysignal.files import SOUND_SUFFIXES
 from tinysignal.mel import read_patch
 from tinysignal.spec import ImageInput, SoundInput
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinysignal.audio_format import CONTAINERS
+from tinysignal.audio.formats import CONTAINERS
 from tinysignal.errors import DataError
 
 

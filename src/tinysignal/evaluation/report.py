@@ -10,7 +10,7 @@ from statistics import NormalDist, fmean, stdev
 from typing import Any
 
 from tinysignal.evaluation.pairs import Failure
-from tinysignal.evaluation.table import Column, Metric
+from tinysignal.metrics.registry import Column, Metric
 
 INPUT_SNR_EDGES_DB = (0, 5, 10, 15)
 CONFIDENCE = "half width of the mean's 95 % confidence interval, Student's t over files"

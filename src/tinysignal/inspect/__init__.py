@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Any
 from tinysignal.inspect.result import Inspection, LayerRow, LayerView, Map, Ranking
 
 if TYPE_CHECKING:
-    from tinysignal.inspect.network import inspect
-    from tinysignal.inspect.record import record_outputs
-    from tinysignal.inspect.recorder import Recording
-    from tinysignal.inspect.run import inspect_run
+    from tinysignal.inspect.capture import Recording, record_outputs
+    from tinysignal.inspect.inspection import inspect
 
 _HOME = {
-    "inspect": "network",
-    "inspect_run": "run",
-    "record_outputs": "record",
-    "Recording": "recorder",
+    "inspect": "inspection",
+    "record_outputs": "capture",
+    "Recording": "capture",
 }
 
 __all__ = [
@@ -30,7 +27,6 @@ __all__ = [
     "Ranking",
     "Recording",
     "inspect",
-    "inspect_run",
     "record_outputs",
 ]
 

@@ -1,204 +1,162 @@
-"""Everything that decides the outcome of a denoiser's training: flags and TOML, one dataclass."""
+"""What every training run decides: length, optimiser, machine; and how options are read."""
 
 from __future__ import annotations
 
+import json
+import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from tinysignal.errors import ConfigError
-from tinysignal.train.losses import LOSSES
-from tinysignal.train.nets import ARCHITECTURES
-from tinysignal.train.options import LENGTHS, RunOptions, build, read_toml
 
-_PAIR_EPOCHS = 3000
-_MINUTES = 20.0
-_SHORTEST_CLIP_S = 0.1
-_ON_SIGNALS = ("lstm", "bands")  # trained on signals, the others on magnitudes
-_PESQ_HZ = 16_000
+Options = TypeVar("Options", bound="RunOptions")
 
-RECIPES: dict[str, dict[str, Any]] = {
-    "plain": {},
-    # A causal network with a complex mask, on speech and noise of any level.
-    "default": {
-        "arch": "lstm",
-        "snr_db": (-7.5, 20.0),
-        "level_dbfs": (-35.0, -10.0),
-        "augment": True,
-        "clip_s": 3.0,
-        "learning_rate": 2e-3,
-        "perceptual": 0.07,
-        "schedule": "cosine",
-        "validate_every": 4,
-        "precision": "bf16",
-        "minutes": 240.0,
-    },
-}
+LENGTHS = ("epochs", "steps", "minutes")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenoiserConfig(RunOptions):
-    """A denoiser's training; `RunOptions` and what follows.
-
-    Data: exactly one of ``pair`` (clean and noisy file), ``pairs`` (clean and noisy folder), or
-    ``clean`` with ``noise`` (folders or manifests, mixed on the fly). Length: exactly one of
-    ``epochs``, ``steps``, ``minutes``; an epoch is ``steps_per_epoch`` batches, or one batch
-    where the whole recording is one.
+class RunOptions:
+    """Length, optimiser and machine of a run. Give exactly one of epochs, steps and minutes.
 
     Parameters
     ----------
-    recipe : {"plain", "default"}
-        What holds where nothing else is given: ``plain`` is the defaults here, ``default`` the
-        causal network with a complex mask, see `RECIPES`.
-    arch : {"linear", "cnn", "lstm", "bands"}
-    pair, pairs : (str, str) or None
-    clean, noise : str
-    holdout : float
-        Share at the end of a single pair that is kept out of training and validated on.
-    valid_share : float
-        Share of the groups (speakers, noise recordings, subfolders) kept for validation where
-        no manifest says it.
-    test_share : float
-        Share of the validation groups that is not read at all, for a test later.
-    snr_db, level_dbfs : (float, float)
-        Ranges of the mixtures' SNR and speech level.
-    filter_db : float
-        Random filters of up to plus or minus this on speech and noise; 0 for none.
-    augment : bool
-        Whether speech and noise also change their speed, noise its level over time and frequency
-        (at times to another noise's), rooms reverberate, mixtures clip, and some noise is babble or
-        made on the spot.
-    sample_rate_hz : int
-        The rate of the model; recordings are resampled to it.
-    fft_samples, hop_samples : int
-        STFT; 0 for the architecture's own: 64 ms / 32 ms linear, 32 ms / 8 ms lstm, 32 ms /
-        16 ms cnn and bands.
-    width : int
-        Hidden units (linear) or channels of the first layer (cnn); 0 for the default.
-    level : {"", "none", "running"}
-        Normalisation by the running level; empty for the default: none for linear, running
-        for cnn.
-    lookahead_frames : int
-        Frames of the future that a cnn may see; 0 is causal.
-    clip_s : float
-        Length of the clips; 0 for whole recordings, which a single pair allows and has by default.
-    batch, steps_per_epoch : int
-        Clips in a batch, batches in an epoch.
-    loss : {"", "mse", "compressed", "mixed"}
-        Of magnitudes; empty for the default: ``mse``, and for lstm and bands, which have no
-        other, the loss of signals `tinysignal.train.losses.spectral`.
-    start_from : str
-        Run folder whose weights to start from; the network must be the same, an lstm may be wider.
-    perceptual : float
-        Weight of PESQ in the loss of lstm and bands; from 16 kHz.
+    learning_rate : float
+        Of Adam; the highest one of a schedule.
+    schedule : {"constant", "cosine", "onecycle"}
+        ``cosine``: down to a hundredth after a short warm-up. ``onecycle``: up over the first
+        tenth, then down to nothing (Smith and Topin 2019).
+    epochs, steps : int
+    minutes : float
+    seed : int
+    select : {"best", "last"}
+        The exported weights: those with the best validation score, or the last ones. Without
+        validation data, the last ones.
+    validate_every : int
+        Epochs between validations.
+    precision : {"32", "bf16", "16"}
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``mps``.
+    devices, workers, threads : int
+        Devices to train on; processes that make batches; threads of torch, 0 for its default.
+    log : {"csv", "tensorboard"}
+    name, trained_on, licence : str
+        Written into the model's spec.
     """
 
-    recipe: str = "plain"
-    arch: str = "cnn"
-    pair: tuple[str, str] | None = None
-    pairs: tuple[str, str] | None = None
-    clean: str = ""
-    noise: str = ""
-    holdout: float = 0.0
-    valid_share: float = 0.1
-    test_share: float = 0.0
-    snr_db: tuple[float, float] = (-5.0, 20.0)
-    level_dbfs: tuple[float, float] = (-30.0, -20.0)
-    filter_db: float = 6.0
-    augment: bool = False
-    sample_rate_hz: int = 16_000
-    fft_samples: int = 0
-    hop_samples: int = 0
-    width: int = 0
-    level: str = ""
-    lookahead_frames: int = 0
-    clip_s: float = 4.0
-    batch: int = 16
-    steps_per_epoch: int = 100
-    loss: str = ""
-    start_from: str = ""
-    perceptual: float = 0.0
+    learning_rate: float = 1e-3
+    schedule: str = "constant"
+    epochs: int = 0
+    steps: int = 0
+    minutes: float = 0.0
+    seed: int = 0
+    select: str = "best"
+    validate_every: int = 5
+    precision: str = "32"
+    device: str = "auto"
+    devices: int = 1
+    workers: int = 0
+    threads: int = 0
+    log: str = "csv"
+    name: str = ""
+    trained_on: str = ""
+    licence: str = ""
 
     choices: ClassVar[dict[str, tuple[str, ...]]] = {
-        **RunOptions.choices,
-        "recipe": tuple(RECIPES),
-        "arch": tuple(ARCHITECTURES),
-        "level": ("", "none", "running"),
-        "loss": ("", *LOSSES),
+        "schedule": ("constant", "cosine", "onecycle"),
+        "select": ("best", "last"),
+        "precision": ("32", "bf16", "16"),
+        "log": ("csv", "tensorboard"),
     }
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if bool(self.clean) != bool(self.noise):
-            raise ConfigError("clean speech and noise come together: give both folders.")
-        if (self.pair is not None) + (self.pairs is not None) + bool(self.clean) != 1:
-            raise ConfigError(
-                "data: give one of a pair of files (--pair CLEAN NOISY), a pair of folders "
-                "(--pairs CLEAN NOISY), or speech and noise (--clean DIR --noise DIR)."
-            )
-        self._check_bounds()
-
-    def _check_bounds(self) -> None:
-        zero = ("width", "lookahead_frames", "clip_s", "fft_samples", "hop_samples", "filter_db")
-        for name in (*zero, "perceptual"):
+        for name, choices in self.choices.items():
+            value = getattr(self, name)
+            if value not in choices:
+                expected = " or ".join(choice for choice in choices if choice)
+                raise ConfigError(f"{name} is '{value}', expected {expected}.")
+        if (self.epochs > 0) + (self.steps > 0) + (self.minutes > 0) != 1:
+            raise ConfigError("length: give one of epochs, steps or minutes.")
+        for name in (*LENGTHS, "workers", "threads", "seed"):
             self.check(name, at_least=0)
-        for name in ("batch", "steps_per_epoch"):
+        for name in ("validate_every", "devices"):
             self.check(name, at_least=1)
-        for name in ("holdout", "valid_share", "test_share"):
-            self.check(name, at_least=0, below=0.9)
-        self.check("sample_rate_hz", at_least=4_000, below=192_001)
-        for name in ("snr_db", "level_dbfs"):
-            low, high = getattr(self, name)
-            if not -100 <= low <= high <= 100:
-                raise ConfigError(f"{name} is {low} to {high}, expected a rising range in dB.")
-        if 0 < self.clip_s < _SHORTEST_CLIP_S:
-            raise ConfigError(f"clip_s is {self.clip_s}, expected at least {_SHORTEST_CLIP_S}.")
-        if self.arch in _ON_SIGNALS and (self.loss or self.whole_recording):
-            raise ConfigError(
-                f"{self.arch} is trained on clips of signals, with a loss of its own: "
-                "leave loss out."
-            )
-        if self.perceptual and (self.arch not in _ON_SIGNALS or self.sample_rate_hz < _PESQ_HZ):
-            raise ConfigError(
-                f"perceptual is {self.perceptual}, which lstm and bands have, from 16 kHz; pass 0."
-            )
-        if self.clip_s == 0 and self.pair is None:
-            raise ConfigError("clip_s is 0, whole recordings, which only a single pair allows.")
+        self.check("learning_rate", at_least=1e-9, below=10)
 
-    @property
-    def whole_recording(self) -> bool:
-        """Whether each batch is the whole of a single pair."""
-        return self.pair is not None and self.clip_s == 0
+    def check(self, name: str, *, at_least: float, below: float = float("inf")) -> None:
+        """Hold an option to its bounds.
+
+        Raises
+        ------
+        ConfigError
+        """
+        value = getattr(self, name)
+        if not at_least <= value < below:
+            bound = f" and below {below:g}" if below < float("inf") else ""
+            raise ConfigError(f"{name} is {value}, expected at least {at_least:g}{bound}.")
+
+    def to_toml(self) -> str:
+        """The options as TOML, without what is unset."""
+        lines = [
+            f"{name} = {json.dumps(value, ensure_ascii=False)}"
+            for name, value in asdict(self).items()
+            if value is not None
+        ]
+        return "\n".join(lines) + "\n"
 
 
-def read_config(path: Path | None, flags: Mapping[str, Any]) -> DenoiserConfig:
-    """A recipe's values, a TOML file's on top of them, and flags that are not None on top of both.
-
-    Without a length, a single pair gets the course's 3000 epochs, anything else 20 minutes;
-    without ``clip_s``, a single pair is one whole batch.
+def read_toml(path: Path) -> dict[str, Any]:
+    """The values of a TOML file.
 
     Raises
     ------
     ConfigError
-        The file cannot be read, holds an unknown name or a value of the wrong type; no such recipe.
+        It cannot be read, or is not TOML.
     """
-    values = {} if path is None else read_toml(path)
-    given = {name: value for name, value in flags.items() if value is not None}
-    recipe = given.get("recipe", values.get("recipe", "plain"))
-    if recipe not in list(RECIPES):  # a list from TOML has no hash
-        raise ConfigError(f"recipe is '{recipe}', expected {' or '.join(RECIPES)}.")
-    merged: dict[str, Any] = {}
-    for layer in (RECIPES[recipe], values, given):
-        for group in (("pair", "pairs", "clean", "noise"), LENGTHS):
-            if any(layer.get(name) for name in group):  # one replaces every other one
-                merged = {name: value for name, value in merged.items() if name not in group}
-        merged |= layer
-    if merged.get("arch", "cnn") not in _ON_SIGNALS and "perceptual" not in values | given:
-        merged.pop("perceptual", None)  # a recipe's, whose network was replaced
-    single = bool(merged.get("pair"))
-    if single:
-        merged.setdefault("clip_s", 0.0)
-    if not any(merged.get(name) for name in LENGTHS):
-        merged |= {"epochs": _PAIR_EPOCHS} if single else {"minutes": _MINUTES}
-    return build(DenoiserConfig, merged, str(path or "options"))
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file ({error}).") from None
+
+
+def build(kind: type[Options], values: Mapping[str, Any], source: str) -> Options:
+    """Options from plain values, each of the type of its default.
+
+    Parameters
+    ----------
+    kind : type
+    values : mapping
+        A name's default being a pair or None, two values are expected.
+    source : str
+        Where the values come from, for messages.
+
+    Raises
+    ------
+    ConfigError
+        An unknown name, a value of the wrong type, or one that makes no sense.
+    """
+    defaults = {field.name: field.default for field in fields(kind)}
+    typed: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in defaults:
+            raise ConfigError(f"{source}: unknown option '{name}'.")
+        default = defaults[name]
+        if default is None or isinstance(default, tuple):
+            item: type = str if default is None else float
+            if not isinstance(value, list | tuple) or len(value) != 2:
+                raise ConfigError(f"{source}: {name} is {value!r}, expected two values.")
+            typed[name] = tuple(_cast(name, v, item, source) for v in value)
+        else:
+            typed[name] = _cast(name, value, type(default), source)
+    return kind(**typed)
+
+
+def _cast(name: str, value: Any, kind: type, source: str) -> Any:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"{source}: {name} is {value!r}, expected {kind.__name__}.")
+    return value

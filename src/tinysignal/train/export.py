@@ -7,7 +7,6 @@ import copy
 import io
 import logging
 import warnings
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from tinysignal.errors import ModelError
 from tinysignal.files import atomic
-from tinysignal.model_file import METADATA_KEY, load_classifying_network, load_network
+from tinysignal.model import METADATA_KEY, load_classifying_network, load_network
+from tinysignal.nets import BandsNet, CnnNet, DenoisingNet, LstmNet, MaskingNet
+from tinysignal.nets.introspection import count_macs
 from tinysignal.spec import ClassifierSpec, DenoiserSpec, ImageInput, SoundInput, Spec
 from tinysignal.stft import StftSize
-from tinysignal.train.nets import BandsNet, CnnNet, DenoisingNet, LstmNet, MaskingNet
-from tinysignal.train.onnx_lstm import with_onnx_lstms
 
 PARITY = 1e-4  # largest difference between ONNX and torch, of magnitudes around 1
 
@@ -231,29 +230,6 @@ def macs_per_frame(net: DenoisingNet, size: StftSize) -> float:
     return counted + sum(weight.numel() for weight in own)
 
 
-def count_macs(net: nn.Module, run: Callable[[], object]) -> int:
-    """Multiply-accumulate operations of a network's layers in one run of it."""
-    total = 0
-
-    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        if isinstance(layer, nn.Linear):
-            total += output.numel() * layer.in_features
-        elif isinstance(layer, nn.Conv2d):
-            total += output.numel() * layer.weight[0].numel()
-        elif isinstance(layer, nn.LSTM):
-            total += output[0].numel() * 4 * (layer.input_size + layer.hidden_size)
-
-    hooks = [layer.register_forward_hook(count) for layer in net.modules()]
-    try:
-        with torch.no_grad():
-            run()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return total
-
-
 def folded_mlp(net: nn.Module) -> nn.Module:
     """A copy on the CPU, ready to run, without batch normalisation after linear layers."""
     net = copy.deepcopy(net).cpu().float().eval()
@@ -327,3 +303,61 @@ def _forget_source(graph: onnx.GraphProto) -> None:
     named = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
     for item in (graph, *graph.node, *named):
         del item.metadata_props[:]
+
+
+def folded(net: nn.Module) -> nn.Module:
+    """A copy of one of our networks without batch normalisation, as it is exported."""
+    return folded_denoiser(net) if isinstance(net, DenoisingNet) else folded_mlp(net)
+
+
+_OPSET = 14  # since when the operator is as it is used here
+
+
+class OnnxLstm(nn.Module):
+    """Stands in for a one-layer, one-way `torch.nn.LSTM` while a network is exported.
+
+    Parameters
+    ----------
+    lstm : nn.LSTM
+        Time first.
+    """
+
+    def __init__(self, lstm: nn.LSTM) -> None:
+        super().__init__()
+        self.hidden_size = lstm.hidden_size
+        into, across, *biases = lstm.all_weights[0]
+        # torch: input, forget, cell, output gates; ONNX: input, output, forget, cell.
+        self.weight = nn.Parameter(_in_order(into)[None])
+        self.recurrence = nn.Parameter(_in_order(across)[None])
+        self.bias = nn.Parameter(torch.cat([_in_order(bias) for bias in biases])[None])
+
+    def forward(
+        self, x: Tensor, state: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """As `torch.nn.LSTM`: (frames, batch, inputs), two of (1, batch, units)."""
+        frames, batch = x.shape[:2]
+        end = (1, batch, self.hidden_size)
+        y, hidden, cell = torch.onnx.ops.symbolic_multi_out(
+            "LSTM",
+            (x, self.weight, self.recurrence, self.bias, None, *state),
+            {"hidden_size": self.hidden_size},
+            dtypes=(x.dtype,) * 3,
+            shapes=((frames, *end), end, end),
+            version=_OPSET,
+        )
+        return y.squeeze(1), (hidden, cell)
+
+
+def with_onnx_lstms(net: nn.Module) -> nn.Module:
+    """A copy whose LSTMs are `OnnxLstm`: it can be exported, but no longer run."""
+    net = copy.deepcopy(net)
+    for parent in list(net.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.LSTM):
+                setattr(parent, name, OnnxLstm(child))
+    return net
+
+
+def _in_order(rows: Tensor) -> Tensor:
+    into, forget, cell, output = rows.detach().chunk(4)
+    return torch.cat([into, output, forget, cell])

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from tinysignal.nets.stft import stft
 from tinysignal.stft import StftSize
-from tinysignal.train.stft import stft
 
 SI_SDR_WEIGHT = 0.2  # of a decibel, in `spectral`
 _LEAST_LOST = 1e-3  # of the power: SI-SDR is 30 dB at most, or clean clips outweigh all others

@@ -1,84 +1,97 @@
-"""What a run trains, whatever the task: a network, how it is scored, and by what it is chosen."""
+"""What compression asks of a run, whatever its task."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Iterable
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
 
-import lightning as pl
-import torch
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
 
-
-@dataclass(frozen=True)
-class Measure:
-    """A score, higher is better: its key, its name for people, and how it is written."""
-
-    key: str
-    label: str
-    format: str
-
-    def shown(self, value: float) -> str:
-        """The value with its unit."""
-        return self.format.format(value)
+from tinysignal.spec import Spec
+from tinysignal.train.config import RunOptions
+from tinysignal.train.data.batches import BatchSource
+from tinysignal.train.distillation import TuneOptions
+from tinysignal.train.module import Measure, Task
 
 
-class Task(pl.LightningModule):
-    """A network in training.
-
-    Attributes
-    ----------
-    net : nn.Module
-        What is trained.
-    measure : Measure
-        What ``best`` weights are chosen by, one of the keys of `score`.
-    """
-
-    net: nn.Module
-    measure: Measure
-
-    @abstractmethod
-    def score(self) -> dict[str, float]:
-        """Scores of `result` on the run's validation data, or on what stands for it."""
-
-    @property
-    def result(self) -> nn.Module:
-        """The network whose weights are scored and kept: the trained one, or its average."""
-        return self.net
-
-    @abstractmethod
-    def settle(self) -> None:
-        """Make `result` ready to be exported: see `settle_statistics`."""
-
-
-@torch.no_grad()
-def settle_statistics(net: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Average batch normalisation's statistics anew, over training inputs and with these weights.
-
-    Those kept during training lag behind the weights and rest on the last few batches.
+@dataclass(frozen=True, kw_only=True)
+class TrainedRun(ABC):
+    """A run that is to be compressed, with its data.
 
     Parameters
     ----------
+    folder : Path
     net : nn.Module
-        Left in evaluation mode.
-    batches : iterable of Tensor
-        Inputs as in training; not touched if there is no batch normalisation.
+        Without batch normalisation, in evaluation mode.
+    spec : ClassifierSpec or DenoiserSpec
+    config : RunOptions
+        What it was trained with.
+    batches : tuple
+        Of its training data, as `tinysignal.compress.profile` takes them.
+    side : {"valid", "train"}
+        What it is scored on.
+    summary : dict
+        Said of the data in reports.
+    seed : int
+        Of what is chosen at random, the split of the data aside, which is the run's own.
 
-    References
+    Attributes
     ----------
-    Wu and Johnson (2021), "Rethinking 'batch' in BatchNorm", section 3.
+    measure : Measure
+        The score that counts, a key of what `score` gives.
+    tolerance : float
+        How much less of it counts as equally good.
+    counted : str
+        What the network is timed on: ``examples`` or ``frames``.
+    int8_ways : tuple of str
+        Ways of 8-bit storage that it may take: "weights", "static", "dynamic".
     """
-    layers = [m for m in net.modules() if isinstance(m, _BatchNorm)]
-    if layers:
-        momenta = [layer.momentum for layer in layers]
-        for layer in layers:
-            layer.reset_running_stats()
-            layer.momentum = None  # a plain mean over all batches
-        net.train()
-        for batch in batches:
-            net(batch)
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
-    net.eval()
+
+    folder: Path
+    net: nn.Module = field(repr=False)
+    spec: Spec
+    config: RunOptions
+    batches: tuple[Any, ...] = field(repr=False)
+    side: str
+    summary: dict[str, Any]
+    seed: int = 0
+
+    measure: ClassVar[Measure]
+    tolerance: ClassVar[float]
+    counted: ClassVar[str]
+    int8_ways: ClassVar[tuple[str, ...]] = ("weights", "static", "dynamic")
+
+    @abstractmethod
+    def export(self, net: nn.Module, path: Path, *, name: str) -> Spec:
+        """Write a network in this one's place as ONNX, and return the spec in it."""
+
+    @abstractmethod
+    def score(self, model: nn.Module | Path, *, side: str | None = None) -> dict[str, float]:
+        """Scores of a network, or of a model file in the light runtime, on a side of the data."""
+
+    @abstractmethod
+    def runner(self, model: nn.Module | Path, count: int) -> Callable[[], object]:
+        """What runs a network, or a model file in the light runtime, on so many at once."""
+
+    @abstractmethod
+    def parity(self, net: nn.Module, model: Path) -> float:
+        """Largest difference of a network's answers from those of its file, relative to them."""
+
+    @abstractmethod
+    def examples(self) -> list[NDArray[np.float32]]:
+        """The calibration data in batches, as a model file takes them."""
+
+    @abstractmethod
+    def tuned_config(self, options: TuneOptions) -> RunOptions:
+        """What it was trained with, but for what further training decides."""
+
+    @abstractmethod
+    def task(
+        self, net: nn.Module, teacher: nn.Module, options: TuneOptions
+    ) -> tuple[Task, BatchSource]:
+        """The further training of a network in this one's place."""

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tinysignal.audio.files import SOUND_SUFFIXES
 from tinysignal.datasets.splits import hold_out
 from tinysignal.errors import DataError
-from tinysignal.files import SOUND_SUFFIXES
 from tinysignal.stft import StftSize, stft
 from tinysignal.train.data.batches import Array
 from tinysignal.train.data.recordings import folder_group, load_mono

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysignal import audio
+from tinysignal.audio.files import SOUND_SUFFIXES
 from tinysignal.datasets.manifest import read_manifest
 from tinysignal.datasets.splits import hold_out
 from tinysignal.errors import DataError
-from tinysignal.files import SOUND_SUFFIXES
 
 
 @dataclass(frozen=True)

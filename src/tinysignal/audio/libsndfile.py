@@ -1,0 +1,389 @@
+"""Sound files in blocks: `Reader` and `Writer`, over libsndfile."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import soundfile as sf
+from numpy.typing import NDArray
+
+from tinysignal.audio.formats import (
+    BITS,
+    LOSSY,
+    AudioFormat,
+    AudioInfo,
+    compression_level,
+    wide_enough,
+)
+from tinysignal.audio.headers import check_complete, mp3_samples
+from tinysignal.audio.validate import MAX_AMPLITUDE, Signal, check_channels, check_rate
+from tinysignal.errors import AudioFileError, SignalError
+
+_BLOCK_SAMPLES = 1 << 17  # of all channels together: half a MiB
+_UNKNOWN_LENGTH = 1 << 62
+_MP3_SLACK = 4 * 1152  # the encoder's delay and padding, and the estimate's rounding
+
+
+class ForeignFileError(AudioFileError):
+    """Not for libsndfile, but FFmpeg may read it."""
+
+
+class _Sequential(sf.SoundFile):  # type: ignore[misc]  # soundfile carries no types
+    """A sound file read or written front to back.
+
+    soundfile seeks after every block otherwise, which fails at the end of a FLAC file that was
+    written into a pipe.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _bare(path: Path) -> str | bytes:
+    """The path as libsndfile gets it: where names are bytes, they need not be text."""
+    return os.fsencode(path) if os.name == "posix" else str(path)
+
+
+class Reader:
+    """A sound file, read in blocks.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Raises
+    ------
+    AudioFileError
+        Missing, unreadable, empty, truncated, not audio, no samples; rate or number of channels
+        out of bounds.
+
+    Example
+    -------
+    >>> with Reader("talk.wav") as reader:  # doctest: +SKIP
+    ...     peak = max(abs(block).max() for block in reader.blocks())
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        check_readable(self._path)
+        check_complete(self._path)
+        self._file = self._open()
+        if self._file.frames >= _UNKNOWN_LENGTH:  # a FLAC file written into a pipe
+            samples = sum(len(block) for block in self._raw_blocks(_BLOCK_SAMPLES))
+            self._file.close()
+            self._file = self._open()
+        else:
+            samples = self._file.frames
+        self.info = AudioInfo(
+            sample_rate_hz=self._file.samplerate,
+            channels=self._file.channels,
+            samples=samples,
+            container=self._file.format,
+            subtype=self._file.subtype,
+            tags={k: v for k, v in self._file.copy_metadata().items() if v},
+            endian=self._file.endian,
+        )
+        try:
+            check_facts(self._path, self.info)
+            self._check_mp3()
+        except AudioFileError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def blocks(self, samples: int | None = None) -> Iterator[Signal]:
+        """The signal from its start, float32 (channels, up to ``samples``) at a time.
+
+        Raises
+        ------
+        AudioFileError
+            Damaged or truncated; NaN or infinite samples.
+        """
+        size = samples or max(1024, _BLOCK_SAMPLES // self.info.channels)
+        position = 0
+        for raw in self._raw_blocks(size):
+            block = np.ascontiguousarray(raw.T)
+            check_finite(self._path, block, start=position, info=self.info)
+            position += block.shape[1]
+            yield block
+        if position < self.info.samples:
+            raise AudioFileError(
+                f"{self._path}: truncated: its header promises {self.info.duration_s:.3f} s, it "
+                f"ends at {position / self.info.sample_rate_hz:.3f} s. Copy it again."
+            )
+
+    def _check_mp3(self) -> None:
+        if self.info.container != "MP3":
+            return
+        frames = mp3_samples(self._path)
+        if frames is not None and frames > self.info.samples + _MP3_SLACK:
+            raise ForeignFileError(
+                f"{self._path}: an MP3 file of varying bit rate without a Xing header: only "
+                f"{self.info.duration_s:.1f} s of {frames / self.info.sample_rate_hz:.1f} s would "
+                "be read. Install the 'video' extra, pip install 'tinysignal[video]', or convert "
+                "it to .wav first."
+            )
+
+    def _open(self) -> _Sequential:
+        try:
+            return _Sequential(_bare(self._path))
+        except (sf.LibsndfileError, TypeError) as error:
+            what = getattr(error, "error_string", "headerless samples")
+            raise ForeignFileError(
+                f"{self._path}: not a readable audio file ({what.rstrip('. ')})."
+            ) from None
+
+    def _raw_blocks(self, samples: int) -> Iterator[Signal]:
+        """Float32 (time, channels)."""
+        position = 0
+        while True:
+            try:
+                block: Signal = self._file.read(samples, dtype="float32", always_2d=True)
+            except sf.LibsndfileError as error:
+                what = error.error_string.rstrip(". ")
+                raise AudioFileError(
+                    f"{self._path}: damaged or truncated after "
+                    f"{position / self._file.samplerate:.3f} s ({what}). Copy it again."
+                ) from None
+            if len(block) == 0:
+                return
+            position += len(block)
+            yield block
+
+
+def check_readable(path: Path) -> None:
+    """Refuse what is missing, a folder, out of reach or empty.
+
+    Raises
+    ------
+    AudioFileError
+    """
+    try:
+        if path.is_dir():
+            raise AudioFileError(f"{path}: a folder, expected an audio file.")
+        if path.exists() and not path.is_file():  # opening it may wait for ever
+            raise AudioFileError(f"{path}: not a regular file. Use '-' to read from a pipe.")
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except AudioFileError:
+        raise
+    except OSError as error:
+        raise AudioFileError(f"{path}: cannot be read ({error.strerror}).") from None
+    if empty:
+        raise AudioFileError(f"{path}: an empty file, expected an audio file.")
+
+
+def check_facts(path: str | Path, info: AudioInfo) -> None:
+    """Refuse a file without samples, or with a rate or number of channels out of bounds.
+
+    Raises
+    ------
+    AudioFileError
+    """
+    try:
+        check_rate(info.sample_rate_hz)
+        check_channels(info.channels)
+    except SignalError as error:
+        raise AudioFileError(f"{path}: {error}") from None
+    if info.samples == 0:
+        raise AudioFileError(f"{path}: there are no samples in it.")
+
+
+def check_finite(path: str | Path, block: Signal, *, start: int, info: AudioInfo) -> None:
+    """Refuse NaN, infinite and absurdly large samples, saying where they are.
+
+    Raises
+    ------
+    AudioFileError
+    """
+    if np.abs(block).max(initial=0.0) <= MAX_AMPLITUDE:  # NaN compares false
+        return
+    bad = ~(np.abs(block) <= MAX_AMPLITUDE)
+    at = int(np.argmax(bad.any(axis=0)))
+    channel = int(np.argmax(bad[:, at]))
+    raise AudioFileError(
+        f"{path}: a sample of {block[channel, at]} at {(start + at) / info.sample_rate_hz:.3f} s, "
+        f"channel {channel + 1}; expected finite numbers with full scale at 1.0."
+    )
+
+
+class Writer:
+    """A sound file, written in blocks.
+
+    Integers are rounded to the nearest step and saturate at full scale. `close` reads the file's
+    header back and refuses a length or rate that came out different, so a ``with`` block that
+    ends well has written what it was given.
+
+    Parameters
+    ----------
+    path : str or Path
+        Overwritten if it exists.
+    sample_rate_hz, channels : int
+    audio_format : AudioFormat
+        A WAV that would outgrow 4 GiB becomes RF64 when ``samples`` says so.
+    samples : int
+        The length to come; 0 if unknown.
+    tags : mapping of str to str or None
+        libsndfile's names: title, artist, album, comment, date, ...
+    bits_per_s : float or None
+        About what a lossy encoder shall use; None for its own choice.
+    clamp : bool
+        Whether lossy formats saturate at full scale as well.
+
+    Attributes
+    ----------
+    peak : float
+        The largest magnitude given so far.
+    clipped : int
+        Samples beyond full scale, 1.0; always 0 for floating-point formats.
+    lost_tags : list of str
+        Tags that the container does not take.
+
+    Raises
+    ------
+    AudioFileError
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        sample_rate_hz: int,
+        channels: int,
+        audio_format: AudioFormat,
+        samples: int = 0,
+        tags: Mapping[str, str] | None = None,
+        bits_per_s: float | None = None,
+        clamp: bool = True,
+    ) -> None:
+        self._path = Path(path)
+        self.audio_format = wide_enough(audio_format, channels=channels, samples=samples)
+        self._clamp = clamp
+        self.peak = 0.0
+        self.clipped = 0
+        self.written = 0
+        self.lost_tags: list[str] = []
+        kind = self.audio_format
+        level = None
+        if bits_per_s is not None:
+            level = compression_level(kind.subtype, bits_per_s=bits_per_s, channels=channels)
+        variable = kind.subtype == "MPEG_LAYER_III" and level is not None
+        try:
+            self._file = _Sequential(
+                _bare(self._path),
+                "w",
+                samplerate=check_rate(sample_rate_hz),
+                channels=check_channels(channels),
+                format=kind.container,
+                subtype=kind.subtype,
+                endian=kind.endian,
+                compression_level=level,
+                bitrate_mode="VARIABLE" if variable else None,
+            )
+        except (sf.LibsndfileError, ValueError) as error:
+            what = getattr(error, "error_string", str(error)).rstrip(". ")
+            raise AudioFileError(
+                f"{self._path}: {kind.container} {kind.subtype} cannot be written with "
+                f"{channels} channels at {sample_rate_hz} Hz ({what})."
+            ) from None
+        for name, text in (tags or {}).items():
+            try:
+                setattr(self._file, name, text)
+            except sf.LibsndfileError:
+                self.lost_tags.append(name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._file.close()
+
+    def write(self, block: Signal) -> None:
+        """Append float32 (channels, time).
+
+        Raises
+        ------
+        AudioFileError
+            The disk is full.
+        """
+        if block.shape[1] == 0:
+            return
+        self.peak = max(self.peak, float(np.abs(block).max()))
+        if not self.audio_format.is_float:
+            self.clipped += int(np.count_nonzero(np.abs(block) > 1))
+        try:
+            self._file.write(self._encode(block).T)
+        except sf.LibsndfileError:
+            raise self._unwritable() from None
+        self.written += block.shape[1]
+
+    def close(self) -> None:
+        """Finish the file and hold it to what was written.
+
+        Raises
+        ------
+        AudioFileError
+        """
+        rate, channels = self._file.samplerate, self._file.channels
+        self._file.close()
+        if self.written == 0:
+            return
+        try:
+            found = sf.info(_bare(self._path))
+        except sf.LibsndfileError:
+            raise self._unwritable() from None
+        if (found.samplerate, found.channels, found.frames) != (rate, channels, self.written):
+            raise AudioFileError(
+                f"{self._path}: {self.audio_format.container} {self.audio_format.subtype} reads "
+                f"back as {found.frames} samples at {found.samplerate} Hz instead of "
+                f"{self.written} at {rate} Hz. Write another format, such as .wav."
+            )
+
+    def _encode(self, block: Signal) -> NDArray[Any]:
+        bits = BITS.get(self.audio_format.subtype)
+        if bits is None:
+            clamped = self._clamp and self.audio_format.subtype in LOSSY
+            return np.clip(block, -1, 1) if clamped else block
+        top = 2 ** (bits - 1) - 1
+        steps = np.rint(block.astype(np.float64) * (top + 1))
+        held = np.int16 if bits <= 16 else np.int32
+        scale = 2 ** (np.iinfo(held).bits - bits)  # libsndfile takes the upper bits
+        whole: NDArray[Any] = np.clip(steps, -top - 1, top).astype(held) * held(scale)
+        return whole
+
+    def _unwritable(self) -> AudioFileError:
+        # libsndfile does not say which system error it met.
+        try:
+            full = shutil.disk_usage(self._path.parent).free < 1 << 20
+        except OSError:
+            full = False
+        what = "no space left on the disk" if full else "the system refused: disk or quota full"
+        return AudioFileError(f"{self._path}: cannot be written ({what}).")

@@ -1,0 +1,212 @@
+"""Three ways to make two or three cheaper convolutions of one.
+
+======== ================================================================ ======================
+channel  a convolution with d filters, then 1 x 1                          Denton et al. (2014),
+                                                                           Zhang et al. (2016)
+spatial  a column k x 1 with d filters, then a row 1 x k                   Jaderberg et al. (2014)
+tucker   1 x 1 to fewer inputs, a convolution with d filters, then 1 x 1   Kim et al. (2016)
+======== ================================================================ ======================
+
+Strides, paddings and dilations are kept. The matrix of a convolution is its weight as (filters,
+inputs * kernel), which multiplies the patches of its input.
+"""
+
+from __future__ import annotations
+
+from math import ceil, prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tinysignal.compress.factorize import (
+    Covariance,
+    Factors,
+    outputs_covariance,
+    project,
+    top_eigenvectors,
+    truncate,
+    variances,
+)
+
+Conv = nn.Conv1d | nn.Conv2d
+
+
+def patches(module: Conv, given: Tensor) -> Tensor:
+    """What every output position of a convolution sees, float (positions, inputs * kernel)."""
+    if given.ndim == len(module.kernel_size) + 1:
+        given = given[None]
+    around = list(module._reversed_padding_repeated_twice)
+    if any(around):
+        mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+        given = functional.pad(given, around, mode=mode)
+    flat = isinstance(module, nn.Conv1d)
+    columns = functional.unfold(
+        given[:, :, None] if flat else given,
+        _plane(module.kernel_size),
+        dilation=_plane(module.dilation),
+        stride=_plane(module.stride),
+    )
+    return columns.transpose(1, 2).flatten(0, 1)
+
+
+def _plane(sizes: tuple[int, ...]) -> tuple[int, int]:
+    return (1, sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1])
+
+
+def forms(module: Conv) -> tuple[str, ...]:
+    """The forms that make sense for a kernel."""
+    if prod(module.kernel_size) == 1:
+        return ("channel",)
+    both = len(module.kernel_size) == 2 and min(module.kernel_size) > 1
+    return ("channel", "spatial", "tucker") if both else ("channel", "tucker")
+
+
+def full_rank(module: Conv, form: str) -> int:
+    """The rank at which a form is exact."""
+    if form == "spatial":
+        height, width = module.kernel_size
+        return min(module.in_channels * height, module.out_channels * width)
+    if form == "tucker":
+        return module.out_channels
+    return min(module.out_channels, module.in_channels * prod(module.kernel_size))
+
+
+def parameters(module: Conv, form: str, rank: int) -> int:
+    """Weights of a form, the bias not counted."""
+    inputs, outputs, kernel = module.in_channels, module.out_channels, module.kernel_size
+    if form == "spatial":
+        return rank * (inputs * kernel[0] + outputs * kernel[-1])
+    if form == "tucker":
+        within = tucker_inputs(module, rank)
+        return inputs * within + within * rank * prod(kernel) + rank * outputs
+    return rank * (inputs * prod(kernel) + outputs)
+
+
+def macs_per_position(module: Conv, form: str, rank: int) -> float:
+    """Multiply-accumulates for one output position; strides make the inputs' side dearer."""
+    if form == "channel":
+        return parameters(module, form, rank)
+    inputs, outputs, kernel = module.in_channels, module.out_channels, module.kernel_size
+    if form == "spatial":
+        return rank * (inputs * kernel[0] * module.stride[-1] + outputs * kernel[-1])
+    within = tucker_inputs(module, rank)
+    return inputs * within * prod(module.stride) + within * rank * prod(kernel) + rank * outputs
+
+
+def tucker_inputs(module: Conv, rank: int) -> int:
+    """Inputs that a Tucker form keeps: the share of them that it keeps of the filters."""
+    return ceil(rank * module.in_channels / module.out_channels)
+
+
+def factor(
+    module: Conv,
+    form: str,
+    weight: Tensor,
+    rank: int,
+    *,
+    covariance: Covariance | None,
+    bias: Tensor,
+) -> Factors:
+    """A convolution's matrix in one of the forms.
+
+    Parameters
+    ----------
+    module : nn.Conv1d or nn.Conv2d
+        Its sizes count; its weight is given apart.
+    form : {"channel", "spatial", "tucker"}
+    weight : Tensor (filters, inputs * kernel)
+    rank : int
+    covariance : Covariance (inputs * kernel, inputs * kernel) or None
+        Of the patches; None for errors of weights instead of outputs. The spatial form looks at
+        the weights alone.
+    bias : float64 Tensor (filters,)
+    """
+    weight = weight.double()
+    if form == "spatial":
+        return _spatial(module, weight, rank, bias)
+    if form == "tucker":
+        return _tucker(module, weight, covariance, rank, bias)
+    pair = truncate(weight, rank) if covariance is None else project(weight, covariance, rank)
+    return Factors("channel", pair, pair[1] @ pair[0], bias)
+
+
+def _spatial(module: Conv, weight: Tensor, rank: int, bias: Tensor) -> Factors:
+    outputs, inputs = module.out_channels, module.in_channels
+    height, width = module.kernel_size
+    full = weight.view(outputs, inputs, height, width)
+    columns, rows = truncate(full.permute(0, 3, 1, 2).reshape(outputs * width, -1), rank)
+    first = columns.view(rank, inputs, height)
+    second = rows.view(outputs, width, rank)
+    dense = torch.einsum("dnh,mwd->mnhw", first, second).reshape(outputs, -1)
+    return Factors("spatial", (first[..., None], second.transpose(1, 2)[:, :, None]), dense, bias)
+
+
+def _tucker(
+    module: Conv, weight: Tensor, covariance: Covariance | None, rank: int, bias: Tensor
+) -> Factors:
+    outputs, inputs, kernel = module.out_channels, module.in_channels, prod(module.kernel_size)
+    if covariance is None:
+        covariance = torch.eye(inputs * kernel, dtype=torch.float64)
+    left = top_eigenvectors(outputs_covariance(weight, covariance), rank)
+    # How much of the inputs' own energy the filters take, per direction among the inputs.
+    power = variances(covariance).view(inputs, kernel).mean(dim=1)
+    scale = power.clamp_min(max(1e-6 * float(power.mean()), 1e-30)).sqrt()
+    full = weight.view(outputs, inputs, kernel)
+    seen = (full * scale[:, None]).transpose(0, 1).flatten(1)
+    within = top_eigenvectors(seen @ seen.T, tucker_inputs(module, rank))
+    down = within.T * scale.reciprocal()  # undone by the core
+    core = torch.einsum("mr,mnk,n,ns->rsk", left, full, scale, within)
+    dense = torch.einsum("mr,rsk,sn->mnk", left, core, within.T / scale).reshape(outputs, -1)
+    return Factors("tucker", (down, core.view(rank, -1, *module.kernel_size), left), dense, bias)
+
+
+def build(module: Conv, factors: Factors) -> nn.Sequential:
+    """The convolutions of a form, in place of a convolution."""
+    kind: Any = type(module)
+    ones = (1,) * len(module.kernel_size)
+    place = {"device": module.weight.device, "dtype": module.weight.dtype}
+    inputs, outputs = module.in_channels, module.out_channels
+    rank = factors.parts[-1].shape[1]
+    kept = {
+        "stride": module.stride,
+        "padding": module.padding,
+        "dilation": module.dilation,
+        "padding_mode": module.padding_mode,
+    }
+    if factors.form == "spatial":
+        # Each way keeps its own strides, paddings and dilations. Columns come first.
+        (height, width), place = module.kernel_size, place | {"padding_mode": module.padding_mode}
+        parts = [
+            kind(inputs, rank, (height, 1), bias=False, **_one_way(module, 0), **place),
+            kind(rank, outputs, (1, width), **_one_way(module, 1), **place),
+        ]
+    elif factors.form == "tucker":
+        within = factors.parts[0].shape[0]
+        parts = [
+            kind(inputs, within, ones, bias=False, **place),
+            kind(within, rank, module.kernel_size, bias=False, **kept, **place),
+            kind(rank, outputs, ones, **place),
+        ]
+    else:
+        parts = [
+            kind(inputs, rank, module.kernel_size, bias=False, **kept, **place),
+            kind(rank, outputs, ones, **place),
+        ]
+    for part, values in zip(parts, factors.parts, strict=True):
+        part.weight.data.copy_(values.reshape(part.weight.shape))
+    parts[-1].bias.data.copy_(factors.bias)
+    return nn.Sequential(*parts)
+
+
+def _one_way(module: Conv, axis: int) -> dict[str, Any]:
+    def only(sizes: tuple[int, ...], neutral: int) -> tuple[int, int]:
+        return (sizes[0], neutral) if axis == 0 else (neutral, sizes[1])
+
+    padding = module.padding
+    return {
+        "stride": only(module.stride, 1),
+        "padding": padding if isinstance(padding, str) else only(padding, 0),
+        "dilation": only(module.dilation, 1),
+    }

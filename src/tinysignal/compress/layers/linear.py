@@ -1,0 +1,48 @@
+"""Linear layers, whole or already in two thin factors."""
+
+from __future__ import annotations
+
+from typing import Any, TypeGuard
+
+from torch import nn
+
+from tinysignal.compress.factorize import Factors
+
+
+def is_pair(module: nn.Module) -> TypeGuard[nn.Sequential]:
+    """Whether a module is two Linears that are one of a low rank."""
+    if type(module) is not nn.Sequential or [type(part) for part in module] != [nn.Linear] * 2:
+        return False
+    first, second = module
+    inside = first.out_features
+    return first.bias is None and inside < min(first.in_features, second.out_features)
+
+
+def _merged(pair: nn.Sequential) -> nn.Linear:
+    first, second = pair
+    assert isinstance(first, nn.Linear)
+    assert isinstance(second, nn.Linear)
+    with_bias = second.bias is not None
+    merged = nn.Linear(
+        first.in_features,
+        second.out_features,
+        bias=with_bias,
+        device=second.weight.device,
+        dtype=second.weight.dtype,
+    )
+    merged.weight.data.copy_(second.weight.data.double() @ first.weight.data.double())
+    if with_bias:
+        merged.bias.data.copy_(second.bias.data)
+    merged.train(pair.training)
+    return merged
+
+
+def _two_linears(module: nn.Linear, factors: Factors) -> nn.Sequential:
+    first, second = factors.parts
+    place: dict[str, Any] = {"device": module.weight.device, "dtype": module.weight.dtype}
+    down = nn.Linear(module.in_features, len(first), bias=False, **place)
+    up = nn.Linear(len(first), module.out_features, **place)
+    down.weight.data.copy_(first)
+    up.weight.data.copy_(second)
+    up.bias.data.copy_(factors.bias)
+    return nn.Sequential(down, up)

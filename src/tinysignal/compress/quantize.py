@@ -1,0 +1,198 @@
+"""A model file with 8-bit numbers, in the way that suits it.
+
+======== ============================================================================
+weights  8-bit weights and biases, which ONNX Runtime turns into floats when it loads the file: a
+         quarter of the bytes, the answers and the speed of floats
+static   8-bit weights and activations, these with scales from calibration data
+dynamic  8-bit weights and activations, these with scales from every run
+======== ============================================================================
+
+What ONNX Runtime has no 8-bit operator for, an LSTM in ``static`` and stacks of matrices in
+``dynamic``, has 8-bit weights as in the first way.
+
+Which of them is fast depends on the processor and the layers' sizes: all are made and measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from tinysignal.errors import ModelError, TinysignalError
+from tinysignal.files import atomic
+from tinysignal.model import METADATA_KEY
+
+WAYS = ("weights", "static", "dynamic")
+_PLAIN = ("Gemm", "MatMul", "Conv")  # the rest costs nothing, and is left exact
+_OPERATORS = (*_PLAIN, "LSTM")
+_LARGEST = 127
+_SMALLEST = 256  # numbers; what turns fewer into floats takes more bytes than they save
+
+Runs = Sequence[NDArray[np.float32]]
+
+
+def write_int8(model: Path, target: Path, way: str, examples: Runs) -> None:
+    """Write a model file with 8-bit numbers in its layers, its spec as it was.
+
+    Parameters
+    ----------
+    model, target : Path
+    way : {"weights", "static", "dynamic"}
+    examples : sequence of float32 (channels or examples, ...)
+        What the network's first input is in some runs, for ``static``; other inputs are zero.
+
+    Raises
+    ------
+    ModelError
+        ONNX Runtime cannot quantise the network.
+    """
+    with atomic(target) as temporary:
+        made = onnx.load(model)
+        if way != "weights":
+            made = _quantised(model, examples if way == "static" else None)
+        made = _with_int8_weights(made)
+        spec = {p.key: p.value for p in onnx.load(model).metadata_props}[METADATA_KEY]
+        del made.metadata_props[:]
+        onnx.helper.set_model_props(made, {METADATA_KEY: spec})
+        onnx.checker.check_model(made)
+        temporary.write_bytes(made.SerializeToString())
+
+
+def _with_int8_weights(made: onnx.ModelProto) -> onnx.ModelProto:
+    """Weights and biases as a cast of integers times a scale: constants, folded on loading."""
+    graph = made.graph
+    users = {
+        name: node.op_type
+        for node in graph.node
+        if node.op_type in _OPERATORS
+        for name in node.input
+    }
+    kept, before = [], []
+    for held in graph.initializer:
+        values = numpy_helper.to_array(held)
+        if held.name not in users or values.size < _SMALLEST or values.dtype != np.float32:
+            kept.append(held)
+            continue
+        whole, scale, floats = (f"{held.name}_{part}" for part in ("int8", "scale", "float"))
+        numbers, steps = _rounded(values, users[held.name])
+        kept += [numpy_helper.from_array(numbers, whole), numpy_helper.from_array(steps, scale)]
+        before += [
+            onnx.helper.make_node("Cast", [whole], [floats], to=onnx.TensorProto.FLOAT),
+            onnx.helper.make_node("Mul", [floats, scale], [held.name]),
+        ]
+    nodes = [*before, *graph.node]
+    for field, items in ((graph.node, nodes), (graph.initializer, kept)):
+        del field[:]
+        field.extend(items)
+    del graph.value_info[:]
+    return made
+
+
+def _rounded(
+    values: NDArray[np.float32], operator: str
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Integers of -127 to 127, and what to multiply them by.
+
+    One scale for each filter; of a matrix, for each row or column, whichever are fewer: those of a
+    factor belong to its rank; of an LSTM's (1, gates, inputs), for each gate's; of a bias, one for
+    all.
+    """
+    shared: int | tuple[int, ...] = tuple(range(1, values.ndim))
+    if operator == "LSTM" or values.ndim == 1:
+        shared = -1
+    elif values.ndim == 2:
+        shared = 1 - int(np.argmin(values.shape))
+    largest = np.abs(values).max(axis=shared, keepdims=True)
+    steps = (np.where(largest > 0, largest, 1) / _LARGEST).astype(np.float32)
+    return np.round(values / steps).astype(np.int8), steps
+
+
+def _quantised(model: Path, examples: Runs | None) -> onnx.ModelProto:
+    from onnxruntime import quantization as q  # noqa: PLC0415 - slow to import
+    from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415
+
+    common = {"weight_type": q.QuantType.QInt8}
+    # A product of two activations, as in the running level, wants all its digits.
+    common["extra_options"] = {"MatMulConstBOnly": True}
+    try:
+        with tempfile.TemporaryDirectory() as folder, _calm():
+            prepared, written = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
+            quant_pre_process(model, prepared, skip_symbolic_shape=True)
+            if examples is None:
+                q.quantize_dynamic(
+                    prepared,
+                    written,
+                    op_types_to_quantize=list(_OPERATORS),
+                    per_channel=True,  # or an LSTM's four gates share a scale
+                    nodes_to_exclude=_products_with_stacks(prepared),
+                    **common,
+                )
+            else:
+                q.quantize_static(
+                    prepared,
+                    written,
+                    _Reader(prepared, examples),
+                    op_types_to_quantize=list(_PLAIN),
+                    activation_type=q.QuantType.QUInt8,
+                    **common,
+                )
+            return onnx.load(written)
+    except (TinysignalError, OSError):
+        raise
+    except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base but Exception
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise ModelError(f"{model}: ONNX Runtime cannot make it int8 ({reason}).") from None
+
+
+def _products_with_stacks(model: Path) -> list[str]:
+    """Names of nodes that multiply by many matrices at once: the quantiser's scales do not fit."""
+    graph = onnx.load(model).graph
+    stacks = {held.name for held in graph.initializer if len(held.dims) > 2}
+    nodes = (node for node in graph.node if node.op_type == "MatMul")
+    return [node.name for node in nodes if stacks.intersection(node.input)]
+
+
+class _Reader:
+    """Runs for the calibration, as ONNX Runtime asks for them."""
+
+    def __init__(self, model: Path, examples: Runs) -> None:
+        first, *others = onnx.load(model).graph.input
+        self._first = first.name
+        self._states = {
+            node.name: [d.dim_value for d in node.type.tensor_type.shape.dim[1:]] for node in others
+        }
+        self._runs = iter(examples)
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        """The inputs of the next run; None after the last."""
+        values = next(self._runs, None)
+        if values is None:
+            return None
+        zeros = {
+            name: np.zeros((len(values), *shape), np.float32)
+            for name, shape in self._states.items()
+        }
+        return {self._first: values, **zeros}
+
+
+@contextmanager
+def _calm() -> Iterator[None]:
+    """What the quantiser says is for those who program with it."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)

@@ -1,0 +1,217 @@
+"""The factors of one layer, from what it is given now and what it should give."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from tinysignal.compress.factorize import (
+    Factors,
+    Moments,
+    ThinCovariance,
+    balanced_pair,
+    corrected_bias,
+    moments_of,
+    regress,
+    regress_rows,
+    squared_error,
+    thin,
+)
+from tinysignal.compress.layers import families as layers
+from tinysignal.compress.profile import LayerProfile
+from tinysignal.compress.timing import one_thread
+
+_CHUNK = 4096
+_REFINE_BATCH = 256
+_REFINE_RATE = 3e-3
+
+
+def from_moments(
+    module: nn.Module, layer: LayerProfile, form: str, rank: int, *, method: str
+) -> Factors:
+    """Factors from what the layer sees in the uncompressed network.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The layer.
+    layer : LayerProfile
+    form : str
+    rank : int
+    method : {"activation", "plain"}
+        ``plain``: the best of its rank for the weights, the bias as it was.
+    """
+    if method == "plain":
+        return layers.factor(module, form, layer.weight, rank, covariance=None, bias=layer.bias)
+    found = _projected(module, layer, form, rank)
+    bias = corrected_bias(layer.bias, layer.weight, found.dense, layer.inputs.mean)
+    return Factors(found.form, found.parts, found.dense, bias)
+
+
+def prefix(factors: Factors, layer: LayerProfile, rank: int, *, corrected: bool) -> Factors:
+    """A pair or channel form cut further: its components come in the order of what they keep."""
+    first, second = factors.parts[0][:rank], factors.parts[1][:, :rank]
+    dense, bias = second @ first, layer.bias
+    if corrected:
+        bias = corrected_bias(bias, layer.weight, dense, layer.inputs.mean)
+    return Factors(factors.form, (first, second), dense, bias)
+
+
+def _projected(module: nn.Module, layer: LayerProfile, form: str, rank: int) -> Factors:
+    covariance = layer.inputs.covariance
+    return layers.factor(module, form, layer.weight, rank, covariance=covariance, bias=layer.bias)
+
+
+def from_rows(
+    module: nn.Module,
+    layer: LayerProfile,
+    form: str,
+    rank: int | None,
+    *,
+    given: Tensor,
+    target: Tensor,
+    refine: int,
+    seed: int,
+) -> Factors | tuple[Tensor, Tensor]:
+    """Factors that map what the compressed network gives to what the original layer gave.
+
+    What is cut to the rank is the original weight, or a regression on what the compressed network
+    gives: the one that errs less on half of the rows after the other half made it.
+
+    Parameters
+    ----------
+    rank : int or None
+        None for the dense weight and bias.
+    given : Tensor (rows, inputs)
+        Inputs in the compressed network.
+    target : Tensor (rows, outputs)
+        Outputs of the original layer for the same rows.
+    refine : int
+        Steps of `refined`; 0 for none.
+    """
+    weight = layer.weight
+
+    fit, held = _halves(len(given))
+    half = moments_of(given[fit])
+    choices = [weight.double(), _regression(weight, half, given[fit], target[fit])]
+    errors = [_error(choice, given[held], target[held]) for choice in choices]
+    moments = moments_of(given)
+    best = weight.double()
+    if errors[1] < errors[0]:
+        best = _regression(weight, moments, given, target)
+    mean = target.mean(dim=0, dtype=torch.float64)
+    if rank is None:
+        return best, mean - best @ moments.mean
+    found = layers.factor(module, form, best, rank, covariance=moments.covariance, bias=mean)
+    bias = mean - found.dense @ moments.mean
+    found = Factors(found.form, found.parts, found.dense, bias)
+    if refine and layer.activation is not None and len(found.parts) == 2 and form != "spatial":
+        return refined(found, given, target, layer.activation, steps=refine, seed=seed)
+    return found
+
+
+def _halves(rows: int) -> tuple[Tensor, Tensor]:
+    """Two halves in blocks, so that neighbouring positions of one picture are not in both."""
+    first = (torch.arange(rows) // 64) % 2 == 0
+    if rows < 128:
+        first = torch.arange(rows) % 2 == 0
+    if rows < 2:
+        return torch.arange(rows), torch.arange(rows)
+    return first.nonzero()[:, 0], (~first).nonzero()[:, 0]
+
+
+def _regression(weight: Tensor, moments: Moments, given: Tensor, target: Tensor) -> Tensor:
+    cross = torch.zeros(given.shape[1], target.shape[1], dtype=torch.float64)
+    mean = target.mean(dim=0, dtype=torch.float64)
+    centre = moments.mean
+    offset = (mean - weight.double() @ centre).to(given.dtype)
+    if isinstance(moments.covariance, ThinCovariance):
+        left = target - given @ weight.T - offset
+        return regress_rows(weight, left / math.sqrt(len(given)), thin(given, centre).root)
+    for start in range(0, len(given), _CHUNK):
+        part = given[start : start + _CHUNK]
+        left = target[start : start + _CHUNK] - part @ weight.T - offset
+        cross += ((part - centre.to(part.dtype)).T @ left).double()
+    return regress(weight, cross / len(given), moments.covariance)
+
+
+def _error(dense: Tensor, given: Tensor, target: Tensor) -> float:
+    """Mean squared error about the mean, summed over the outputs."""
+    gap = target - given @ dense.to(given.dtype).T
+    return float((gap - gap.mean(dim=0)).square().sum()) / len(gap)
+
+
+def refined(
+    factors: Factors,
+    given: Tensor,
+    target: Tensor,
+    activation: Callable[[Tensor], Tensor],
+    *,
+    steps: int,
+    seed: int,
+) -> Factors:
+    """A pair improved for what comes after the activation: an error that it hides is none.
+
+    Adam on the mean squared error behind the activation, on this layer's rows alone. Labels are not
+    used, nor other layers. With one thread: the steps are too small to be shared.
+
+    References
+    ----------
+    Zhang et al. (2016), sec. 3.2, the nonlinear case (there by alternating steps).
+    """
+    if len(given) == 0:
+        return factors
+    generator = torch.Generator().manual_seed(seed)
+    first, second = balanced_pair(*factors.parts)
+    values = [v.to(given.dtype).requires_grad_() for v in (first, second, factors.bias)]
+    goal = activation(target)
+
+    def loss(at: Tensor | slice) -> Tensor:
+        outputs = (given[at] @ values[0].T) @ values[1].T + values[2]
+        return (activation(outputs) - goal[at]).square().sum(dim=1).mean()
+
+    with one_thread(), torch.enable_grad():
+        optimiser = torch.optim.Adam(values, _REFINE_RATE)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        with torch.no_grad():
+            before = loss(slice(None))
+        for _ in range(steps):
+            at = torch.randint(0, len(given), (_REFINE_BATCH,), generator=generator)
+            optimiser.zero_grad()
+            loss(at).backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+    with torch.no_grad():
+        if not loss(slice(None)) < before:
+            return factors
+    first, second, bias = (v.detach().double() for v in values)
+    return Factors(factors.form, (first, second), second @ first, bias)
+
+
+def cheapest_form(module: nn.Module, layer: LayerProfile, rank: int) -> tuple[str, int]:
+    """The form and rank of the fewest multiply-accumulates that err no more than ``channel``.
+
+    Of a layer with one form, that one.
+    """
+    own = layers.forms(module)[0]
+    if len(layers.forms(module)) == 1:
+        return own, rank
+
+    def error(form: str, at: int) -> float:
+        dense = _projected(module, layer, form, at).dense
+        return squared_error(layer.weight, dense, layer.inputs.covariance)
+
+    allowed = error(own, rank) * (1 + 1e-9)
+    best = own, rank
+    for form in layers.forms(module)[1:]:
+        low, high = 1, layers.full_rank(module, form)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if error(form, middle) <= allowed else (middle + 1, high)
+        cheaper = layers.cost(module, form, low)[1] < layers.cost(module, *best)[1]
+        if cheaper and error(form, low) <= allowed:
+            best = form, low
+    return best

@@ -1,0 +1,224 @@
+"""Read, process and score pairs of recordings, in order, on any number of processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinysignal import audio
+from tinysignal.audio.validate import Signal
+from tinysignal.denoiser import Denoiser
+from tinysignal.errors import ConfigError, DataError, SignalError, TinysignalError
+from tinysignal.evaluation.pairs import Failure, Pair
+from tinysignal.evaluation.report import Evaluation, FileScores
+from tinysignal.metrics.audio import Scores, snr
+from tinysignal.metrics.registry import METRICS, Metric, select_metrics
+
+Process = Callable[[Signal, int], Any]
+"""Signal (channels, time) and its rate in Hz to the processed signal of the same shape."""
+
+LENGTH_SLACK_S = 0.01  # codecs and cutters; more is another recording
+_LIMIT_DB = 100.0  # so that a file that is already clean does not make the means infinite
+
+Outcome = tuple[FileScores | None, list[Failure]]
+
+
+@dataclass(frozen=True)
+class ModelProcess:
+    """A denoiser by its model's path or name; workers load it once each."""
+
+    model: str
+
+    def __call__(self, signal: Signal, sample_rate_hz: int) -> Signal:
+        """Denoise (channels, time)."""
+        return _load_once(self.model)(signal, sample_rate_hz=sample_rate_hz)
+
+
+@cache
+def _load_once(model: str) -> Denoiser:
+    return Denoiser.load(model)
+
+
+def evaluate_pairs(
+    process: Process,
+    pairs: Iterable[Pair],
+    *,
+    metrics: Sequence[str] | None = None,
+    jobs: int = 1,
+    failures: Iterable[Failure] = (),
+    save_dir: Path | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Score noisy recordings before and after a denoiser, against their clean targets.
+
+    A file that cannot be read, processed or scored becomes a failure, and so does a metric that
+    gives no score for it; the others go on. A metric counts in the means of a file only where it
+    scored both the noisy and the denoised signal.
+
+    Parameters
+    ----------
+    process : callable
+        ``process(signal, sample_rate_hz)``, float32 (channels, time) to the same shape. With
+        more than one job it must be picklable, and a script that calls this must guard its
+        entry with ``if __name__ == "__main__"``.
+    pairs : iterable of Pair
+    metrics : sequence of str, optional
+        Names of `METRICS`; all that are installed where not given.
+    jobs : int
+        Processes. The result does not depend on it.
+    failures : iterable of Failure
+        What failed before, for instance in `match_folders`; listed first.
+    save_dir : Path, optional
+        Where to keep the denoised signals, as 32-bit float WAV files under their pairs' names.
+    on_progress : callable, optional
+        Called with the number of pairs done.
+
+    Raises
+    ------
+    ConfigError
+        An unknown metric, fewer than one job, or a process that cannot be pickled.
+    MissingExtraError
+        A metric that was asked for is not installed.
+    DataError
+        Two pairs of one name, or a worker process died.
+    """
+    chosen = select_metrics(metrics)
+    work_list = _with_unique_names(pairs)
+    names = tuple(metric.name for metric in chosen)
+    work = partial(_evaluate_pair, process, names, save_dir)
+    files: list[FileScores] = []
+    failed = list(failures)
+    for done, (scores, problems) in enumerate(_outcomes(work, work_list, jobs), start=1):
+        if scores is not None:
+            files.append(scores)
+        failed.extend(problems)
+        if on_progress is not None:
+            on_progress(done)
+    return Evaluation(metrics=tuple(chosen), files=tuple(files), failures=tuple(failed))
+
+
+def _with_unique_names(pairs: Iterable[Pair]) -> list[Pair]:
+    listed = list(pairs)
+    repeated = sorted(n for n, count in Counter(pair.name for pair in listed).items() if count > 1)
+    if repeated:
+        raise DataError(f"{len(repeated)} names stand for more than one pair: {repeated[0]}, ...")
+    return listed
+
+
+def _outcomes(work: Callable[[Pair], Outcome], pairs: list[Pair], jobs: int) -> Iterator[Outcome]:
+    if jobs < 1:
+        raise ConfigError(f"{jobs} jobs, expected 1 or more.")
+    if jobs == 1 or len(pairs) < 2:
+        yield from map(work, pairs)
+        return
+    try:
+        pickle.dumps(work)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"the process cannot be sent to other processes ({error}). Pass jobs=1, or a function "
+            "of a module."
+        ) from None
+    # Spawned, not forked: onnxruntime's threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(pairs)), mp_context=context) as pool:
+        try:
+            yield from pool.map(work, pairs)
+        except BrokenProcessPool:
+            raise DataError(
+                "a worker process died, for lack of memory or in a metric's C code. Run with one "
+                "job to see at which file."
+            ) from None
+
+
+def _evaluate_pair(
+    process: Process, names: tuple[str, ...], save_dir: Path | None, pair: Pair
+) -> Outcome:
+    try:
+        noisy, clean, rate_hz = _read_pair(pair)
+        denoised = _process(process, noisy, rate_hz)
+        if save_dir is not None:
+            _save(save_dir, pair, denoised, rate_hz)
+        input_snr_db = _file_score(snr(noisy, clean))
+    except (TinysignalError, OSError) as error:
+        return None, [Failure(file=pair.name, metric=None, reason=str(error))]
+    before: dict[str, float] = {}
+    after: dict[str, float] = {}
+    failures = []
+    for metric in (METRICS[name] for name in names):
+        try:
+            scores = [_score(metric, signal, clean, rate_hz) for signal in (noisy, denoised)]
+        except SignalError as error:
+            failures.append(Failure(file=pair.name, metric=metric.name, reason=str(error)))
+            continue
+        before.update(scores[0])
+        after.update(scores[1])
+    scored = FileScores(
+        name=pair.name,
+        sample_rate_hz=rate_hz,
+        channels=noisy.shape[0],
+        duration_s=noisy.shape[1] / rate_hz,
+        input_snr_db=input_snr_db,
+        noisy=before,
+        denoised=after,
+    )
+    return scored, failures
+
+
+def _read_pair(pair: Pair) -> tuple[Signal, Signal, int]:
+    noisy, rate_hz = audio.read(pair.noisy)
+    clean, clean_rate_hz = audio.read(pair.clean)
+    if rate_hz != clean_rate_hz:
+        raise DataError(f"noisy at {rate_hz} Hz, clean at {clean_rate_hz} Hz: expected one rate.")
+    if noisy.shape[0] != clean.shape[0]:
+        raise DataError(
+            f"noisy has {noisy.shape[0]} channels, clean {clean.shape[0]}: expected the same."
+        )
+    samples = min(noisy.shape[1], clean.shape[1])
+    if abs(noisy.shape[1] - clean.shape[1]) > LENGTH_SLACK_S * rate_hz:
+        raise DataError(
+            f"noisy has {noisy.shape[1]} samples, clean {clean.shape[1]}: expected the same, "
+            f"within {1000 * LENGTH_SLACK_S:g} ms."
+        )
+    return noisy[:, :samples], clean[:, :samples], rate_hz
+
+
+def _process(process: Process, noisy: Signal, rate_hz: int) -> Signal:
+    try:
+        denoised = np.asarray(process(noisy.copy(), rate_hz))
+    except TinysignalError:
+        raise
+    except Exception as error:  # anybody's denoiser: its errors share no base
+        raise DataError(f"the denoiser failed: {type(error).__name__}: {error}.") from error
+    if denoised.shape != noisy.shape:
+        raise DataError(
+            f"the denoiser answered shape {noisy.shape} with {denoised.shape}, expected the same."
+        )
+    return audio.check_signal(denoised, name="denoised signal")
+
+
+def _score(metric: Metric, signal: Signal, clean: Signal, rate_hz: int) -> dict[str, float]:
+    scores = metric.score(signal, clean, rate_hz)
+    return {
+        column.key: _file_score(values)
+        for column, values in zip(metric.columns, scores, strict=True)
+    }
+
+
+def _file_score(scores: Scores) -> float:
+    return float(np.clip(scores, -_LIMIT_DB, _LIMIT_DB).mean())
+
+
+def _save(save_dir: Path, pair: Pair, denoised: Signal, rate_hz: int) -> None:
+    path = save_dir / f"{pair.name}.wav"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    audio.write(path, denoised, sample_rate_hz=rate_hz, subtype="FLOAT")

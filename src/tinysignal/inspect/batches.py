@@ -1,0 +1,116 @@
+"""Running a network over batches: what goes in and what comes out is checked, nothing changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tinysignal.errors import DataError, TinysignalError
+from tinysignal.nets.introspection import _device_of, shape_text
+
+Forward = Callable[[nn.Module, Any], Tensor]
+
+
+@dataclass
+class Runner:
+    """Computes logits on the network's device, in its number type.
+
+    Networks that end in a softmax give probabilities; their logarithms serve as logits.
+
+    Parameters
+    ----------
+    model : nn.Module
+    forward : callable or None
+        By default ``model(inputs)``.
+    """
+
+    model: nn.Module
+    forward: Forward | None = None
+
+    def __post_init__(self) -> None:
+        self.device = _device_of(self.model)
+        floats = [p.dtype for p in self.model.parameters() if p.is_floating_point()]
+        self.dtype = floats[0] if floats else torch.float32
+
+    def __call__(self, inputs: Tensor) -> NDArray[np.float64]:
+        """Logits (examples, classes)."""
+        dtype = self.dtype if inputs.is_floating_point() else inputs.dtype
+        forward = self.forward or _call
+        try:
+            logits = forward(self.model, inputs.to(self.device, dtype))
+        except TinysignalError:
+            raise
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise DataError(
+                f"a batch of {shape_text(inputs.shape)}: the network does not take it ({reason})."
+            ) from error
+        if not isinstance(logits, Tensor):
+            raise DataError(
+                f"the network gives a {type(logits).__name__}, expected a tensor of logits "
+                "(examples, classes). Pick it out with forward=."
+            )
+        if logits.ndim != 2 or len(logits) != len(inputs) or logits.shape[1] < 2:
+            raise DataError(
+                f"the network gives {shape_text(logits.shape)} for {len(inputs)} examples, "
+                "expected logits (examples, classes) of 2 classes or more."
+            )
+        return _as_logits(logits.double().cpu().numpy())
+
+
+def _as_logits(given: NDArray[np.float64]) -> NDArray[np.float64]:
+    if (given >= 0).all() and np.allclose(given.sum(axis=1), 1, atol=1e-4):
+        return np.log(np.maximum(given, 1e-30))
+    return given
+
+
+def _call(model: nn.Module, inputs: Tensor) -> Tensor:
+    logits: Tensor = model(inputs)
+    return logits
+
+
+def checked_batches(loader: Iterable[Any]) -> Iterator[tuple[Tensor, NDArray[np.int64]]]:
+    """Inputs, and labels int64 (examples,); empty batches are passed over.
+
+    Raises
+    ------
+    DataError
+    """
+    try:
+        batches = iter(loader)
+    except TypeError:
+        raise DataError(
+            f"a {type(loader).__name__}, expected an iterable of (inputs, labels)."
+        ) from None
+    for number, batch in enumerate(batches):
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise DataError(
+                f"batch {number} is a {type(batch).__name__}, expected a pair (inputs, labels)."
+            )
+        inputs, labels = _tensor(batch[0], number, "inputs"), _tensor(batch[1], number, "labels")
+        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+            raise DataError(f"batch {number}: labels of type {labels.dtype}, expected integers.")
+        if labels.ndim != 1 or inputs.ndim < 1 or len(labels) != len(inputs):
+            raise DataError(
+                f"batch {number}: inputs {shape_text(inputs.shape)} and labels "
+                f"{shape_text(labels.shape)}, expected one label per example."
+            )
+        if not bool(torch.isfinite(inputs).all()):
+            raise DataError(f"batch {number}: the inputs hold NaN or infinite values.")
+        if len(inputs):
+            yield inputs, labels.detach().cpu().numpy().astype(np.int64)
+
+
+def _tensor(value: Any, number: int, what: str) -> Tensor:
+    try:
+        return torch.as_tensor(value).detach()
+    except (TypeError, ValueError, RuntimeError):
+        raise DataError(
+            f"batch {number}: the {what} are a {type(value).__name__}, expected a tensor."
+        ) from None

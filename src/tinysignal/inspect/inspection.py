@@ -1,0 +1,296 @@
+"""Look inside any classifying network: one pass over data, then maps of every layer."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from math import isfinite
+from threading import Event
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from tinysignal.errors import ConfigError, DataError
+from tinysignal.inspect.batches import Forward
+from tinysignal.inspect.capture import Recording, record_outputs
+from tinysignal.inspect.hooks import is_layer
+from tinysignal.inspect.maps import (
+    FEWEST_POINTS,
+    Options,
+    components,
+    knn_accuracy,
+    make_maps,
+    nearest,
+    parse_methods,
+)
+from tinysignal.inspect.result import Inspection, LayerView
+from tinysignal.inspect.sampling import MOST_VALUES, grey_images, project
+from tinysignal.inspect.weights import table_of_layers
+
+MOST_POINTS = 10_000  # every pair of points is compared
+LEAST_PERPLEXITY = 2.0
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class _Space:
+    """The input's or a layer's numbers for the points on the maps."""
+
+    name: str
+    title: str
+    values: int
+    rows: NDArray[np.float32]  # (points, at most 4096)
+
+
+def inspect(
+    model: nn.Module,
+    loader: Iterable[Any],
+    *,
+    classes: Sequence[str] | None = None,
+    points: int = 2000,
+    methods: Sequence[str] = ("PCA", "t-SNE"),
+    perplexity: float = 30.0,
+    seed: int = 0,
+    layers: Iterable[str] | None = None,
+    forward: Forward | None = None,
+    best: int = 10,
+    image_shape: tuple[int, int] | None = None,
+    jobs: int | None = None,
+    on_progress: Progress | None = None,
+) -> Inspection:
+    """Look inside a classifier: maps of every layer, its weights' spectra, its best and worst.
+
+    Works on any module through hooks; the module is left as it was. The same arguments give the
+    same numbers, bit for bit on one machine, whatever ``jobs``.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Gives logits, log-probabilities or probabilities (examples, classes); any device.
+    loader : iterable of (inputs, labels)
+        A ``DataLoader``, a list, a generator: gone through once. Inputs are a tensor or array,
+        examples first; labels are integers (examples,).
+    classes : sequence of str or None
+        Names in the order of the outputs; None for ``0``, ``1``, ...
+    points : int
+        Examples on the maps, drawn at random from all; 25 to 10,000.
+    methods : sequence of str
+        ``PCA``, ``t-SNE``, ``UMAP`` (the 'umap' extra).
+    perplexity : float
+        Of t-SNE, 2 or more. Taken down to a third of the points where there are too few.
+    seed : int
+        Of the sample and the maps.
+    layers : iterable of str or None
+        Names of modules to be mapped. None for every module with parameters, normalisations aside.
+        A layer's output is taken after the activation, normalisation, dropout and pooling
+        *modules* right behind it; an activation that is a plain function is not seen.
+    forward : callable or None
+        Computes the logits from the model and a batch's inputs; by default ``model(inputs)``.
+    best : int
+        Best and worst examples per class.
+    image_shape : (int, int) or None
+        Rows and columns, to show examples that come flattened as pictures.
+    jobs : int or None
+        Threads that make maps; None for all processors.
+    on_progress : callable or None
+        Told (steps done, steps, title of the step that was done), each time from the caller's
+        thread; first of all (0, 1, "outputs"), while the network runs over the data.
+
+    Returns
+    -------
+    Inspection
+        Its ``title`` is the model's class; ``data`` and ``side`` are empty.
+
+    Raises
+    ------
+    ConfigError
+        An option out of range, a layer that is not there.
+    DataError
+        Data without labels or with too few examples or classes; NaN, with the layer's name.
+    MissingExtraError
+        scikit-learn, openTSNE or umap-learn is not installed.
+    """
+    start = time.perf_counter()
+    chosen = parse_methods(methods)
+    _check_numbers(points=points, perplexity=perplexity, seed=seed, best=best, jobs=jobs)
+    tell = on_progress or (lambda _done, _steps, _what: None)
+    tell(0, 1, "outputs")
+    recording = record_outputs(
+        model, loader, points=points, best=best, seed=seed, layers=layers, forward=forward
+    )
+    names = _class_names(classes, recording.probabilities.shape[1])
+    _check_sample(recording)
+    _check_image_shape(recording, image_shape)
+    most = (len(recording.sample) - 1) / 3  # t-SNE looks at three neighbours per perplexity
+    options = Options(chosen, min(float(perplexity), most), seed, Event())
+    labels = recording.labels[recording.sample]
+    table = partial(table_of_layers, model, recording.seen)
+    views = [(s.title, partial(_view, s, labels, options)) for s in _spaces(model, recording)]
+    rows, *found = _run_all([("spectra", table), *views], options.stop, jobs, tell)
+    return Inspection(
+        title=type(model).__name__,
+        data="",
+        side="",
+        seed=seed,
+        seconds=time.perf_counter() - start,
+        classes=names,
+        examples=recording.examples,
+        accuracy=recording.correct / recording.examples,
+        images=grey_images(recording.inputs, image_shape),
+        labels=recording.labels,
+        predicted=recording.probabilities.argmax(axis=1).astype(np.int64),
+        probabilities=recording.probabilities,
+        positions=recording.positions,
+        sample=recording.sample,
+        layers=tuple(found),
+        table=rows,
+        rankings=recording.rankings,
+        notes=_notes(recording, points, perplexity, options),
+    )
+
+
+def _check_numbers(
+    *, points: int, perplexity: float, seed: int, best: int, jobs: int | None
+) -> None:
+    if not FEWEST_POINTS <= points <= MOST_POINTS:
+        raise ConfigError(
+            f"{points} points on the maps, expected {FEWEST_POINTS} to {MOST_POINTS}."
+        )
+    if not isfinite(perplexity) or perplexity < LEAST_PERPLEXITY:
+        raise ConfigError(f"perplexity {perplexity}, expected {LEAST_PERPLEXITY:g} or more.")
+    if not 0 <= seed < 2**32:
+        raise ConfigError(f"seed {seed}, expected 0 to 4294967295.")
+    if best < 1:
+        raise ConfigError(f"best {best}, expected 1 example per class or more.")
+    if jobs is not None and jobs < 1:
+        raise ConfigError(f"{jobs} jobs, expected 1 or more.")
+
+
+def _class_names(classes: Sequence[str] | None, outputs: int) -> tuple[str, ...]:
+    if classes is None:
+        return tuple(map(str, range(outputs)))
+    if len(classes) != outputs:
+        raise ConfigError(f"{len(classes)} classes, but the network has {outputs} outputs.")
+    return tuple(map(str, classes))
+
+
+def _check_sample(recording: Recording) -> None:
+    labels = recording.labels[recording.sample]
+    if len(labels) < FEWEST_POINTS:
+        raise DataError(
+            f"{len(labels)} examples, expected {FEWEST_POINTS} or more: with fewer, "
+            "neighbourhoods say nothing."
+        )
+    found = len(np.unique(labels))
+    if not 2 <= found < len(labels):
+        raise DataError(
+            f"{len(labels)} examples on the maps are of {found} "
+            f"class{'es' if found > 1 else ''}, expected 2 classes or more, fewer than examples."
+        )
+
+
+def _check_image_shape(recording: Recording, image_shape: tuple[int, int] | None) -> None:
+    values = int(np.prod(recording.inputs.shape[1:]))
+    if image_shape is None:
+        return
+    if min(image_shape) < 1 or image_shape[0] * image_shape[1] != values:
+        raise ConfigError(
+            f"image_shape {image_shape[0]} x {image_shape[1]}, but examples have {values} values."
+        )
+
+
+def _spaces(model: nn.Module, recording: Recording) -> list[_Space]:
+    flat = recording.inputs[recording.sample].reshape(len(recording.sample), -1)
+    spaces = [_Space("input", "input", flat.shape[1], project(flat))]
+    titles = _titles(model, list(recording.outputs))
+    for name, rows in recording.outputs.items():
+        shown_name = name or type(model).__name__
+        spaces.append(_Space(shown_name, titles[name], recording.values[name], rows))
+    return spaces
+
+
+def _titles(model: nn.Module, names: list[str]) -> dict[str, str]:
+    """``hidden 1`` ... ``output`` for plain networks of Linear layers, else kind and name."""
+    modules = dict(model.named_modules())
+    layers = [name for name, module in modules.items() if is_layer(module)]
+    plain = all(isinstance(modules[name], nn.Linear) for name in layers)
+    titles = {}
+    for name in names:
+        kind = type(modules[name]).__name__.removeprefix("Parametrized")
+        titles[name] = f"{kind} {name}".strip()
+        if plain and name in layers:
+            last = name == layers[-1]
+            titles[name] = "output" if last else f"hidden {layers.index(name) + 1}"
+    return titles
+
+
+def _view(space: _Space, labels: NDArray[np.int64], options: Options) -> LayerView:
+    rows = space.rows.astype(np.float64)
+    found, order = components(rows), nearest(rows)
+    note = ""
+    if space.values > MOST_VALUES:
+        note = f"{space.values} values projected at random onto {MOST_VALUES}"
+    if not found.variances.any():
+        note = "the same for every example"
+    return LayerView(
+        name=space.name,
+        title=space.title,
+        values=space.values,
+        note=note,
+        knn_accuracy=knn_accuracy(order, labels),
+        effective_dimensions=found.effective_dimensions,
+        maps=make_maps(found, order, labels, options),
+    )
+
+
+def _run_all(
+    work: list[tuple[str, Callable[[], Any]]], stop: Event, jobs: int | None, tell: Progress
+) -> list[Any]:
+    """Results in the order of the work, done by threads: nothing is pickled or imported anew.
+
+    What takes time lets go of Python's lock: t-SNE, matrix products and decompositions, sorting.
+    """
+    # It comes with scikit-learn, and without types.
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    # One thread a matrix product: its sums then have one order, whatever the number of jobs.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(jobs or _processors()) as pool:
+        futures: dict[Future[Any], str] = {pool.submit(do): what for what, do in work}
+        try:
+            for done, future in enumerate(as_completed(futures), 1):
+                future.result()
+                tell(done, len(work), futures[future])
+            return [future.result() for future in futures]
+        finally:  # an error or an interrupt does not wait for what is still to be done
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):  # those that this process may use; not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _notes(
+    recording: Recording, points: int, perplexity: float, options: Options
+) -> tuple[str, ...]:
+    notes = []
+    shown = len(recording.sample)
+    if shown < points:
+        notes.append(f"All {shown} examples are on the maps: there are fewer than {points}.")
+    if "t-SNE" in options.methods and options.perplexity < perplexity:
+        notes.append(
+            f"Perplexity {options.perplexity:.3g} instead of {perplexity:g}: "
+            f"there are only {shown} points."
+        )
+    for name, why in recording.left_out.items():
+        notes.append(f"Layer '{name}' is left out: {why}.")
+    return tuple(notes)

@@ -1,0 +1,209 @@
+"""The inspection as one HTML file that needs nothing else, and pictures beside it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from tinysignal.errors import DataError
+from tinysignal.files import atomic, make_folder
+from tinysignal.inspect.page.glossary import glossary_html
+from tinysignal.inspect.page.images import Sprite, class_colours, make_sprite
+from tinysignal.inspect.page.pictures import render_pictures
+from tinysignal.inspect.page.sections import (
+    examples_html,
+    facts_html,
+    layers_html,
+    legend_html,
+    maps_html,
+    notes_html,
+    progress_html,
+    whole,
+)
+from tinysignal.inspect.result import Inspection
+
+_SHOWN_PROBABILITIES = 3  # of an example, on its card
+_DIGITS = 4  # of a point's position: finer than a pixel
+
+
+def write_page(inspection: Inspection, path: str | Path) -> list[Path]:
+    """Write the page, and its pictures in a folder beside it.
+
+    The page is one file: it opens from disk and asks for nothing over the network. The same
+    inspection gives the same bytes.
+
+    Parameters
+    ----------
+    inspection : Inspection
+    path : str or Path
+        Of the page, such as ``inspect.html``; the pictures go to ``inspect-pictures/``.
+
+    Returns
+    -------
+    list of Path
+        What was written: the page, then the pictures.
+
+    Raises
+    ------
+    AudioFileError
+        A file cannot be written.
+    DataError
+        The inspection has no images, or its parts do not fit together.
+    MissingExtraError
+        Matplotlib or Pillow is not installed.
+    """
+    page = Path(path)
+    folder = pictures_folder(page)
+    written = []
+    with atomic(page) as part:  # refuses a bad place before the work
+        # All is drawn before anything is kept: what cannot be drawn leaves no trace.
+        text = render_page(inspection, pictures=folder.name)
+        pictures = list(render_pictures(inspection))
+        make_folder(folder)
+        for name, content in pictures:
+            with atomic(folder / name) as picture_part:
+                picture_part.write_bytes(content)
+            written.append(folder / name)
+        part.write_text(text, encoding="utf-8", newline="\n")
+    return [page, *written]
+
+
+def pictures_folder(page: Path) -> Path:
+    """The folder of a page's pictures, beside it."""
+    return page.with_name(f"{page.stem}-pictures")
+
+
+def render_page(inspection: Inspection, *, pictures: str = "") -> str:
+    """The page as text.
+
+    Parameters
+    ----------
+    inspection : Inspection
+    pictures : str
+        Name of the folder of pictures, linked at the end; empty for no link.
+
+    Returns
+    -------
+    str
+        HTML, complete.
+
+    Raises
+    ------
+    DataError
+    MissingExtraError
+    """
+    _check(inspection)
+    sprite = make_sprite(inspection.images)
+    colours = class_colours(len(inspection.classes))
+    script = _resource("page.js")
+    return Template(_resource("page.html")).substitute(
+        policy=_policy(script),
+        title=escape(inspection.title),
+        style=_resource("page.css"),
+        sprite=base64.b64encode(sprite.png).decode("ascii"),
+        sprite_style=(
+            f"background-size: {100 * sprite.columns}% {100 * sprite.rows}%; "
+            f"aspect-ratio: {sprite.width} / {sprite.height};"
+        ),
+        facts=facts_html(inspection),
+        notes=notes_html(inspection),
+        best=examples_html(inspection, "best", colours=colours, sprite=sprite),
+        worst=examples_html(inspection, "worst", colours=colours, sprite=sprite),
+        progress=progress_html(inspection),
+        points=whole(len(inspection.sample)),
+        legend=legend_html(inspection, colours),
+        maps=maps_html(inspection),
+        layers=layers_html(inspection),
+        glossary=glossary_html(),
+        footer=_footer(pictures),
+        data=_script_json(_data(inspection, colours, sprite)),
+        script=script,
+    )
+
+
+def _resource(name: str) -> str:
+    return files("tinysignal.inspect.page").joinpath(name).read_text(encoding="utf-8")
+
+
+def _policy(script: str) -> str:
+    """What the browser may do: run this one script, show what is in the page, fetch nothing."""
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    allowed = ("default-src 'none'", f"script-src 'sha256-{digest}'", "style-src 'unsafe-inline'")
+    return "; ".join((*allowed, "img-src data:"))
+
+
+def _footer(pictures: str) -> str:
+    made = "Made by <code>tinysignal inspect</code>."
+    if not pictures:
+        return made
+    link = f'<a href="{quote(pictures)}/">{escape(pictures)}/</a>'
+    return f"{made} The maps, examples and spectra as pictures: {link}"
+
+
+def _check(inspection: Inspection) -> None:
+    shown, points = len(inspection.images), len(inspection.sample)
+    lengths = {
+        "labels": len(inspection.labels),
+        "predictions": len(inspection.predicted),
+        "probabilities": len(inspection.probabilities),
+        "positions": len(inspection.positions),
+    }
+    for name, length in lengths.items():
+        if length != shown:
+            raise DataError(f"the inspection has {shown} images and {length} {name}.")
+    for layer in inspection.layers:
+        for one in layer.maps:
+            if one.points.shape != (points, 2) or not np.isfinite(one.points).all():
+                raise DataError(
+                    f"the {one.method} map of {layer.title} has points {one.points.shape}, "
+                    f"expected {points} finite pairs."
+                )
+
+
+def _data(inspection: Inspection, colours: tuple[str, ...], sprite: Sprite) -> dict[str, Any]:
+    """What the page's script draws from."""
+    return {
+        "classes": list(inspection.classes),
+        "colours": list(colours),
+        "columns": sprite.columns,
+        "rows": sprite.rows,
+        "labels": inspection.labels.tolist(),
+        "predicted": inspection.predicted.tolist(),
+        "positions": inspection.positions.tolist(),
+        "top": [_likeliest(inspection, shown) for shown in range(len(inspection.images))],
+        "sample": inspection.sample.tolist(),
+        "maps": [
+            [float(f"{value:.{_DIGITS}g}") for value in one.points.ravel().tolist()]
+            for layer in inspection.layers
+            for one in layer.maps
+        ],
+    }
+
+
+def _likeliest(inspection: Inspection, shown: int) -> list[float]:
+    """An example's predicted class first, then the likeliest others, and the true one for sure.
+
+    Flat, to keep the page small: class, probability, class, probability, ...
+    """
+    probabilities = inspection.probabilities[shown]
+    predicted, label = int(inspection.predicted[shown]), int(inspection.labels[shown])
+    order = [predicted, *(i for i in np.argsort(-probabilities, kind="stable") if i != predicted)]
+    chosen = [int(i) for i in order[:_SHOWN_PROBABILITIES]]
+    if label not in chosen:
+        chosen[-1] = label
+    return [value for i in chosen for value in (i, round(float(probabilities[i]), 4))]
+
+
+def _script_json(data: dict[str, Any]) -> str:
+    """JSON that may stand in a script element: no text in it can end the element."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,0 +1,40 @@
+"""The networks, and how to make one by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tinysignal.nets.bands import BandsNet
+from tinysignal.nets.base import DenoisingNet, MaskingNet
+from tinysignal.nets.cnn import CnnNet
+from tinysignal.nets.linear import LinearNet
+from tinysignal.nets.lstm import LstmNet
+from tinysignal.stft import StftSize
+
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "BandsNet",
+    "CnnNet",
+    "DenoisingNet",
+    "LinearNet",
+    "LstmNet",
+    "MaskingNet",
+]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How to build a network, and the STFT it was designed for at 16 kHz."""
+
+    build: Callable[..., DenoisingNet]
+    stft: StftSize
+
+
+ARCHITECTURES = {
+    "linear": Architecture(LinearNet, StftSize(1024, 512)),
+    "cnn": Architecture(CnnNet, StftSize(512, 256)),
+    "lstm": Architecture(LstmNet, StftSize(512, 128)),
+    "bands": Architecture(BandsNet, StftSize(512, 256)),
+}

@@ -1,0 +1,1 @@
+"""What is done with a run folder, from Python and from the command line."""

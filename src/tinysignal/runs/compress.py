@@ -1,0 +1,333 @@
+"""From a run folder and a budget to the run folder of the compressed network."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from tinysignal.compress.apply import apply
+from tinysignal.compress.plan import Plan, check_method
+from tinysignal.compress.profile import Profile, profile
+from tinysignal.compress.search import check_budget, plan
+from tinysignal.errors import ConfigError
+from tinysignal.files import make_folder
+from tinysignal.nets import MaskingNet
+from tinysignal.runs.load import (
+    PLAN,
+    in_form,
+    load_run,
+    read_plan,
+    read_plans,
+    read_run_config,
+    write_plans,
+)
+from tinysignal.runs.report import Cut, Tell, finish, silent, timed, write_cut
+from tinysignal.spec import ClassifierSpec, DenoiserSpec, Spec
+from tinysignal.train.classification.config import ClassifierConfig
+from tinysignal.train.classification.task import open_classifier
+from tinysignal.train.denoising.config import DenoiserConfig
+from tinysignal.train.denoising.task import open_denoiser
+from tinysignal.train.distillation import TuneOptions
+from tinysignal.train.export import folded
+from tinysignal.train.fit import RunResult, Training, begin, fit
+from tinysignal.train.folder import check_free, staged
+from tinysignal.train.task import TrainedRun
+
+MAX_DROP = 0.5  # percentage points: the budget of a classifier for which none is given
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressOptions:
+    """What decides the outcome of a compression.
+
+    Parameters
+    ----------
+    budget : dict of str to number
+        One budget of `tinysignal.compress.plan` by its name, such as ``{"rank": 20}``; empty for a
+        loss of at most half a percentage point, or, with ``int8``, for a network left whole.
+    plan : Plan or None
+        Instead of a budget.
+    method : {"sequential", "activation", "plain"}
+    tune : TuneOptions or None
+        Further training.
+    teacher : Path or None
+        The run whose answers the further training is held to; None for the one compressed.
+    int8 : bool
+    seed : int
+        Of the choice of calibration data and the order in which they are seen.
+    """
+
+    budget: dict[str, Any] = field(default_factory=dict)
+    plan: Plan | None = None
+    method: str = "sequential"
+    tune: TuneOptions | None = None
+    teacher: Path | None = None
+    int8: bool = False
+    seed: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is to be cut."""
+        return self.int8 and not self.budget and self.plan is None
+
+    def __post_init__(self) -> None:
+        if self.plan is not None and self.budget:
+            raise ConfigError("a plan and a budget: give one of them.")
+        for key, value in self.budget.items():  # before data are read
+            check_budget(key, value)
+        check_method(self.method)
+        if self.teacher is not None and self.tune is None:
+            raise ConfigError("a teacher is for the further training. Give its epochs as well.")
+        if self.seed < 0:
+            raise ConfigError(f"seed = {self.seed}, expected 0 or more.")
+
+
+def open_run(
+    run: Path, *, data: str | None = None, data_dir: Path | None = None, seed: int = 0
+) -> TrainedRun:
+    """A run with the data that it is compressed by.
+
+    Parameters
+    ----------
+    run : Path
+        A folder made by ``tinysignal train`` or ``tinysignal compress``.
+    data : str or None
+        A classifier's data set, see `tinysignal.datasets.load_dataset`; None for the run's own.
+    data_dir : Path or None
+        Where data that is not found as it is named is looked for.
+    seed : int
+
+    Raises
+    ------
+    ModelError
+        Not a run folder, or one that is damaged.
+    DataError, AudioFileError, ConfigError, MissingExtraError
+    """
+    net, spec = load_run(run)
+    config = read_run_config(run, spec)
+    if isinstance(config, ClassifierConfig):
+        assert isinstance(spec, ClassifierSpec)
+        return open_classifier(run, net, spec, config, data=data, data_dir=data_dir, seed=seed)
+    if data is not None:
+        raise ConfigError(f"{run}: a denoiser's run finds its data by its config.toml, not --data.")
+    assert isinstance(spec, DenoiserSpec)
+    assert isinstance(config, DenoiserConfig)
+    return open_denoiser(run, net, spec, config, data_dir=data_dir, seed=seed)
+
+
+def compress_run(
+    run: Path,
+    output: Path,
+    options: CompressOptions,
+    *,
+    data: str | None = None,
+    data_dir: Path | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+    tell: Tell = silent,
+) -> dict[str, Any]:
+    """Compress the network of a run, and write the result as a run folder.
+
+    It holds what every run folder holds, ``plan.json`` and ``report.json``.
+
+    Parameters
+    ----------
+    run, output : Path
+    options : CompressOptions
+    data, data_dir
+        See `open_run`.
+    resume : bool
+        Go on with a further training that was killed; everything else as before.
+    quiet : bool
+        No progress bar.
+    tell : callable
+        Told what is going on, a line each.
+
+    Returns
+    -------
+    dict
+        The contents of ``report.json``.
+
+    Raises
+    ------
+    ConfigError
+        The folder holds a run already; a budget that cannot be met; nothing to resume.
+    ModelError, DataError, AudioFileError, MissingExtraError
+    """
+    if resume and (options.tune is None or not (output / PLAN).is_file()):
+        raise ConfigError(f"{output}: no further training to resume. Leave --resume out.")
+    if not resume:
+        check_free(output)
+    trained = open_run(run, data=data, data_dir=data_dir, seed=options.seed)
+    if options.tune is None:
+        made = cut(trained, options, tell=tell)
+        with staged(output) as folder:
+            write_cut(trained, made, folder, name=output.resolve().name)
+            return finish(trained, made, folder, int8=options.int8, tell=tell)
+    teacher = load_teacher(trained, options.teacher)
+    begin_tuning(trained, options.tune, output, resume=resume)
+    made = cut_before(trained, output) if resume else cut(trained, options, tell=tell)
+    result = tune(
+        trained, made, teacher, output, options.tune, resume=resume, quiet=quiet, tell=tell
+    )
+    report = finish(trained, made, output, int8=options.int8, tell=tell)
+    if result.interrupted:
+        report["notes"].append("Stopped early; the same command with --resume goes on.")
+    return report
+
+
+def cut(
+    trained: TrainedRun,
+    options: CompressOptions,
+    *,
+    profiled: Profile | None = None,
+    tell: Tell = silent,
+) -> Cut:
+    """Profile, plan and apply.
+
+    Parameters
+    ----------
+    trained : TrainedRun
+    options : CompressOptions
+    profiled : Profile or None
+        Of this very run, if it is there already.
+    tell : callable
+
+    Raises
+    ------
+    ConfigError, ModelError
+    """
+    seconds: dict[str, float] = {}
+    if options.whole:
+        return Cut(Plan(options.method, {}, ()), trained.net, seconds)
+    if profiled is None:
+        with timed(seconds, "profile", tell):
+            profiled = profile(trained.net, trained.batches)
+    with timed(seconds, "plan", tell):
+        chosen = options.plan or plan(profiled, **_budget(trained, options), method=options.method)
+    with timed(seconds, "apply", tell):
+        small = apply(trained.net, chosen, profiled, seed=options.seed)
+    return Cut(chosen, small, seconds)
+
+
+def _budget(trained: TrainedRun, options: CompressOptions) -> dict[str, Any]:
+    if options.budget:
+        return options.budget
+    if trained.measure.key != "accuracy":
+        raise ConfigError(
+            f"{trained.folder}: how far? Give a budget for a denoiser, such as --params 10%."
+        )
+    return {"max_drop": MAX_DROP}
+
+
+def load_teacher(trained: TrainedRun, teacher: Path | None) -> nn.Module:
+    """The network whose answers the compressed one is held to: the original, or another run's.
+
+    Raises
+    ------
+    ConfigError
+        It answers something else.
+    ModelError
+    """
+    if teacher is None:
+        return trained.net
+    net, spec = load_run(teacher)
+    if _answers(net, spec) != _answers(trained.net, trained.spec):
+        raise ConfigError(
+            f"{teacher}: does not answer what {trained.folder} does. The teacher must be of the "
+            "same task, with the same inputs and outputs."
+        )
+    return folded(net)
+
+
+def _answers(net: nn.Module, spec: Spec) -> tuple[object, ...]:
+    """What two networks must share for one to learn from the other."""
+    if isinstance(spec, ClassifierSpec):
+        return spec.task, spec.classes, spec.input
+    masks = isinstance(net, MaskingNet)
+    return spec.task, spec.sample_rate_hz, spec.fft_samples, spec.hop_samples, masks
+
+
+def begin_tuning(trained: TrainedRun, options: TuneOptions, folder: Path, *, resume: bool) -> None:
+    """See `tinysignal.train.fit.begin`; what is resumed must have been begun alike.
+
+    Raises
+    ------
+    ConfigError
+    """
+    config = trained.tuned_config(options)
+    begin(config, folder, resume=resume)
+    if resume:
+        begun = asdict(read_run_config(folder, trained.spec))
+        for name, value in asdict(config).items():
+            if begun[name] != value:
+                raise ConfigError(
+                    f"{folder}: begun with {name} = {begun[name]!r}, not {value!r}. "
+                    "Resume with the same options."
+                )
+
+
+def cut_before(trained: TrainedRun, folder: Path) -> Cut:
+    """The network whose further training is resumed, in its form; its weights are not set.
+
+    Raises
+    ------
+    ConfigError
+    """
+    chosen = read_plan(folder / PLAN)
+    try:
+        return Cut(chosen, in_form(trained.net, chosen), {})
+    except AttributeError:
+        raise ConfigError(f"{folder / PLAN}: not a plan for {trained.folder}.") from None
+
+
+def tune(
+    trained: TrainedRun,
+    made: Cut,
+    teacher: nn.Module,
+    folder: Path,
+    options: TuneOptions,
+    *,
+    name: str | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+    tell: Tell = silent,
+) -> RunResult:
+    """Train a compressed network further and write its run folder.
+
+    Parameters
+    ----------
+    trained : TrainedRun
+    made : Cut
+    teacher : nn.Module
+    folder : Path
+    options : TuneOptions
+    name : str or None
+        Of the model; None for the folder's.
+    resume, quiet : bool
+        See `tinysignal.train.fit.fit`.
+    tell : callable
+    """
+    make_folder(folder)
+    write_plans(folder, [*read_plans(trained.folder), made.plan])
+    task, source = trained.task(made.net, teacher, options)
+    config = trained.tuned_config(options)
+
+    def export(path: Path) -> Spec:
+        return trained.export(task.result, path, name=name or folder.resolve().name)
+
+    training = Training(
+        config=config,
+        folder=folder,
+        task=task,
+        source=source,
+        side=trained.side,
+        score_every=config.validate_every,
+        summary=trained.summary,
+        export=export,
+    )
+    with timed(made.seconds, "finetune", tell):
+        return fit(training, resume=resume, quiet=quiet)

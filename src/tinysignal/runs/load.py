@@ -1,0 +1,200 @@
+"""Run folders of compressed networks: how they are written, and how any run is loaded.
+
+Beside what every run folder holds there is ``plan.json``; its forms and ranks say how the factored
+weights in ``model.safetensors`` fit together. A network that was compressed again has the plans
+before in ``plan-1.json``, ``plan-2.json``, ...
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from tinysignal.compress.factorize import Factors
+from tinysignal.compress.layers import families as layers
+from tinysignal.compress.layers.convolution import tucker_inputs
+from tinysignal.compress.plan import LayerPlan, Plan
+from tinysignal.errors import ConfigError, ModelError
+from tinysignal.files import atomic
+from tinysignal.model import read_spec
+from tinysignal.spec import ClassifierSpec, Spec
+from tinysignal.train.checkpoint import load_weights
+from tinysignal.train.classification.config import ClassifierConfig, read_classifier_config
+from tinysignal.train.classification.task import build_mlp
+from tinysignal.train.denoising.config import DenoiserConfig, read_config
+from tinysignal.train.denoising.task import build_net, stft_size
+from tinysignal.train.export import folded
+from tinysignal.train.folder import CONFIG, MODEL, WEIGHTS
+
+PLAN, REPORT = "plan.json", "report.json"
+
+
+def load_run(run: Path) -> tuple[nn.Module, Spec]:
+    """A run's network with its chosen weights, in evaluation mode, and its spec.
+
+    Of a classifier or a denoiser, as it was trained or compressed.
+
+    Parameters
+    ----------
+    run : Path
+        A folder made by ``tinysignal train`` or ``tinysignal compress``.
+
+    Raises
+    ------
+    ModelError
+        Not a run folder, or one that is damaged.
+    """
+    _check_is_run(run)
+    spec = read_spec(run / MODEL)
+    net = _shaped(run, spec)
+    try:
+        net.load_state_dict(load_weights(run / WEIGHTS))
+    except RuntimeError:
+        files = f"{CONFIG} and {PLAN}" if (run / PLAN).exists() else CONFIG
+        raise ModelError(
+            f"{run / WEIGHTS}: the weights are not those of the network in {files}."
+        ) from None
+    return net.eval(), spec
+
+
+def _check_is_run(run: Path) -> None:
+    if run.is_file():
+        raise ModelError(
+            f"{run}: a file, but the weights as they were trained are needed. "
+            "Give the run folder that 'tinysignal train' made."
+        )
+    if not run.is_dir():
+        raise ModelError(
+            f"{run}: there is no such folder. Expected one made by 'tinysignal train'."
+        )
+    for name in (CONFIG, WEIGHTS, MODEL):
+        if not (run / name).is_file():
+            raise ModelError(
+                f"{run}: there is no {name} in it. Expected a folder made by "
+                "'tinysignal train' or 'tinysignal compress'."
+            )
+
+
+def read_run_config(run: Path, spec: Spec) -> ClassifierConfig | DenoiserConfig:
+    """The options that a run was trained with.
+
+    Raises
+    ------
+    ModelError
+    """
+    try:
+        if isinstance(spec, ClassifierSpec):
+            return read_classifier_config(run / CONFIG, {})
+        return read_config(run / CONFIG, {})
+    except ConfigError as error:
+        raise ModelError(str(error)) from None
+
+
+def _shaped(run: Path, spec: Spec) -> nn.Module:
+    """The network of a run's configuration and plans; its weights are not set."""
+    config = read_run_config(run, spec)
+    net: nn.Module
+    if isinstance(config, ClassifierConfig):
+        assert isinstance(spec, ClassifierSpec)
+        net = build_mlp(config, spec.input.shape, len(spec.classes), mean=0.0, std=1.0)
+    else:
+        net = build_net(config, stft_size(config))
+    plans = read_plans(run)
+    if plans:
+        net = folded(net)
+    for plan in plans:
+        try:
+            net = in_form(net, plan)
+        except (AttributeError, ConfigError):
+            raise ModelError(f"{run / PLAN}: not a plan for the network in {CONFIG}.") from None
+    return net
+
+
+def read_plans(run: Path) -> list[Plan]:
+    """The plans of a run, the first one first; none of a run that was not compressed.
+
+    Raises
+    ------
+    ModelError
+    """
+    if not (run / PLAN).exists():
+        return []
+    paths: list[Path] = []
+    while (path := run / _earlier(len(paths) + 1)).exists():
+        paths.append(path)
+    try:
+        return [read_plan(path) for path in (*paths, run / PLAN)]
+    except ConfigError as error:
+        raise ModelError(str(error)) from None
+
+
+def read_plan(path: Path) -> Plan:
+    """A plan from its file.
+
+    Raises
+    ------
+    ConfigError
+    """
+    try:
+        return Plan.from_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not a plan, it is not even text.") from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def write_plans(folder: Path, plans: Sequence[Plan]) -> None:
+    """Write a run's plans, the first one first."""
+    names = [_earlier(number) for number in range(1, len(plans))]
+    for name, plan in zip((*names, PLAN), plans, strict=True):
+        with atomic(folder / name) as temporary:
+            temporary.write_text(plan.to_json(), encoding="utf-8")
+
+
+def _earlier(number: int) -> str:
+    return f"plan-{number}.json"
+
+
+def in_form(net: nn.Module, plan: Plan) -> nn.Module:
+    """A copy of a network in the forms and ranks of a plan; the weights are not set.
+
+    Raises
+    ------
+    AttributeError
+        The network has no such layer.
+    ConfigError
+        A layer has no such form.
+    """
+    shaped, replaced = layers.prepare(net, copy.deepcopy)
+    cut = [step for step in plan.layers if step.rank is not None]
+    for step in cut:
+        module = shaped.get_submodule(step.name)
+        if layers.why_not(module, {}) is not None or step.form not in layers.forms(module):
+            raise ConfigError(f"layer '{step.name}' has no form '{step.form}'.")
+        shaped = layers.put(shaped, step.name, layers.build(module, _empty(module, step)))
+    for name, module in replaced.items():
+        if not any(layers.is_within(step.name, name) for step in cut):
+            shaped = layers.put(shaped, name, module)
+    return shaped
+
+
+def _empty(module: nn.Module, step: LayerPlan) -> Factors:
+    """Factors of zeros in the shapes of a form."""
+    assert step.rank is not None
+    outputs, inputs = layers.matrix(module).shape
+    sizes: list[tuple[int, ...]] = [(step.rank, inputs), (outputs, step.rank)]
+    if isinstance(module, nn.Conv1d | nn.Conv2d):
+        kernel, channels = tuple(module.kernel_size), module.in_channels
+        if step.form == "spatial":
+            sizes = [(step.rank, channels, kernel[0], 1), (outputs, step.rank, 1, kernel[-1])]
+        elif step.form == "tucker":
+            within = tucker_inputs(module, step.rank)
+            sizes = [(within, channels), (step.rank, within, *kernel), (outputs, step.rank)]
+    parts = tuple(torch.zeros(size, dtype=torch.float64) for size in sizes)
+    return Factors(step.form, parts, parts[0], torch.zeros(outputs, dtype=torch.float64))

@@ -1,0 +1,300 @@
+"""What a run keeps as it goes: curve, best weights, a checkpoint to resume from."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import lightning as pl
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from torch import Tensor
+
+from tinysignal.files import atomic
+from tinysignal.train.checkpoint import save_weights
+from tinysignal.train.config import RunOptions
+from tinysignal.train.module import Measure, Task
+
+CHECKPOINT = "last.safetensors"
+BEST = "best.safetensors"
+CURVE = "curve.csv"
+_COLUMNS = ["epoch", "step", "minutes", "learning_rate", "loss"]
+_SAVE_EVERY_S = 20.0
+
+
+class Keeper(pl.Callback):
+    """Scores, curve and checkpoints at the end of epochs.
+
+    A checkpoint always stands at the end of an epoch, so that a run resumed after a kill goes
+    on exactly where an uninterrupted one would have been.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+    side : {"valid", "train"}
+        What the task is scored on; ``best`` is chosen on ``valid`` only.
+    every_epochs : int
+        Epochs between two scorings.
+    budget : Budget
+    report : callable
+        Told the latest loss and scores after each epoch.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        side: str,
+        every_epochs: int,
+        budget: Budget,
+        report: Callable[[int, dict[str, float]], None],
+    ) -> None:
+        self.rows: list[dict[str, float]] = []
+        self.best: dict[str, float] = {}
+        self._folder = folder
+        self._side = side
+        self._every = every_epochs
+        self._budget = budget
+        self._report = report
+        self._losses: list[Tensor] = []
+        self._latest: dict[str, float] = {}
+        self._saved_s = 0.0
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Collect the loss."""
+        self._losses.append(outputs["loss"].detach())
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Add a row to the curve; score and save when it is time."""
+        if not self._losses:
+            return
+        finished = self._budget.spent(trainer.global_step) >= 1
+        row = {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "minutes": self._budget.elapsed_s / 60,
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "loss": float(trainer.strategy.reduce(torch.stack(self._losses).mean())),
+        }
+        self._losses.clear()
+        if self._budget.interrupted and not finished:
+            return  # an epoch cut short is no place to resume from
+        if trainer.is_global_zero:
+            if finished or row["epoch"] % self._every == 0:
+                row |= self._score(trainer, pl_module)
+            self.rows.append(row)
+            self._latest |= row
+            self._report(trainer.global_step, self._latest)
+            for logger in trainer.loggers:
+                logger.log_metrics(row, step=trainer.global_step)
+        if finished or self._budget.elapsed_s - self._saved_s > _SAVE_EVERY_S:
+            trainer.save_checkpoint(self._folder / CHECKPOINT)  # all processes: they wait in it
+            if trainer.is_global_zero:
+                write_curve(self._folder / CURVE, self.rows)
+            self._saved_s = self._budget.elapsed_s
+
+    def _score(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
+        assert isinstance(pl_module, Task)
+        scores = {f"{self._side}_{k}": v for k, v in pl_module.score().items()}
+        key = f"valid_{pl_module.measure.key}"
+        if key in scores and scores[key] > self.best.get(key, -float("inf")):
+            self.best = {"epoch": trainer.current_epoch + 1, **scores}
+            save_weights(self._folder / BEST, pl_module.result)
+        return scores
+
+    def state_dict(self) -> dict[str, Any]:
+        """Curve and best scores, for a resume."""
+        return {"rows": self.rows, "best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue the curve."""
+        self.rows = list(state_dict["rows"])
+        self.best = dict(state_dict["best"])
+
+
+def write_curve(path: Path, rows: list[dict[str, float]]) -> None:
+    """The curve as CSV, a row an epoch; scores are empty where none were taken."""
+    columns = _COLUMNS + sorted({name for row in rows for name in row} - set(_COLUMNS))
+    with atomic(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({name: f"{value:.7g}" for name, value in row.items()})
+
+
+def plot_curve(path: Path, rows: list[dict[str, float]], measure: Measure) -> None:
+    """Loss and score against epochs, as a picture."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    losses = [r["loss"] for r in rows]
+    axes.plot([r["epoch"] for r in rows], losses, color="tab:blue")
+    axes.set(xlabel="epoch", yscale="log" if min(losses) > 0 else "linear")
+    axes.set_ylabel("training loss", color="tab:blue")
+    axes.grid(alpha=0.3)
+    for side in ("valid", "train"):
+        key = f"{side}_{measure.key}"
+        scored = [(r["epoch"], r[key]) for r in rows if key in r]
+        if scored:
+            right = axes.twinx()
+            right.plot(*zip(*scored, strict=True), color="tab:orange", marker=".")
+            unit = ", dB" if measure.key.endswith("_db") else ""
+            right.set_ylabel(f"{measure.label} ({side}){unit}", color="tab:orange")
+    with atomic(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+
+
+_RISE = {"cosine": 0.02, "onecycle": 0.1}  # share of the schedule in which the rate rises
+_END = {"cosine": 0.01, "onecycle": 0.0}  # share of the rate at the end
+
+
+class Budget(pl.Callback):
+    """Ends a run after its epochs, steps or minutes, and sets the learning rate by the share spent.
+
+    Minutes are counted over all parts of a resumed run. Several processes agree after every step on
+    the time, that of the slowest clock, and on whether somebody asked them to stop.
+
+    Attributes
+    ----------
+    interrupted : bool
+        Whether the run was asked to stop and does.
+    """
+
+    def __init__(self, config: RunOptions, steps_per_epoch: int) -> None:
+        self._minutes = config.minutes
+        self._steps = config.steps or config.epochs * steps_per_epoch
+        self._schedule = config.schedule
+        self._learning_rate = config.learning_rate
+        self.interrupted = False
+        self._asked = False
+        self.elapsed_s = 0.0  # of training until the last step, before a resume included
+        self._started_s = 0.0
+
+    def interrupt(self) -> None:
+        """Ask for an end after the current step."""
+        self._asked = True
+
+    def spent(self, step: int) -> float:
+        """Share of the budget, 0 to 1, after that many steps."""
+        if self._minutes:
+            return min(1.0, self.elapsed_s / (60 * self._minutes))
+        return min(1.0, step / self._steps)
+
+    def remaining_s(self, step: int) -> float | None:
+        """Seconds left, None before anything is known."""
+        share = self.spent(step)
+        return self.elapsed_s * (1 - share) / share if share > 0 else None
+
+    def rate(self, share: float) -> float:
+        """Learning rate at that share of the budget."""
+        if self._schedule == "constant":
+            return self._learning_rate
+        rise, end = _RISE[self._schedule], _END[self._schedule]
+        if share < rise:
+            return self._learning_rate * max(share / rise, 0.01)
+        along = (share - rise) / (1 - rise)
+        return self._learning_rate * (end + (1 - end) * 0.5 * (1 + math.cos(math.pi * along)))
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._started_s = time.monotonic() - self.elapsed_s
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Set the rate of the coming step."""
+        rate = self.rate(self.spent(trainer.global_step))
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Stop when the budget is spent, or when asked to."""
+        now = torch.tensor([time.monotonic() - self._started_s, self._asked], dtype=torch.float64)
+        if trainer.world_size > 1:
+            now = trainer.strategy.reduce(now.to(pl_module.device), reduce_op="max")
+        self.elapsed_s, asked = now.tolist()
+        self.interrupted = bool(asked)
+        trainer.should_stop = self.interrupted or self.spent(trainer.global_step) >= 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """The clock, for a resume."""
+        return {"elapsed_s": self.elapsed_s}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue the clock."""
+        self.elapsed_s = state_dict["elapsed_s"]
+
+
+class TrainingProgress:
+    """Loss, score and time left; silent where stderr is no terminal or when told to be."""
+
+    def __init__(self, budget: Budget, measure: Measure, *, quiet: bool) -> None:
+        console = Console(stderr=True)
+        self._budget = budget
+        self._measure = measure
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:5.1f} %"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            disable=quiet or not console.is_terminal,
+        )
+        self._task = self._bar.add_task("training", total=1.0, left="")
+
+    def __enter__(self) -> TrainingProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def report(self, step: int, latest: dict[str, float]) -> None:
+        """Show an epoch's loss, the last score, and how long is left."""
+        parts = [f"epoch {latest['epoch']:.0f}", f"loss {latest['loss']:.3g}"]
+        for side in ("valid", "train"):
+            if f"{side}_{self._measure.key}" in latest:
+                value = self._measure.shown(latest[f"{side}_{self._measure.key}"])
+                parts.append(f"{side} {self._measure.label} {value}")
+        left_s = self._budget.remaining_s(step)
+        self._bar.update(
+            self._task,
+            completed=self._budget.spent(step),
+            description=", ".join(parts),
+            left="" if left_s is None else f"{_duration(left_s)} left",
+        )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

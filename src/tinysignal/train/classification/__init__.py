@@ -1,0 +1,1 @@
+"""Training of classifiers: configuration, augmentation, modules, and the task."""

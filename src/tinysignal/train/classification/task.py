@@ -1,0 +1,404 @@
+"""The training of a classifier, from its configuration to a run folder and back."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from tinysignal.classifier import Classifier
+from tinysignal.datasets import Dataset, Examples, load_dataset
+from tinysignal.errors import ConfigError, DataError, ModelError
+from tinysignal.metrics.classification import ClassificationReport
+from tinysignal.model import load_classifying_network, read_spec
+from tinysignal.nets.mlp import Mlp
+from tinysignal.spec import ClassifierSpec, SoundInput
+from tinysignal.train.checkpoint import load_weights
+from tinysignal.train.classification.augment import Deformation
+from tinysignal.train.classification.config import RECIPES, ClassifierConfig, read_classifier_config
+from tinysignal.train.classification.modules import ClassifyingTask, DistilledClassifying
+from tinysignal.train.data.batches import BatchSource, ExampleBatches
+from tinysignal.train.distillation import TuneOptions
+from tinysignal.train.export import export_classifier, folded
+from tinysignal.train.fit import RunResult, Training, begin, fit
+from tinysignal.train.folder import CONFIG, MODEL, WEIGHTS
+from tinysignal.train.module import Task
+from tinysignal.train.task import TrainedRun
+
+ARCH = "mlp"
+
+
+def train_classifier(
+    config: ClassifierConfig,
+    folder: Path,
+    *,
+    data_dir: Path | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+) -> RunResult:
+    """Train a classifier and write its run folder, see `tinysignal.train.fit.fit`.
+
+    Parameters
+    ----------
+    config : ClassifierConfig
+    folder : Path
+    data_dir : Path or None
+        Where the data set is looked for before it is downloaded.
+    resume, quiet : bool
+        See `tinysignal.train.fit.fit`.
+
+    Raises
+    ------
+    ConfigError
+        The folder holds a run already, or nothing to resume.
+    DataError, AudioFileError, ModelError
+    """
+    begin(config, folder, resume=resume)
+    data = load_dataset(
+        config.data, data_dir=data_dir, valid_share=config.valid_share, seed=config.seed
+    )
+    if not len(data.train):
+        raise DataError(f"{config.data}: no examples to train on.")
+    net = build_mlp(config, data.input.shape, len(data.classes), mean=data.mean, std=data.std)
+    source = ExampleBatches(data.train, batch=config.batch, seed=config.seed)
+    side, score_on = ("valid", data.valid) if len(data.valid) else ("train", data.train)
+    task = ClassifyingTask(
+        net,
+        source,
+        score_on,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        label_smoothing=config.label_smoothing,
+        average=config.average,
+        deform=deformation(config, data),
+        seed=config.seed,
+    )
+
+    def export(path: Path) -> ClassifierSpec:
+        return export_classifier(
+            task.result,
+            path,
+            arch=ARCH,
+            classes=data.classes,
+            input=data.input,
+            name=config.name or folder.resolve().name,
+            trained_on=config.trained_on or data.name,
+            licence=config.licence,
+        )
+
+    training = Training(
+        config=config,
+        folder=folder,
+        task=task,
+        source=source,
+        side=side,
+        score_every=config.validate_every,
+        summary={
+            "name": data.name,
+            "classes": len(data.classes),
+            **{side: len(data.side(side)) for side in ("train", "valid", "test")},
+        },
+        export=export,
+    )
+    return fit(training, resume=resume, quiet=quiet)
+
+
+def build_mlp(
+    config: ClassifierConfig, shape: tuple[int, int], classes: int, *, mean: float, std: float
+) -> Mlp:
+    """The network of a configuration, with fresh weights from torch's random state."""
+    return Mlp(
+        shape=shape,
+        classes=classes,
+        width=config.width,
+        depth=config.depth,
+        dropout=config.dropout,
+        activation=config.activation,
+        norm=config.norm,
+        mean=mean,
+        std=std,
+    )
+
+
+def load_classifier(run: Path) -> tuple[Mlp, ClassifierSpec]:
+    """A run's network with its chosen weights, in evaluation mode, and its spec.
+
+    Raises
+    ------
+    ModelError
+        Not a run folder of a classifier, or one that is damaged.
+    """
+    for name in (CONFIG, WEIGHTS, MODEL):
+        if not (run / name).is_file():
+            raise ModelError(
+                f"{run}: there is no {name} in it. Expected a folder made by "
+                "'tinysignal train classifier'."
+            )
+    spec = read_spec(run / MODEL)
+    if not isinstance(spec, ClassifierSpec):
+        raise ModelError(f"{run}: task '{spec.task}', but a classifier was expected.")
+    try:
+        config = read_classifier_config(run / CONFIG, {})
+    except ConfigError as error:
+        raise ModelError(str(error)) from None
+    net = build_mlp(config, spec.input.shape, len(spec.classes), mean=0.0, std=1.0)
+    try:
+        net.load_state_dict(load_weights(run / WEIGHTS))
+    except RuntimeError:
+        raise ModelError(
+            f"{run / WEIGHTS}: the weights are not those of the network in {CONFIG}."
+        ) from None
+    return net.eval(), spec
+
+
+def deformation(config: ClassifierConfig, data: Dataset) -> Deformation:
+    """What the configuration says; of sounds only the place in time may change."""
+    if isinstance(data.input, SoundInput):
+        return Deformation(shift=(config.shift, 0.0))
+    return Deformation(
+        rotate_deg=config.rotate_deg,
+        scale=config.scale,
+        shear=config.shear,
+        shift=(config.shift, config.shift),
+        elastic=config.elastic,
+        mirror=config.mirror,
+    )
+
+
+CALIBRATION = 8192  # training examples that the factors are made from
+_AT_ONCE = 512
+_LEARNING_RATE = 2e-3
+_BATCH = 256
+_DEFORMATIONS = ("rotate_deg", "scale", "shear", "shift", "elastic", "mirror")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierRun(TrainedRun):
+    """See `TrainedRun`; and the data set."""
+
+    spec: ClassifierSpec
+    config: ClassifierConfig
+    data: Dataset = field(repr=False)
+
+    measure = ClassifyingTask.measure
+    tolerance = 0.005
+    counted = "examples"
+
+    def export(self, net: nn.Module, path: Path, *, name: str) -> ClassifierSpec:
+        """See `TrainedRun.export`; the file normalises by its first weights."""
+        return export_classifier(
+            normalising_by_weights(net),
+            path,
+            arch=self.spec.arch,
+            classes=self.spec.classes,
+            input=self.spec.input,
+            name=name,
+            trained_on=self.spec.trained_on,
+            licence=self.spec.licence,
+        )
+
+    def score(self, model: nn.Module | Path, *, side: str | None = None) -> dict[str, float]:
+        """Accuracy with its 95 % interval, and mean negative log-likelihood in nats.
+
+        Raises
+        ------
+        DataError
+            There is no such side.
+        """
+        side = side or self.side
+        examples = self.data.side(side)
+        if not len(examples):
+            raise DataError(f"{self.data.name}: there is no {side} side.")
+        if isinstance(model, Path):
+            probabilities = Classifier.load(model)(examples.values)
+        else:
+            probabilities = _probabilities(model, examples)
+        report = ClassificationReport.of(probabilities, examples.labels, self.spec.classes)
+        keys = ("accuracy", "accuracy_low", "accuracy_high", "nll", "examples")
+        return {key: getattr(report, key) for key in keys}
+
+    def runner(self, model: nn.Module | Path, count: int) -> Callable[[], object]:
+        """See `TrainedRun.runner`."""
+        shown = np.resize(self.data.train.as_float()[:count], (count, *self.spec.input.shape))
+        if isinstance(model, Path):
+            network = load_classifying_network(model)
+            return lambda: network.run(shown)
+        net, inputs = model.eval(), torch.from_numpy(shown)
+        return lambda: net(inputs)
+
+    @torch.no_grad()
+    def parity(self, net: nn.Module, model: Path) -> float:
+        """See `TrainedRun.parity`."""
+        inputs = self.batches[0][0]
+        expected = net.eval()(inputs).numpy()
+        found = load_classifying_network(model).run(inputs.numpy())
+        return float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
+
+    def examples(self) -> list[NDArray[np.float32]]:
+        """See `TrainedRun.examples`."""
+        return [inputs.numpy() for inputs, _ in self.batches]
+
+    def tuned_config(self, options: TuneOptions) -> ClassifierConfig:
+        """See `TrainedRun.tuned_config`."""
+        deformed: dict[str, Any] = {}
+        if options.augment != "run":
+            recipe = RECIPES["best"] if options.augment == "best" else {}
+            defaults = {f.name: f.default for f in fields(ClassifierConfig)}
+            deformed = {name: recipe.get(name, defaults[name]) for name in _DEFORMATIONS}
+        return replace(
+            self.config,
+            epochs=options.epochs,
+            steps=0,
+            minutes=0.0,
+            learning_rate=options.learning_rate or _LEARNING_RATE,
+            schedule="onecycle",
+            batch=options.batch or _BATCH,
+            average=options.average,
+            label_smoothing=0.0,
+            weight_decay=0.0,
+            select="best",
+            validate_every=1,
+            precision=options.precision,
+            device=options.device,
+            threads=0,
+            **deformed,
+        )
+
+    def task(
+        self, net: nn.Module, teacher: nn.Module, options: TuneOptions
+    ) -> tuple[Task, BatchSource]:
+        """See `TrainedRun.task`."""
+        config = self.tuned_config(options)
+        source = ExampleBatches(self.data.train, batch=config.batch, seed=self.seed)
+        net = copy.deepcopy(net)
+        for module in net.modules():
+            if isinstance(module, nn.Dropout):  # a smaller network needs no such restraint
+                module.p = 0.0
+        task = DistilledClassifying(
+            net,
+            source,
+            self.data.side(self.side),
+            teacher=teacher,
+            share=options.distill,
+            temperature=options.temperature,
+            learning_rate=config.learning_rate,
+            average=config.average,
+            deform=deformation(config, self.data),
+            seed=self.seed,
+        )
+        return task, source
+
+
+@torch.no_grad()
+def normalising_by_weights(net: nn.Module) -> nn.Module:
+    """A copy whose first layer takes examples as they are: W (x - m) / s = (W / s) x - (W / s) m.
+
+    It saves two passes over the examples, some per cent of a small network's time.
+
+    Parameters
+    ----------
+    net : nn.Module
+        An `Mlp`, compressed or not; any other is given back as it is.
+    """
+    if not isinstance(net, Mlp):
+        return net
+    net = copy.deepcopy(net)
+    first = net.layers[0]
+    linears = [part for part in first.modules() if isinstance(part, nn.Linear)]
+    linears[0].weight.copy_(linears[0].weight.double() / net.std.double())
+    exact = copy.deepcopy(first).double()
+    grey = torch.zeros(1, linears[0].in_features, dtype=torch.float64)
+    linears[-1].bias.sub_((exact(grey + net.mean) - exact(grey))[0])
+    net.mean.zero_()
+    net.std.fill_(1.0)
+    return net
+
+
+def open_classifier(
+    run: Path,
+    net: nn.Module,
+    spec: ClassifierSpec,
+    config: ClassifierConfig,
+    *,
+    data: str | None,
+    data_dir: Path | None,
+    seed: int,
+) -> ClassifierRun:
+    """A classifier's run with its data set.
+
+    Parameters
+    ----------
+    run : Path
+    net, spec, config
+        What is in it.
+    data : str or None
+        See `tinysignal.datasets.load_dataset`; None for the run's own.
+    data_dir : Path or None
+    seed : int
+        Which training examples it is calibrated with.
+
+    Raises
+    ------
+    DataError, MissingExtraError
+    """
+    dataset = load_dataset(
+        data or config.data,
+        data_dir=data_dir,
+        valid_share=config.valid_share,  # its own: then its validation side was not learnt
+        seed=config.seed,
+        as_input=spec.input,
+    )
+    if dataset.classes != spec.classes or dataset.input.shape != spec.input.shape:
+        raise DataError(
+            f"{dataset.name}: {len(dataset.classes)} classes of {_size(dataset.input.shape)} "
+            f"values, but {spec.name} tells apart {len(spec.classes)} of "
+            f"{_size(spec.input.shape)}, or others. Give the data that it was trained on."
+        )
+    if not len(dataset.train):
+        raise DataError(f"{dataset.name}: no training examples to calibrate with.")
+    chosen = np.random.default_rng(seed).permutation(len(dataset.train))[:CALIBRATION]
+    few = dataset.train.select(chosen)
+    side = "valid" if len(dataset.valid) else "train"
+    return ClassifierRun(
+        folder=run,
+        net=folded(net),
+        spec=spec,
+        config=config,
+        batches=tuple(
+            (torch.from_numpy(part.as_float()), torch.from_numpy(part.labels))
+            for part in (few.select(at) for at in _parts(len(few)))
+        ),
+        side=side,
+        summary={
+            "name": dataset.name,
+            "calibration": len(few),
+            "classes": len(dataset.classes),
+            **{name: len(dataset.side(name)) for name in ("train", "valid", "test")},
+        },
+        seed=seed,
+        data=dataset,
+    )
+
+
+def _size(shape: tuple[int, int]) -> str:
+    return f"{shape[0]} x {shape[1]}"
+
+
+def _parts(count: int) -> list[NDArray[np.int64]]:
+    return np.array_split(np.arange(count), max(1, -(-count // _AT_ONCE)))
+
+
+@torch.no_grad()
+def _probabilities(net: nn.Module, examples: Examples) -> NDArray[np.float32]:
+    net = net.eval()
+    parts = [examples.select(at).as_float() for at in _parts(len(examples))]
+    answers = [net(torch.from_numpy(part)).float().softmax(dim=1) for part in parts]
+    probabilities: NDArray[np.float32] = torch.cat(answers).numpy()
+    return probabilities

@@ -1,0 +1,1 @@
+"""Training of denoisers: configuration, data, modules, and the task."""

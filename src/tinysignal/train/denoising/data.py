@@ -1,0 +1,168 @@
+"""From a configuration to the batches of its training and the pairs that it is scored on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinysignal.errors import DataError
+from tinysignal.stft import StftSize
+from tinysignal.train.data.batches import BatchSource
+from tinysignal.train.data.mixing import MixOptions, Mixtures
+from tinysignal.train.data.pairs import (
+    Pair,
+    PairClips,
+    WholePair,
+    hold_out_end,
+    load_pair,
+    load_pair_folders,
+)
+from tinysignal.train.data.recordings import list_recordings, load_clips
+from tinysignal.train.denoising.config import DenoiserConfig
+
+_VALID_MIXTURES = 60
+_VALID_S = 10  # at most
+_VALID_SNRS_DB = (0.0, 5.0, 10.0)
+_EFFECTS = {  # of `MixOptions`
+    "second_noise_share": 0.4,
+    "speed_share": 0.5,
+    "vary_share": 0.6,
+    "cross_share": 0.2,
+    "babble_share": 0.1,
+    "synthetic_share": 0.2,
+    "room_share": 0.15,
+    "clip_share": 0.05,
+}
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run trains on and is scored on.
+
+    Parameters
+    ----------
+    source : BatchSource
+    score : list of Pair
+    side : {"valid", "train"}
+        What ``score`` is to the training.
+    summary : dict
+        Counts and durations, for the run's metrics.
+    """
+
+    source: BatchSource
+    score: list[Pair]
+    side: str
+    summary: dict[str, Any]
+
+
+def _find(path: str, data_dir: Path | None) -> Path:
+    if data_dir and not Path(path).exists() and (data_dir / path).exists():
+        return data_dir / path
+    return Path(path)
+
+
+def load_training_data(
+    config: DenoiserConfig, size: StftSize, data_dir: Path | None
+) -> TrainingData:
+    """Read what a configuration names, split it, and make it ready to train on.
+
+    Paths that are not found as they are, are looked for below ``data_dir``.
+
+    Raises
+    ------
+    DataError, AudioFileError
+    """
+    if config.pair:
+        return _single_pair(config, size, data_dir)
+    clips: dict[str, int] = {
+        "clip_samples": round(config.clip_s * config.sample_rate_hz),
+        "batch": config.batch,
+        "steps_per_epoch": config.steps_per_epoch,
+        "seed": config.seed,
+    }
+    if config.pairs:
+        clean, noisy = (_find(path, data_dir) for path in config.pairs)
+        train, valid = load_pair_folders(
+            noisy,
+            clean,
+            sample_rate_hz=config.sample_rate_hz,
+            valid_share=config.valid_share,
+            seed=config.seed,
+        )
+        summary = {"train_pairs": len(train), "valid_pairs": len(valid)}
+        score, side = (valid, "valid") if valid else (train, "train")
+        return TrainingData(PairClips(train, **clips), score, side, summary)
+    return _mixtures(config, clips, data_dir)
+
+
+def _single_pair(config: DenoiserConfig, size: StftSize, data_dir: Path | None) -> TrainingData:
+    assert config.pair is not None
+    clean, noisy = (_find(path, data_dir) for path in config.pair)
+    train = load_pair(noisy, clean, sample_rate_hz=config.sample_rate_hz)
+    score, side = [train], "train"
+    if config.holdout:
+        train, end = hold_out_end(train, config.holdout)
+        score, side = [end], "valid"
+    summary = {"train_s": train.noisy.size / config.sample_rate_hz, "holdout": config.holdout}
+    if config.whole_recording:
+        return TrainingData(WholePair(train, size), score, side, summary)
+    source = PairClips(
+        [train],
+        clip_samples=round(config.clip_s * config.sample_rate_hz),
+        batch=config.batch,
+        steps_per_epoch=config.steps_per_epoch,
+        seed=config.seed,
+    )
+    return TrainingData(source, score, side, summary)
+
+
+def _mixtures(config: DenoiserConfig, clips: dict[str, int], data_dir: Path | None) -> TrainingData:
+    summary: dict[str, Any] = {}
+    loaded: dict[tuple[str, str], Any] = {}
+    for what, source in (("speech", config.clean), ("noise", config.noise)):
+        listed = list_recordings(
+            _find(source, data_dir),
+            valid_share=config.valid_share,
+            seed=config.seed,
+            test_share=config.test_share,
+        )
+        for split in ("train", "valid"):
+            chosen = [r for r in listed if r.split == split]
+            if split == "train" and not chosen:
+                raise DataError(f"{source}: no recording of {what} is left for training.")
+            loaded[what, split] = load_clips(chosen, sample_rate_hz=config.sample_rate_hz)
+            if chosen and not any(clip.samples.any() for clip in loaded[what, split]):
+                raise DataError(f"{source}: every recording of {what} for {split} is silent.")
+            summary[f"{split}_{what}"] = {
+                "files": len(chosen),
+                "groups": len({r.group for r in chosen}),
+                "minutes": sum(c.samples.size for c in loaded[what, split])
+                / config.sample_rate_hz
+                / 60,
+            }
+    options = MixOptions(
+        snr_db=config.snr_db,
+        level_dbfs=config.level_dbfs,
+        filter_db=config.filter_db,
+        **(_EFFECTS if config.augment else {}),
+    )
+    rate = config.sample_rate_hz
+    train = Mixtures(
+        loaded["speech", "train"], loaded["noise", "train"], options, sample_rate_hz=rate, **clips
+    )
+    score: list[Pair] = []
+    if loaded["speech", "valid"] and loaded["noise", "valid"]:
+        # Validation is the same for every seed and filter, so that runs can be compared.
+        plain = MixOptions(
+            level_dbfs=config.level_dbfs, filter_db=0, low_pass_share=0, second_noise_share=0
+        )
+        valid = Mixtures(
+            loaded["speech", "valid"],
+            loaded["noise", "valid"],
+            plain,
+            sample_rate_hz=rate,
+            **{**clips, "clip_samples": min(clips["clip_samples"], _VALID_S * rate), "seed": 0},
+        )
+        score = valid.fixed_pairs(_VALID_MIXTURES, _VALID_SNRS_DB)
+    return TrainingData(train, score, "valid", summary)

@@ -1,0 +1,339 @@
+"""One training run, whatever the task: from its options to a run folder."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning as pl
+import torch
+import torch.distributed
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+from torch.utils.data import DataLoader
+
+from tinysignal.errors import ConfigError
+from tinysignal.files import atomic, make_folder
+from tinysignal.model import read_spec
+from tinysignal.spec import Spec
+from tinysignal.train.callbacks import (
+    BEST,
+    CHECKPOINT,
+    CURVE,
+    Budget,
+    Keeper,
+    TrainingProgress,
+    plot_curve,
+    write_curve,
+)
+from tinysignal.train.checkpoint import SafetensorsIO, load_state, load_weights, save_weights
+from tinysignal.train.config import RunOptions
+from tinysignal.train.data.batches import Batches, BatchSource, EpochSampler
+from tinysignal.train.folder import CONFIG, METRICS, MODEL, WEIGHTS
+from tinysignal.train.module import Task
+
+_PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run left behind.
+
+    Parameters
+    ----------
+    folder : Path
+    spec : DenoiserSpec or ClassifierSpec
+    metrics : dict
+        The contents of ``metrics.json``.
+    interrupted : bool
+        Whether it was stopped before its budget was spent.
+    """
+
+    folder: Path
+    spec: Spec
+    metrics: dict[str, Any]
+    interrupted: bool
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a run is made of.
+
+    Parameters
+    ----------
+    config : RunOptions
+    folder : Path
+        Made if it is not there.
+    task : Task
+    source : BatchSource
+    side : {"valid", "train"}
+        What the task is scored on.
+    score_every : int
+        Epochs between two scorings.
+    summary : dict
+        Said of the data in ``metrics.json``.
+    export : callable
+        Writes the chosen network as ONNX and returns the spec in it.
+    """
+
+    config: RunOptions
+    folder: Path
+    task: Task
+    source: BatchSource
+    side: str
+    score_every: int
+    summary: dict[str, Any]
+    export: Callable[[Path], Spec]
+
+
+def begin(config: RunOptions, folder: Path, *, resume: bool) -> None:
+    """Before anything is read or written: check folder and device; set threads and seed.
+
+    Raises
+    ------
+    ConfigError
+        The folder holds a run already, or nothing to resume; no such device.
+    """
+    if resume and not (folder / CHECKPOINT).is_file():
+        raise ConfigError(f"{folder}: nothing to resume, there is no {CHECKPOINT} in it.")
+    first = process_rank() == 0  # the others start later, or at the same time
+    if not resume and first and (folder / CONFIG).exists():
+        raise ConfigError(f"{folder}: holds a run already. Pass --resume, or another folder.")
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    _check_device(config)
+    pl.seed_everything(config.seed, verbose=False)
+
+
+def fit(training: Training, *, resume: bool = False, quiet: bool = False) -> RunResult:
+    """Train, choose the weights, and write the run folder.
+
+    It holds ``config.toml``, ``curve.csv`` and ``curve.png``, ``metrics.json``,
+    ``model.safetensors`` (the chosen weights), ``last.safetensors`` (to resume from) and
+    ``model.onnx`` (for the light runtime).
+
+    Parameters
+    ----------
+    training : Training
+    resume : bool
+        Continue from the folder's checkpoint. With a length in epochs or steps on one device,
+        the result is that of an uninterrupted run.
+    quiet : bool
+        No progress bar.
+    """
+    config, folder, task = training.config, training.folder, training.task
+    first = process_rank() == 0
+    if first:
+        make_folder(folder)
+        with atomic(folder / CONFIG) as temporary:
+            temporary.write_text(config.to_toml(), encoding="utf-8")
+    checkpoint = folder / CHECKPOINT
+    budget = Budget(config, _steps_per_epoch(training))
+    with TrainingProgress(budget, task.measure, quiet=quiet or not first) as progress, _calm():
+        keeper = Keeper(
+            folder=folder,
+            side=training.side,
+            every_epochs=training.score_every,
+            budget=budget,
+            report=progress.report,
+        )
+        if resume and _already_done(checkpoint, budget):
+            _restore(task, keeper, checkpoint)
+        else:
+            trainer = _trainer(config, folder, [budget, keeper])
+            with _stop_on_signals(budget):
+                loader = _loader(config, training.source)
+                trainer.fit(task, loader, ckpt_path=checkpoint if resume else None)
+    if first:
+        result = _finish(training, keeper, interrupted=budget.interrupted)
+        wait_for_all()
+        return result
+    wait_for_all()
+    metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    return RunResult(folder, read_spec(folder / MODEL), metrics, budget.interrupted)
+
+
+def _steps_per_epoch(training: Training) -> int:
+    batches, sharers = training.source.steps_per_epoch, processes(training.config)
+    if batches < sharers:
+        raise ConfigError(f"{sharers} devices cannot share an epoch of {batches} batch(es).")
+    return batches // sharers
+
+
+def _loader(config: RunOptions, source: BatchSource) -> DataLoader[Any]:
+    sampler = EpochSampler(source.steps_per_epoch, rank=process_rank(), processes=processes(config))
+    return DataLoader(
+        Batches(source),
+        batch_size=None,
+        sampler=sampler,
+        num_workers=config.workers,
+        persistent_workers=config.workers > 0,
+    )
+
+
+def _accelerator(config: RunOptions) -> str:
+    return "gpu" if config.device == "cuda" else config.device
+
+
+def _check_device(config: RunOptions) -> None:
+    """Before anything is read or written: whether Lightning finds such devices here."""
+    devices, machines = layout(config)
+    try:
+        with _calm():
+            pl.Trainer(
+                accelerator=_accelerator(config), devices=devices, num_nodes=machines, logger=False
+            )
+    except (MisconfigurationException, ModuleNotFoundError, ValueError) as error:
+        raise ConfigError(
+            f"device is '{config.device}', devices {devices}: {str(error).rstrip('.!')}. "
+            "Pass --device cpu, or auto."
+        ) from None
+
+
+def _trainer(config: RunOptions, folder: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
+    logger: Any = False
+    if config.log == "tensorboard":
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        logger = TensorBoardLogger(folder, name="tensorboard", version="")
+    devices, machines = layout(config)
+    return pl.Trainer(
+        accelerator=_accelerator(config),
+        devices=devices,
+        num_nodes=machines,
+        use_distributed_sampler=False,
+        precision=_PRECISIONS[config.precision],  # type: ignore[arg-type]
+        max_epochs=-1,
+        callbacks=callbacks,
+        plugins=[SafetensorsIO()],
+        logger=logger,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+@contextmanager
+def _calm() -> Iterator[None]:
+    """Lightning's advice to programmers is not for those who train with a command."""
+    loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=PossibleUserWarning)
+        warnings.filterwarnings("ignore", module=r"lightning\.")
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+@contextmanager
+def _stop_on_signals(budget: Budget) -> Iterator[None]:
+    """The first interrupt ends the run after its step, so that a usable model is written."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        budget.interrupt()
+        signal.signal(number, before.get(number, signal.SIG_DFL))
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():  # elsewhere no handler may be set
+        for end in (signal.SIGINT, signal.SIGTERM):
+            before[end] = signal.signal(end, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _already_done(checkpoint: Path, budget: Budget) -> bool:
+    state = load_state(checkpoint)
+    budget.load_state_dict(state["callbacks"][budget.state_key])
+    return budget.spent(state["global_step"]) >= 1
+
+
+def _restore(task: Task, keeper: Keeper, checkpoint: Path) -> None:
+    state = load_state(checkpoint)
+    task.load_state_dict(state["state_dict"])
+    keeper.load_state_dict(state["callbacks"][keeper.state_key])
+
+
+def _finish(training: Training, keeper: Keeper, *, interrupted: bool) -> RunResult:
+    """Choose the weights, write the model, the curve and the metrics."""
+    config, folder, side = training.config, training.folder, training.side
+    task = training.task.cpu()
+    task.settle()
+    scores = last = task.score()
+    weights = "last"
+    if config.select == "best" and keeper.best and (folder / BEST).exists():
+        last_state = copy.deepcopy(task.result.state_dict())
+        task.result.load_state_dict(load_weights(folder / BEST))
+        task.settle()
+        best = task.score()
+        if best[task.measure.key] > last[task.measure.key]:
+            scores, weights = best, "best"
+        else:
+            task.result.load_state_dict(last_state)
+    save_weights(folder / WEIGHTS, task.result)
+    spec = training.export(folder / MODEL)
+    if keeper.rows:
+        write_curve(folder / CURVE, keeper.rows)
+        plot_curve(folder / "curve.png", keeper.rows, task.measure)
+    final = keeper.rows[-1] if keeper.rows else {}
+    metrics = {
+        "weights": weights,
+        "interrupted": interrupted,
+        "epochs": final.get("epoch", 0),
+        "steps": final.get("step", 0),
+        "minutes": final.get("minutes", 0.0),
+        "loss": final.get("loss"),
+        side: scores,
+        f"{side}_last": last,
+        "best": keeper.best or None,
+        "data": training.summary,
+        "spec": asdict(spec),
+    }
+    with atomic(folder / METRICS) as temporary:
+        temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    return RunResult(folder, spec, metrics, interrupted)
+
+
+def layout(config: RunOptions) -> tuple[int, int]:
+    """Devices a machine, and machines: what ``torchrun`` says, else the options."""
+    if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
+        here = int(os.environ["LOCAL_WORLD_SIZE"])
+        return here, int(os.environ["WORLD_SIZE"]) // here
+    return config.devices, 1
+
+
+def processes(config: RunOptions) -> int:
+    """Processes of the run, over all machines."""
+    devices, machines = layout(config)
+    return devices * machines
+
+
+def process_rank() -> int:
+    """Number of this process in its run; 0 scores, writes and speaks."""
+    rank: int = getattr(rank_zero_only, "rank", 0)
+    return rank
+
+
+def wait_for_all() -> None:
+    """Wait until every process of the run is here."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()

@@ -1,0 +1,231 @@
+"""``tinysignal compress``: its forms, its tables, JSON, sweeps, and what is refused in one line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from tinysignal.cli.main import run as command_line
+from tinysignal.runs import compress
+from tinysignal.runs import report as verifying
+from tinysignal.runs.load import load_run
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times are not what is tested."""
+    monkeypatch.setattr(verifying, "SECONDS", 0.0)
+
+
+def parameters(run: Path) -> int:
+    return load_run(run)[1].parameters
+
+
+def test_a_rank_gives_a_run_that_evaluates(
+    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    assert command_line(["compress", str(digits_run), "--rank", "6", "-o", str(output)]) == 0
+    said = capsys.readouterr()
+    for word in ("accuracy, valid", "parameters", "MACs", "bytes, zipped", "ONNX Runtime", "torch"):
+        assert word in said.out
+    assert "6 of 48" in said.out
+    assert f"run: {output}" in said.out
+    for stage in ("profile:", "plan:", "apply:", "verify:"):
+        assert stage in said.err
+    assert command_line(["evaluate", str(output), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["spec"]["parameters"] == parameters(output)
+
+
+def test_a_share_is_kept_to_and_json_is_all_of_stdout(
+    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    options = [
+        "--params",
+        "40%",
+        "--method",
+        "activation",
+        "--finetune",
+        "1",
+        "--device",
+        "cpu",
+        "--json",
+        "--quiet",
+    ]
+    assert command_line(["compress", str(digits_run), *options, "-o", str(output)]) == 0
+    said = capsys.readouterr()
+    report = json.loads(said.out)
+    assert report["budget"] == {"params": 0.4}
+    assert report["after"]["parameters"] <= 0.4 * report["before"]["parameters"]
+    assert all(line.startswith("note: ") for line in said.err.splitlines())
+
+
+def test_a_sweep_is_a_curve_and_a_run_for_each_rank_and_the_best(
+    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    options = ["--sweep", "8,2", "--method", "activation", "--json"]
+    assert command_line(["compress", str(digits_run), *options, "-o", str(output)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (output / "sweep.png").read_bytes().startswith(b"\x89PNG")
+    assert found == json.loads((output / "sweep.json").read_text())
+    expected = [
+        ("original", None),
+        ("plain", 2),
+        ("activation", 2),
+        ("plain", 8),
+        ("activation", 8),
+    ]
+    assert [(point["method"], point["rank"]) for point in found["points"]] == expected
+    assert all("test" not in point for point in found["points"])
+    with (output / "sweep.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["rank"] for row in rows] == ["", "2", "2", "8", "8"]
+    for row, point in zip(rows, found["points"], strict=True):
+        assert float(row["valid_accuracy"]) == point["valid"]["accuracy"]
+        assert int(row["parameters"]) == point["parameters"]
+    assert parameters(output / "rank-2") < parameters(output / "rank-8") < parameters(digits_run)
+    assert parameters(output) == parameters(output / f"rank-{found['best_rank']}")
+    accuracies = {
+        p["rank"]: p["valid"]["accuracy"] for p in found["points"] if p["method"] != "plain"
+    }
+    good = [rank for rank in (2, 8) if accuracies[rank] >= accuracies[None] - 0.005]
+    assert found["best_rank"] == min(good, default=8)
+    assert command_line(["evaluate", str(output), "--json"]) == 0
+
+
+def test_a_sweep_reads_the_test_side_when_told_to(
+    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    options = ["--sweep", "6", "--method", "plain", "--test"]
+    assert command_line(["compress", str(digits_run), *options, "-o", str(output)]) == 0
+    assert "best trade: rank 6" in capsys.readouterr().out
+    points = json.loads((output / "sweep.json").read_text())["points"]
+    assert [point["test"]["examples"] for point in points] == [359, 359]
+
+
+def test_a_plan_can_be_edited_and_replayed(
+    digits_run: Path, small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = json.loads((small_run / "plan.json").read_text())
+    plan["layers"][0]["rank"] = None
+    edited = tmp_path / "edited.json"
+    edited.write_text(json.dumps(plan))
+    output = tmp_path / "out"
+    arguments = ["compress", str(digits_run), "--plan", str(edited), "-o", str(output)]
+    assert command_line(arguments) == 0
+    shown = [line for line in capsys.readouterr().out.splitlines() if "Linear" in line]
+    assert "whole" in shown[0]
+    assert parameters(output) > parameters(small_run)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--rank", "0"], "rank 0"),
+        (["--rank", "-3"], "rank -3"),
+        (["--rank", "999"], "above the full rank"),
+        (["--rank", "4", "--params", "5%"], "--rank and --params: give one of them"),
+        (["--rank", "4", "--plan", "plan.json"], "--rank and --plan"),
+        (["--params", "much"], "expected a share"),
+        (["--params", "120%"], "more than all of it"),
+        (["--params", "0.1%"], "Ask for more"),
+        (["--energy", "2"], "at most 1"),
+        (["--latency-ms", "0"], "more than 0"),
+        (["--max-drop", "-1"], "percentage points"),
+        (["--macs", "nan"], "expected a number"),
+        (["--method", "best", "--rank", "4"], "method 'best'"),
+        (["--plan", "nowhere.json"], "nowhere.json: cannot be read"),
+        (["--sweep", "4,x"], "expected ranks such as"),
+        (["--sweep", "0"], "rank 0"),
+        (["--sweep", "4,999"], "above the full rank"),
+        (["--sweep", "4", "--rank", "3"], "--rank and --sweep"),
+        (["--sweep", "4", "--finetune", "1", "--resume"], "not for a --sweep"),
+        (["--rank", "4", "--test"], "--test is for --sweep"),
+        (["--rank", "4", "--augment", "best"], "--finetune EPOCHS"),
+        (["--rank", "4", "--finetune", "0"], "1 epoch or more"),
+        (["--rank", "4", "--finetune", "1", "--augment", "more"], "augment is 'more'"),
+        (["--rank", "4", "--resume"], "--finetune EPOCHS"),
+        (["--rank", "4", "--threads", "0"], "--threads 0"),
+        (["--rank", "4", "--seed", "-1"], "seed"),
+        (["--rank", "4", "--data", "nowhere"], "nowhere: no such folder"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_leaves_nothing(
+    digits_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status = command_line(["compress", str(digits_run), *arguments, "-o", "out", "--quiet"])
+    assert status in (1, 2)
+    captured = capsys.readouterr()
+    errors = captured.err.strip().splitlines()
+    assert len(errors) == 1, errors
+    assert errors[0].startswith("error: ")
+    assert said in errors[0]
+    assert captured.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [["--rank", "0"], ["--params", "0%"], ["--method", "best"]])
+def test_what_can_never_be_is_refused_before_data_are_read(
+    digits_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+) -> None:
+    monkeypatch.setattr(compress, "open_run", lambda *_, **__: pytest.fail("data were read"))
+    output = str(tmp_path / "out")
+    assert command_line(["compress", str(digits_run), *arguments, "-o", output]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_model_file_and_a_folder_that_is_no_run_are_named(
+    small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = str(tmp_path / "out")
+    assert command_line(["compress", str(small_run / "model.onnx"), "-o", output]) == 1
+    assert "Give the run folder" in capsys.readouterr().err
+    assert command_line(["compress", str(tmp_path / "nowhere"), "-o", output]) == 1
+    assert "nowhere: there is no such folder" in capsys.readouterr().err
+    assert command_line(["compress", str(tmp_path), "-o", output]) == 1
+    assert "there is no config.toml" in capsys.readouterr().err
+    assert command_line(["compress", str(small_run), "--rank", "2", "-o", str(small_run)]) == 2
+    assert "holds a run already" in capsys.readouterr().err
+
+
+def test_int8_alone_leaves_a_classifier_whole(
+    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    assert command_line(["compress", str(digits_run), "--int8", "-o", str(output)]) == 0
+    said = capsys.readouterr().out
+    assert "nothing cut" in said
+    assert "rank" not in said
+    report = json.loads((output / "report.json").read_text())
+    assert report["after"]["parameters"] == report["before"]["parameters"]
+    assert report["int8"]["bytes"] < 0.75 * report["before"]["bytes"]
+    assert command_line(["evaluate", str(output), "--json"]) == 0
+
+
+def test_a_denoiser_is_compressed_by_the_command(
+    linear_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    arguments = ["--params", "60%", "--method", "activation", "--int8"]
+    assert command_line(["compress", str(linear_run), *arguments, "-o", str(output)]) == 0
+    said = capsys.readouterr().out
+    assert "SI-SDR, train data" in said
+    assert "MACs, a second" in said
+    assert "real-time factor" in said
+    assert "1024 frames" in said

@@ -1,0 +1,149 @@
+"""Compressing networks of complex masks: what they are looked at with, and held to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tinysignal import ConfigError, Denoiser
+from tinysignal.compress import profile
+from tinysignal.model import load_network
+from tinysignal.nets import MaskingNet
+from tinysignal.runs import report as reports
+from tinysignal.runs.compress import CompressOptions, compress_run, open_run
+from tinysignal.runs.load import load_run
+from tinysignal.train.denoising.modules import DenoisingTask
+from tinysignal.train.denoising.task import DenoiserRun, make_task
+from tinysignal.train.distillation import TuneOptions
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times are not what is tested."""
+    monkeypatch.setattr(reports, "SECONDS", 0.0)
+
+
+@pytest.fixture
+def trained(lstm_run: Path) -> DenoiserRun:
+    """The run with its recordings."""
+    opened = open_run(lstm_run)
+    assert isinstance(opened, DenoiserRun)
+    return opened
+
+
+def signals(trained: DenoiserRun) -> tuple[Tensor, Tensor]:
+    """Some noisy and clean signals, float (batch, time)."""
+    noisy, clean = trained.data.source.batch(0)
+    return torch.from_numpy(noisy), torch.from_numpy(clean)
+
+
+def task_of(trained: DenoiserRun, net: torch.nn.Module) -> DenoisingTask:
+    assert isinstance(net, MaskingNet)
+    return make_task(trained.config, net, trained.size)
+
+
+def test_layers_see_the_phases_that_the_network_sees_at_work(trained: DenoiserRun) -> None:
+    bins = trained.size.bins
+    assert all(batch.shape[2:] == (bins, 2) for batch in trained.batches)
+    variances = profile(trained.net, trained.batches).layer("encode").inputs.covariance.diagonal()
+    _, real, imaginary = variances.reshape(3, bins)
+    inner = slice(1, -1)  # the first and the last bin of a real signal are real
+    ratio = imaginary[inner] / real[inner]
+    assert ((ratio > 0.5) & (ratio < 2)).all()
+
+
+def test_a_network_is_scored_by_what_its_file_makes(trained: DenoiserRun) -> None:
+    found = trained.score(trained.net)
+    assert found == pytest.approx(trained.score(trained.folder / "model.onnx"), abs=1e-3)
+
+
+def test_what_is_timed_is_the_same_in_torch_and_in_the_file(trained: DenoiserRun) -> None:
+    model = trained.folder / "model.onnx"
+    with torch.no_grad():
+        ours, _ = trained.runner(trained.net, 5)()  # type: ignore[misc]
+    theirs, _ = trained.runner(model, 5)()  # type: ignore[misc]
+    found = torch.view_as_complex(ours).numpy()
+    assert found.shape == (1, 5, trained.size.bins)
+    np.testing.assert_allclose(found, theirs, atol=1e-5)
+    assert np.abs(found.imag).max() > 1e-3
+
+
+@pytest.mark.parametrize("share", [0.0, 0.7, 1.0])
+def test_the_loss_mixes_the_clean_and_the_original_signals(
+    trained: DenoiserRun, share: float
+) -> None:
+    """With its weight of PESQ, by which the original loses more than by spectra alone."""
+    assert trained.config.perceptual
+    noisy, clean = signals(trained)
+    net = load_run(trained.folder)[0].eval()
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.mul_(0.9)
+    task, _ = trained.task(net, trained.net, TuneOptions(epochs=1, distill=share))
+    original, own = task_of(trained, trained.net), task_of(trained, net)
+    aim = original.denoise(noisy)
+    to_clean = own.losses(noisy, clean)["loss"]
+    to_original = own.losses(noisy, aim)["loss"] - original.losses(noisy, aim)["loss"]
+    assert to_original > 0
+    assert to_clean != pytest.approx(to_original, rel=0.1)
+    found = float(task.eval().training_step((noisy, clean), 0).detach())
+    assert found == pytest.approx((1 - share) * to_clean + share * to_original, rel=1e-3)
+
+
+def test_further_training_goes_on_from_the_cut(lstm_run: Path, tmp_path: Path) -> None:
+    options = CompressOptions(
+        budget={"params": 0.75}, method="activation", tune=TuneOptions(epochs=1, device="cpu")
+    )
+    report = compress_run(lstm_run, tmp_path / "out", options, quiet=True)
+    assert report["parity"] < 1e-4
+    assert report["after"]["parameters"] <= 0.75 * report["before"]["parameters"]
+    net, spec = load_run(tmp_path / "out")
+    assert spec.parameters == sum(p.numel() for p in net.parameters())
+    trained, tuned = open_run(lstm_run), open_run(tmp_path / "out")
+    assert tuned.config.perceptual == trained.config.perceptual  # type: ignore[attr-defined]
+
+
+def test_a_teacher_that_masks_no_phases_is_refused(
+    lstm_run: Path, cnn_run: Path, tmp_path: Path
+) -> None:
+    options = CompressOptions(
+        budget={"params": 0.75}, tune=TuneOptions(epochs=1, device="cpu"), teacher=cnn_run
+    )
+    with pytest.raises(ConfigError, match="does not answer what"):
+        compress_run(lstm_run, tmp_path / "out", options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_int8_without_a_budget_cuts_nothing(lstm_run: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    report = compress_run(lstm_run, output, CompressOptions(int8=True))
+    before, after = (load_run(run)[0] for run in (lstm_run, output))
+    expected = open_run(lstm_run).net.state_dict()  # without batch normalisation
+    assert all(torch.equal(value, expected[key]) for key, value in after.state_dict().items())
+    assert len(expected) < len(before.state_dict())
+    assert report["layers"] == []
+    assert report["after"]["parameters"] == report["before"]["parameters"]
+    assert (output / "model.onnx").stat().st_size == report["int8"]["bytes"]
+    assert report["int8"]["bytes"] < 0.7 * report["before"]["bytes"]
+    network = load_network(output / "model.onnx")
+    assert network.is_complex
+    assert not any("compressed network" in note for note in report["notes"])
+
+
+def test_a_stream_with_8_bit_numbers_is_what_the_whole_is(
+    lstm_run: Path, tmp_path: Path, trained: DenoiserRun
+) -> None:
+    """Scales of activations that are found anew in every block would show here."""
+    output = tmp_path / "out"
+    report = compress_run(lstm_run, output, CompressOptions(int8=True))
+    assert set(report["int8"]["tried"]) == {"weights", "static"}
+    denoiser = Denoiser.load(output / "model.onnx")
+    rate_hz, noisy = trained.spec.sample_rate_hz, signals(trained)[0][:1].numpy()
+    stream = denoiser.stream(sample_rate_hz=rate_hz)
+    parts = [stream.feed(block) for block in np.array_split(noisy, 9, axis=1)]
+    whole = denoiser(noisy, sample_rate_hz=rate_hz)
+    np.testing.assert_allclose(np.concatenate([*parts, stream.flush()], axis=1), whole, atol=1e-6)
