@@ -38,9 +38,9 @@ EPOCHS = 3000
 SIZE = StftSize(1024, 512)  # both networks at the course's STFT, so that their errors compare
 NETWORKS: dict[str, list[str]] = {
     "linear": ["--arch", "linear"],
-    "cnn": ["--arch", "cnn", "--fft-samples", "1024", "--hop-samples", "512", "--width", "16"],
+    "cnn": ["--arch", "cnn", "--window-samples", "1024", "--hop-samples", "512", "--width", "16"],
 }
-PARTS = {"": [], "-holdout": ["--holdout", "0.2", "--select", "last"]}
+PARTS = {"": [], "-holdout": ["--valid-fraction", "0.2", "--keep", "last"]}
 CURVE_STEP = 10  # rows of the curve that are kept in the repository
 
 

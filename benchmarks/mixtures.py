@@ -24,7 +24,7 @@ def make_mixtures(
     ----------
     data : Path
         With ``speech`` and ``noise`` and their manifests. The test groups are the half of the
-        held-out speakers and noise recordings that training with ``test_share = 0.5`` leaves out.
+        held-out speakers and noise recordings that training with ``test_fraction = 0.5`` leaves out.
     folder : Path
         Gets the folders ``noisy`` and ``clean``, with 32-bit float files of the same names.
     count : int
@@ -32,7 +32,7 @@ def make_mixtures(
     """
     clips, summary = {}, {}
     for kind in ("speech", "noise"):
-        listed = list_recordings(data / kind, valid_share=0.1, seed=0, test_share=0.5)
+        listed = list_recordings(data / kind, valid_fraction=0.1, seed=0, test_fraction=0.5)
         chosen = [r for r in listed if r.split == "test"]
         clips[kind] = load_clips(chosen, sample_rate_hz=RATE_HZ)
         summary[kind] = {"files": len(chosen), "groups": sorted({r.group for r in chosen})}

@@ -5,7 +5,7 @@
     python benchmarks/tables.py
 
 ``DATA`` (or TINYSIGNAL_DATA) holds ``speech`` and ``noise`` with their manifests. ``test`` is the
-half of their held-out groups that training with ``test_share = 0.5`` never reads; ``valid``, the
+half of their held-out groups that training with ``test_fraction = 0.5`` never reads; ``valid``, the
 other half, is for choosing. Decibels are output over input unless said otherwise.
 """
 
@@ -74,7 +74,7 @@ def load(data: Path, split: str) -> tuple[Row, Signals, Signals, Signals]:
     facts: Row = {"split": split}
     found: dict[str, Signals] = {}
     for kind in ("speech", "noise"):
-        listed = list_recordings(data / kind, valid_share=0.1, seed=0, test_share=0.5)
+        listed = list_recordings(data / kind, valid_fraction=0.1, seed=0, test_fraction=0.5)
         chosen = [r for r in listed if r.split == split and r.path.suffix == ".flac"]
         found[kind] = {
             f"{r.path.parent.name}/{r.path.name}": load_mono(r.path, sample_rate_hz=RATE_HZ)

@@ -141,7 +141,7 @@ def test_a_run_is_evaluated_on_the_data_of_its_training_and_with_its_split(
     asked = []
 
     def load(source: str, **options: object) -> object:
-        asked.append((source, options.get("valid_share"), options.get("seed")))
+        asked.append((source, options.get("valid_fraction"), options.get("seed")))
         return load_dataset(source, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(evaluate, "load_dataset", load)
@@ -340,7 +340,7 @@ def test_the_nearest_mean_of_mnist_is_right_as_often_as_is_known(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """82.03 % is the well-known accuracy of nearest class means."""
-    data = load_dataset("mnist", data_dir=DATA_DIR, valid_share=0)
+    data = load_dataset("mnist", data_dir=DATA_DIR, valid_fraction=0)
     values = data.train.as_float()
     means = [values[data.train.labels == digit].mean(axis=0) for digit in range(10)]
     path = save_template_model(tmp_path / "m.onnx", means, data.classes, expects=data.input)

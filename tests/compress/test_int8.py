@@ -103,20 +103,6 @@ def test_an_lstm_is_8_bit_in_every_way_that_there_is(
     assert trained.score(target)[key] == pytest.approx(trained.score(model)[key], abs=near)
 
 
-@pytest.mark.parametrize("way", ["weights", "dynamic"])
-def test_the_matrices_of_all_bands_are_8_bit_at_once(
-    bands_run: Path, tmp_path: Path, way: str
-) -> None:
-    trained, model = open_run(bands_run), bands_run / "model.onnx"
-    target = tmp_path / "int8.onnx"
-    write_int8(model, target, way, trained.examples())
-    stacks = [v for v in made_of(target).values() if v.ndim == 3 and v.size >= 1000]
-    assert stacks
-    assert all(values.dtype == np.int8 for values in stacks)
-    key = "si_sdr_denoised_db"
-    assert trained.score(target)[key] == pytest.approx(trained.score(model)[key], abs=0.1)
-
-
 def test_only_numbers_that_are_few_stay_floats(tmp_path: Path) -> None:
     weight = np.random.default_rng(0).normal(size=(300, 40)).astype(np.float32)
     held = {"w": weight, "b": weight[:, 0].copy(), "v": weight[:2].copy(), "c": weight[0, :2]}

@@ -1,4 +1,4 @@
-"""Data sets: files held to their format, sides that share nothing, downloads that go on."""
+"""Data sets: files held to their format, splits that share nothing, downloads that go on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ needs_mnist = pytest.mark.skipif(
     not (DATA and (Path(DATA) / "mnist").is_dir()),
     reason="TINYSIGNAL_DATA names no folder with mnist/",
 )
-SIDES = ("train", "valid", "test")
+SPLITS = ("train", "valid", "test")
 
 
 def idx(values: np.ndarray, kind: int = 0x08) -> bytes:
@@ -56,7 +56,7 @@ def save_set(
 
 
 def contents(data: Dataset) -> dict[str, set[bytes]]:
-    return {side: {v.tobytes() for v in data.side(side).values} for side in SIDES}
+    return {split: {v.tobytes() for v in data.split(split).values} for split in SPLITS}
 
 
 @given(
@@ -136,8 +136,8 @@ def test_files_are_found_as_they_are_spelled(
     save_set(
         tmp_path / below, spell=lambda f: (f.replace("-idx", ".idx") if dotted else f) + ending
     )
-    data = load_dataset("mnist", data_dir=tmp_path, valid_share=0.2)
-    assert [len(data.side(side)) for side in SIDES] == [48, 12, 20]
+    data = load_dataset("mnist", data_dir=tmp_path, valid_fraction=0.2)
+    assert [len(data.split(split)) for split in SPLITS] == [48, 12, 20]
     assert data.held_out()[0] == "test"
 
 
@@ -163,25 +163,27 @@ def test_pictures_of_another_size_are_refused(tmp_path: Path) -> None:
 
 def test_copies_stay_on_one_side_and_a_seed_says_which(tmp_path: Path) -> None:
     save_set(tmp_path)
-    chosen = [load_dataset("mnist", data_dir=tmp_path, valid_share=0.3, seed=s) for s in (0, 0, 1)]
+    chosen = [
+        load_dataset("mnist", data_dir=tmp_path, valid_fraction=0.3, seed=s) for s in (0, 0, 1)
+    ]
     for data in chosen:
-        sides = contents(data)
-        assert not sides["train"] & sides["valid"]
+        splits = contents(data)
+        assert not splits["train"] & splits["valid"]
         assert len(data.train) + len(data.valid) == 60
     valid = [contents(data)["valid"] for data in chosen]
     assert valid[0] == valid[1] != valid[2]
-    assert len(load_dataset("mnist", data_dir=tmp_path, valid_share=0).valid) == 0
+    assert len(load_dataset("mnist", data_dir=tmp_path, valid_fraction=0).valid) == 0
 
 
 @needs_mnist
 def test_mnist_is_mnist() -> None:
     data = load_dataset("mnist", data_dir=Path(DATA or ""))
-    assert [len(data.side(side)) for side in SIDES] == [55_000, 5_000, 10_000]
+    assert [len(data.split(split)) for split in SPLITS] == [55_000, 5_000, 10_000]
     assert data.train.values.shape == (55_000, 28, 28)
     assert (round(data.mean, 4), round(data.std, 4)) == (0.1307, 0.3081)
     assert data.test.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
-    sides = contents(data)
-    assert sum(map(len, sides.values())) == len(set.union(*sides.values())) == 70_000
+    splits = contents(data)
+    assert sum(map(len, splits.values())) == len(set.union(*splits.values())) == 70_000
     shares = np.bincount(data.valid.labels) / (
         np.bincount(data.valid.labels) + np.bincount(data.train.labels)
     )
@@ -194,13 +196,15 @@ def test_the_embedded_digits_have_a_fixed_test_side() -> None:
     first, second = (load_dataset("digits", seed=seed) for seed in (0, 1))
     np.testing.assert_array_equal(first.test.values, second.test.values)
     assert contents(first)["valid"] != contents(second)["valid"]
-    assert sum(len(first.side(side)) for side in SIDES) == 1797
+    assert sum(len(first.split(split)) for split in SPLITS) == 1797
     assert 0.19 < len(first.test) / 1797 < 0.21
-    sides = contents(first)
-    assert not sides["train"] & sides["test"]
-    assert not sides["train"] & sides["valid"]
+    splits = contents(first)
+    assert not splits["train"] & splits["test"]
+    assert not splits["train"] & splits["valid"]
     expected = np.sort(np.round(given_digits.images * 255 / 16).sum(axis=(1, 2)))
-    found = np.concatenate([first.side(side).values for side in SIDES]).sum(axis=(1, 2), dtype=int)
+    found = np.concatenate([first.split(split).values for split in SPLITS]).sum(
+        axis=(1, 2), dtype=int
+    )
     np.testing.assert_array_equal(np.sort(found), expected)
 
 
@@ -267,7 +271,7 @@ def test_unknown_names_and_shares_are_refused() -> None:
         load_dataset("nix")
     for share in (-0.1, 1.0, float("nan")):
         with pytest.raises(DataError, match="validation share"):
-            load_dataset("digits", valid_share=share)
+            load_dataset("digits", valid_fraction=share)
 
 
 # Folders of pictures and of sounds
@@ -295,13 +299,13 @@ def test_a_folder_of_pictures_is_split_by_class(tmp_path: Path) -> None:
     save_picture(tmp_path / ".hidden" / "a.png", 0)
     save_picture(tmp_path / "_drafts" / "a.png", 0)
     (tmp_path / "2" / "README.txt").write_text("not a picture")
-    first, second = (load_dataset(str(tmp_path), seed=seed, valid_share=0.2) for seed in (0, 1))
+    first, second = (load_dataset(str(tmp_path), seed=seed, valid_fraction=0.2) for seed in (0, 1))
     assert first.classes == ("2", "10")  # natural order
     assert first.input == ImageInput(height=12, width=10)
-    assert [len(first.side(side)) for side in SIDES] == [29, 7, 4]
-    for side in SIDES:
-        assert set(first.side(side).labels.tolist()) == {0, 1}
-        for name, label in zip(first.side(side).names, first.side(side).labels, strict=True):
+    assert [len(first.split(split)) for split in SPLITS] == [29, 7, 4]
+    for split in SPLITS:
+        assert set(first.split(split).labels.tolist()) == {0, 1}
+        for name, label in zip(first.split(split).names, first.split(split).labels, strict=True):
             assert name.split("/")[0] == first.classes[label]
     assert first.test.names == second.test.names
     assert first.valid.names != second.valid.names
@@ -324,29 +328,29 @@ def test_copies_of_a_picture_are_on_one_side(tmp_path: Path) -> None:
     save_pictures(tmp_path, classes=("a", "b"), count=30)
     for n in range(0, 30, 2):
         save_picture(tmp_path / "a" / f"copy-{n}.bmp", n)
-    sides = contents(load_folder(tmp_path, valid_share=0.3))
-    assert sum(map(len, sides.values())) == len(set.union(*sides.values())) == 60
+    splits = contents(load_folder(tmp_path, valid_fraction=0.3))
+    assert sum(map(len, splits.values())) == len(set.union(*splits.values())) == 60
 
 
 def test_given_sides_are_kept_and_copies_left_out_of_training(tmp_path: Path) -> None:
-    for side, seed in (("train", 0), ("val", 1000), ("test", 2000)):
+    for split, seed in (("train", 0), ("val", 1000), ("test", 2000)):
         for name in ("a", "b"):
             for n in range(6):
-                save_picture(tmp_path / side / name / f"{n}.png", seed + 100 * (name == "b") + n)
+                save_picture(tmp_path / split / name / f"{n}.png", seed + 100 * (name == "b") + n)
     save_picture(tmp_path / "train" / "a" / "copy.png", 2000)
     data = load_folder(tmp_path)
-    assert [len(data.side(side)) for side in SIDES] == [12, 12, 12]
+    assert [len(data.split(split)) for split in SPLITS] == [12, 12, 12]
     assert all(name.startswith("val/") for name in data.valid.names)
     assert "train/a/copy.png" not in data.train.names
 
 
 def test_validation_is_taken_from_training_where_only_a_test_side_is_given(tmp_path: Path) -> None:
-    for side, seed in (("train", 0), ("test", 2000)):
+    for split, seed in (("train", 0), ("test", 2000)):
         for name in ("a", "b"):
             for n in range(10):
-                save_picture(tmp_path / side / name / f"{n}.png", seed + 100 * (name == "b") + n)
-    data = load_folder(tmp_path, valid_share=0.2)
-    assert [len(data.side(side)) for side in SIDES] == [16, 4, 20]
+                save_picture(tmp_path / split / name / f"{n}.png", seed + 100 * (name == "b") + n)
+    data = load_folder(tmp_path, valid_fraction=0.2)
+    assert [len(data.split(split)) for split in SPLITS] == [16, 4, 20]
     assert all(name.startswith("train/") for name in data.valid.names)
 
 
@@ -391,18 +395,18 @@ def test_no_speaker_is_on_two_sides(tmp_path: Path) -> None:
     for seed in range(60):
         word = ("yes", "no", "up")[seed % 3]
         save_sound(tmp_path / word / f"speaker{seed // 3}_nohash_{seed % 2}.wav", seed)
-    data = load_folder(tmp_path, valid_share=0.2)
+    data = load_folder(tmp_path, valid_fraction=0.2)
     assert data.input == SoundInput()
     assert data.train.values.shape[1:] == (63, 40)
     assert data.train.values.dtype == np.float32
     speakers = Counter(
         speaker
-        for side in SIDES
-        for speaker in {n.split("/")[1].split("_")[0] for n in data.side(side).names}
+        for split in SPLITS
+        for speaker in {n.split("/")[1].split("_")[0] for n in data.split(split).names}
     )
     assert set(speakers.values()) == {1}
     assert len(speakers) == 20
-    assert all(set(data.side(side).labels.tolist()) == {0, 1, 2} for side in SIDES)
+    assert all(set(data.split(split).labels.tolist()) == {0, 1, 2} for split in SPLITS)
 
 
 def test_a_manifest_gives_classes_speakers_and_sides(tmp_path: Path) -> None:
@@ -414,7 +418,7 @@ def test_a_manifest_gives_classes_speakers_and_sides(tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").write_text("\n".join(lines))
     data = load_folder(tmp_path)
     assert data.classes == ("a", "b")
-    assert [len(data.side(side)) for side in SIDES] == [6, 2, 2]
+    assert [len(data.split(split)) for split in SPLITS] == [6, 2, 2]
     assert data.valid.names == ("all/4.wav", "all/5.wav")
 
 

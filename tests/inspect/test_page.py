@@ -319,7 +319,7 @@ def test_a_page_of_2000_points_and_14_maps_stays_below_6_mb() -> None:
     rng = np.random.default_rng(0)
     layers = ("input", *(f"hidden {i}" for i in range(1, 6)), "output")
     inspection = sample_inspection(
-        classes=tuple("0123456789"), shown=2200, layers=layers, side=(98, 64)
+        classes=tuple("0123456789"), shown=2200, layers=layers, split=(98, 64)
     )
     noise = rng.integers(0, 256, inspection.images.shape, dtype=np.uint8)  # compresses worst
     assert len(render_page(replace(inspection, images=noise)).encode()) < 6e6

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,8 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tinysignal.errors import ConfigError
-from tinysignal.nets import BandsNet, CnnNet, DenoisingNet, LinearNet, LstmNet, MaskingNet
-from tinysignal.nets.bands import band_edges
+from tinysignal.nets import CnnNet, DenoisingNet, LinearNet, LstmNet, MaskingNet
 
 BINS = 65
 
@@ -34,10 +32,6 @@ def cnn(lookahead_frames: int = 0, level: str = "running") -> DenoisingNet:
     )
 
 
-def bands(level: str = "running") -> BandsNet:
-    return BandsNet(bins=BINS, width=8, blocks=2, level=level, frames_per_s=62.5)
-
-
 def lstm(level: str = "running") -> LstmNet:
     net = LstmNet(bins=BINS, width=16, level=level, frames_per_s=62.5)
     for layer in (net.filter, net.low_filter):  # they begin at zero
@@ -53,8 +47,6 @@ NETS = {
     "cnn-no-level": lambda: cnn(level="none"),
     "lstm": lstm,
     "lstm-no-level": lambda: lstm("none"),
-    "bands": bands,
-    "bands-no-level": lambda: bands("none"),
 }
 
 
@@ -188,12 +180,9 @@ def spectra(frames: int) -> torch.Tensor:
     return torch.randn(2, frames, BINS, 2, generator=torch.Generator().manual_seed(2))
 
 
-@pytest.mark.parametrize("make", [lstm, bands])
-def test_a_complex_mask_is_the_same_in_blocks_and_turns_phases(
-    make: Callable[[], MaskingNet],
-) -> None:
+def test_a_complex_mask_is_the_same_in_blocks_and_turns_phases() -> None:
     torch.manual_seed(0)
-    net, whole = make().eval(), spectra(30)
+    net, whole = lstm().eval(), spectra(30)
     with torch.no_grad():
         expected, _ = net.complex_mask(whole, net.initial_state(2))
         state, masks = net.initial_state(2), []
@@ -202,54 +191,32 @@ def test_a_complex_mask_is_the_same_in_blocks_and_turns_phases(
             masks.append(mask)
     torch.testing.assert_close(torch.cat(masks, 1), expected)
     assert expected[..., 1].abs().max() > 0.01
-    most = 1.5**2 * 1.00001 if isinstance(net, LstmNet) else 1  # its filter adds to the mask
+    most = 1.5**2 * 1.00001  # the filter adds to the mask
     assert expected.square().sum(dim=3).max() <= most
 
 
-@pytest.mark.parametrize("make", [lstm, bands])
-def test_forward_of_a_complex_mask_is_the_mask_times_the_spectrum(
-    make: Callable[[], MaskingNet],
-) -> None:
+def test_forward_of_a_complex_mask_is_the_mask_times_the_spectrum() -> None:
     torch.manual_seed(0)
-    net, whole = make().eval(), spectra(12)
+    net, whole = lstm().eval(), spectra(12)
     with torch.no_grad():
         mask, _ = net.complex_mask(whole, net.initial_state(2))
         expected = torch.view_as_complex(whole) * torch.view_as_complex(mask)
         torch.testing.assert_close(torch.view_as_complex(net(whole)), expected)
 
 
-@pytest.mark.parametrize("make", [lstm, bands])
-def test_a_mask_sees_phases(make: Callable[[], MaskingNet]) -> None:
+def test_a_mask_sees_phases() -> None:
     """Turned by a quarter, a spectrum has the same magnitudes, but is heard differently."""
     torch.manual_seed(0)
-    net, whole = make().eval(), spectra(10)
+    net, whole = lstm().eval(), spectra(10)
     turned = torch.stack([-whole[..., 1], whole[..., 0]], dim=3)
     with torch.no_grad():
         masks = [net.complex_mask(x, net.initial_state(2))[0] for x in (whole, turned)]
     assert not torch.allclose(*masks, atol=1e-3)
 
 
-@pytest.mark.parametrize(("bins", "rate_hz"), [(257, 16_000), (769, 48_000), (65, 8_000), (3, 100)])
-def test_bands_cover_every_bin_once_and_widen(bins: int, rate_hz: int) -> None:
-    edges = band_edges(bins, rate_hz)
-    widths = np.diff(edges)
-    assert (edges[0], edges[-1]) == (0, bins)
-    assert (widths > 0).all()
-    assert (np.diff(widths[:-1]) >= 0).all()
-
-
-def test_bands_at_16_khz_are_as_wide_as_the_ears() -> None:
-    edges = np.array(band_edges(257, 16_000))
-    widths_hz = np.diff(edges) * 31.25
-    erb_hz = 24.7 * (0.00437 * edges[:-1] * 31.25 + 1)
-    assert (widths_hz[:8] == 125).all()  # four bins
-    np.testing.assert_allclose(widths_hz[16:-1] / erb_hz[16:-1], 0.72, atol=0.06)
-
-
-@pytest.mark.parametrize("kind", [LstmNet, BandsNet])
-def test_causal_networks_refuse_look_ahead(kind: type[MaskingNet]) -> None:
+def test_a_causal_network_refuses_look_ahead() -> None:
     with pytest.raises(ConfigError, match="causal"):
-        kind(bins=BINS, lookahead_frames=1, frames_per_s=62.5)
+        LstmNet(bins=BINS, lookahead_frames=1, frames_per_s=62.5)
 
 
 def test_a_widened_network_is_the_same_function_and_learns_with_all_its_units() -> None:
@@ -319,8 +286,8 @@ def test_the_low_filter_adds_neighbours_in_time_and_frequency(frames_ago: int, a
     torch.testing.assert_close(added, expected, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("other", [lstm, bands])
-def test_only_a_narrower_network_of_its_kind_is_widened(other: Callable[[], MaskingNet]) -> None:
+@pytest.mark.parametrize("other", [lstm, cnn])
+def test_only_a_narrower_network_of_its_kind_is_widened(other: Callable[[], DenoisingNet]) -> None:
     net = LstmNet(bins=BINS, width=8, frames_per_s=62.5)
     with pytest.raises(RuntimeError):
         net.widen(other().state_dict())

@@ -16,8 +16,8 @@ from tinysignal.nets import MaskingNet
 from tinysignal.runs import report as reports
 from tinysignal.runs.compress import CompressOptions, compress_run, open_run
 from tinysignal.runs.load import load_run
-from tinysignal.train.denoising.modules import DenoisingTask
-from tinysignal.train.denoising.task import DenoiserRun, make_task
+from tinysignal.train.denoising.modules import MagnitudeModule
+from tinysignal.train.denoising.task import DenoiserRun, make_module
 from tinysignal.train.distillation import TuneOptions
 
 
@@ -41,9 +41,9 @@ def signals(trained: DenoiserRun) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(noisy), torch.from_numpy(clean)
 
 
-def task_of(trained: DenoiserRun, net: torch.nn.Module) -> DenoisingTask:
+def module_of(trained: DenoiserRun, net: torch.nn.Module) -> MagnitudeModule:
     assert isinstance(net, MaskingNet)
-    return make_task(trained.config, net, trained.size)
+    return make_module(trained.config, net, trained.size)
 
 
 def test_layers_see_the_phases_that_the_network_sees_at_work(trained: DenoiserRun) -> None:
@@ -77,20 +77,20 @@ def test_the_loss_mixes_the_clean_and_the_original_signals(
     trained: DenoiserRun, share: float
 ) -> None:
     """With its weight of PESQ, by which the original loses more than by spectra alone."""
-    assert trained.config.perceptual
+    assert trained.config.pesq_weight
     noisy, clean = signals(trained)
     net = load_run(trained.folder)[0].eval()
     with torch.no_grad():
         for weight in net.parameters():
             weight.mul_(0.9)
-    task, _ = trained.task(net, trained.net, TuneOptions(epochs=1, distill=share))
-    original, own = task_of(trained, trained.net), task_of(trained, net)
+    module, _ = trained.module(net, trained.net, TuneOptions(epochs=1, distill_weight=share))
+    original, own = module_of(trained, trained.net), module_of(trained, net)
     aim = original.denoise(noisy)
     to_clean = own.losses(noisy, clean)["loss"]
     to_original = own.losses(noisy, aim)["loss"] - original.losses(noisy, aim)["loss"]
     assert to_original > 0
     assert to_clean != pytest.approx(to_original, rel=0.1)
-    found = float(task.eval().training_step((noisy, clean), 0).detach())
+    found = float(module.eval().training_step((noisy, clean), 0).detach())
     assert found == pytest.approx((1 - share) * to_clean + share * to_original, rel=1e-3)
 
 
@@ -104,7 +104,7 @@ def test_further_training_goes_on_from_the_cut(lstm_run: Path, tmp_path: Path) -
     net, spec = load_run(tmp_path / "out")
     assert spec.parameters == sum(p.numel() for p in net.parameters())
     trained, tuned = open_run(lstm_run), open_run(tmp_path / "out")
-    assert tuned.config.perceptual == trained.config.perceptual  # type: ignore[attr-defined]
+    assert tuned.config.pesq_weight == trained.config.pesq_weight  # type: ignore[attr-defined]
 
 
 def test_a_teacher_that_masks_no_phases_is_refused(
@@ -113,7 +113,7 @@ def test_a_teacher_that_masks_no_phases_is_refused(
     options = CompressOptions(
         budget={"params": 0.75}, tune=TuneOptions(epochs=1, device="cpu"), teacher=cnn_run
     )
-    with pytest.raises(ConfigError, match="does not answer what"):
+    with pytest.raises(ConfigError, match="differ in task, classes or input"):
         compress_run(lstm_run, tmp_path / "out", options)
     assert not (tmp_path / "out").exists()
 

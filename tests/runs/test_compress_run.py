@@ -152,8 +152,7 @@ def test_the_inside_of_a_compressed_run_can_be_looked_at(small_run: Path) -> Non
 def test_a_denoiser_is_compressed_and_runs_as_a_stream(denoiser_run: Path, tmp_path: Path) -> None:
     output = tmp_path / "small"
     method = "sequential" if "linear" in denoiser_run.name else "activation"
-    # Recurrent weights stay, and those of every band for itself.
-    share = {"lstm-run": 0.75, "bands-run": 0.9}.get(denoiser_run.name, 0.5)
+    share = 0.75 if denoiser_run.name == "lstm-run" else 0.5  # recurrent weights stay
     report = compressed(denoiser_run, output, budget={"params": share}, method=method)
     assert report["after"]["parameters"] <= share * report["before"]["parameters"]
     assert report["parity"] < 1e-4
@@ -185,8 +184,8 @@ def test_a_denoiser_needs_a_budget_and_has_no_other_data(linear_run: Path, tmp_p
         compressed(linear_run, tmp_path / "a")
     with pytest.raises(ConfigError, match="finds its data by its config"):
         compress_run(linear_run, tmp_path / "a", CompressOptions(), data="digits")
-    with pytest.raises(ConfigError, match="no test side"):
-        open_run(linear_run).score(linear_run / "model.onnx", side="test")
+    with pytest.raises(ConfigError, match="no test split"):
+        open_run(linear_run).score(linear_run / "model.onnx", split="test")
     assert not (tmp_path / "a").exists()
 
 
@@ -198,7 +197,7 @@ def test_the_test_side_is_not_read(
     data = load_dataset("digits")
     known = {row.tobytes() for row in data.train.as_float()}
     assert {row.tobytes() for row in seen} <= known
-    assert trained.side == "valid"
+    assert trained.split == "valid"
     empty = data.test.select(np.zeros(0, np.int64))
 
     def without_test(*args: Any, **options: Any) -> Any:

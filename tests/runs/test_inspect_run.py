@@ -1,4 +1,4 @@
-"""Looking into the network of a training run, on the side that it has not learnt from."""
+"""Looking into the network of a training run, on the split that it has not learnt from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinysignal.inspect import Inspection
 from tinysignal.model import load_classifying_network
 from tinysignal.runs import inspect
 from tinysignal.runs.inspect import inspect_run
-from tinysignal.train.classification.config import read_classifier_config
+from tinysignal.train.classification.config import ClassifierConfig
 from tinysignal.train.classification.task import train_classifier
 
 
@@ -24,7 +24,7 @@ from tinysignal.train.classification.task import train_classifier
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "digits-run"
     options = {"width": 24, "depth": 2, "epochs": 4, "device": "cpu", "seed": 3, "name": "little"}
-    train_classifier(read_classifier_config(None, options), folder, quiet=True)
+    train_classifier(ClassifierConfig.read(None, options), folder, quiet=True)
     return folder
 
 
@@ -35,8 +35,8 @@ def look(run: Path, **options: object) -> Inspection:
 def test_a_run_is_looked_into_with_what_it_was_trained_on(run: Path) -> None:
     found = look(run)
     dataset = load_dataset("digits", seed=3)
-    side, examples = dataset.held_out()
-    assert (found.title, found.data, found.side) == ("little", "digits", side)
+    split, examples = dataset.held_out()
+    assert (found.title, found.data, found.split) == ("little", "digits", split)
     assert found.examples == len(examples)
     assert found.classes == dataset.classes
     # The exported model, run by onnxruntime, is an independent reference.
@@ -48,7 +48,7 @@ def test_a_run_is_looked_into_with_what_it_was_trained_on(run: Path) -> None:
     assert [view.title for view in found.layers] == ["input", "hidden 1", "hidden 2", "output"]
     assert found.images.shape[1:] == (8, 8)
     assert (found.images.min(), found.images.max()) == (0, 255)
-    assert (side, found.notes) == ("test", ())
+    assert (split, found.notes) == ("test", ())
 
 
 def test_without_a_test_side_the_validation_side_is_shown_and_said(
@@ -59,13 +59,13 @@ def test_without_a_test_side_the_validation_side_is_shown_and_said(
 
     def load(source: str, **options: object) -> Dataset:
         # The run's own share and seed, or examples of its training would be among them.
-        assert (source, options["valid_share"], options["seed"]) == ("digits", 1 / 12, 3)
+        assert (source, options["valid_fraction"], options["seed"]) == ("digits", 1 / 12, 3)
         return replace(whole, test=nothing)
 
     monkeypatch.setattr(inspect, "load_dataset", load)
     found = look(run)
-    assert (found.side, found.examples) == ("valid", len(whole.valid))
-    assert found.notes[0].startswith("There is no test side")
+    assert (found.split, found.examples) == ("valid", len(whole.valid))
+    assert found.notes[0].startswith("There is no test split")
 
 
 def test_layers_are_chosen_by_name(run: Path) -> None:

@@ -17,7 +17,7 @@ from tinysignal.runs import report as reports
 from tinysignal.runs.compress import CompressOptions, compress_run, open_run
 from tinysignal.runs.load import load_run
 from tinysignal.train import callbacks
-from tinysignal.train.classification.modules import DistilledClassifying
+from tinysignal.train.classification.modules import ClassificationModule
 from tinysignal.train.distillation import TuneOptions
 
 
@@ -39,7 +39,7 @@ def tuned(run: Path, output: Path, *, resume: bool = False, **options: Any) -> d
 def test_training_wins_back_what_the_cut_lost(digits_run: Path, tmp_path: Path) -> None:
     options = CompressOptions(budget={"rank": 4}, method="activation")
     cut = compress_run(digits_run, tmp_path / "cut", options)
-    made = tuned(digits_run, tmp_path / "tuned", epochs=8, average=0.9)
+    made = tuned(digits_run, tmp_path / "tuned", epochs=8, ema_decay=0.9)
     assert made["after"]["parameters"] == cut["after"]["parameters"]
     assert made["after"]["valid"]["nll"] < cut["after"]["valid"]["nll"]
     names = {path.name for path in (tmp_path / "tuned").iterdir()}
@@ -48,7 +48,7 @@ def test_training_wins_back_what_the_cut_lost(digits_run: Path, tmp_path: Path) 
     assert metrics["valid"]["accuracy"] == made["after"]["valid"]["accuracy"]
     config = tomllib.loads((tmp_path / "tuned" / "config.toml").read_text())
     own = tomllib.loads((digits_run / "config.toml").read_text())
-    for name in ("data", "valid_share", "seed", "width", "depth", "norm"):
+    for name in ("data", "valid_fraction", "seed", "width", "depth", "norm"):
         assert config[name] == own[name]  # the split and the network stay what they were
     assert config["epochs"] == 8
 
@@ -60,14 +60,14 @@ def test_a_killed_training_resumes_to_the_same_result(
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     tuned(digits_run, whole, augment="best")
 
-    def die(self: callbacks.Keeper, *args: Any) -> dict[str, float]:
+    def die(self: callbacks.RunRecorder, *args: Any) -> dict[str, float]:
         if args[0].current_epoch == 2:
             raise RuntimeError("killed")
         return score(self, *args)
 
-    score = callbacks.Keeper._score
+    score = callbacks.RunRecorder._score
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks.Keeper, "_score", die)
+        patch.setattr(callbacks.RunRecorder, "_score", die)
         with pytest.raises(RuntimeError, match="killed"):
             tuned(digits_run, killed, augment="best")
     with pytest.raises(ConfigError, match="holds a run already"):
@@ -82,13 +82,13 @@ def test_a_killed_training_resumes_to_the_same_result(
 def test_without_labels_the_original_is_approached(digits_run: Path) -> None:
     """All of the loss is the divergence from the original: zero where there is none."""
     trained = open_run(digits_run)
-    task, _ = trained.task(trained.net, trained.net, TuneOptions(epochs=1, distill=1.0))
-    assert isinstance(task, DistilledClassifying)
+    module, _ = trained.module(trained.net, trained.net, TuneOptions(epochs=1, distill_weight=1.0))
+    assert isinstance(module, ClassificationModule)
     inputs, labels = trained.batches[0]
-    assert float(task.loss(inputs, labels).detach()) == pytest.approx(0.0, abs=1e-6)
-    assert float(task.loss(inputs, (labels + 1) % 10).detach()) == pytest.approx(0.0, abs=1e-6)
-    assert all(m.p == 0 for m in task.net.modules() if isinstance(m, nn.Dropout))
-    learnt = {name.split(".")[0] for name in task.state_dict()}
+    assert float(module.loss(inputs, labels).detach()) == pytest.approx(0.0, abs=1e-6)
+    assert float(module.loss(inputs, (labels + 1) % 10).detach()) == pytest.approx(0.0, abs=1e-6)
+    assert all(m.p == 0 for m in module.net.modules() if isinstance(m, nn.Dropout))
+    learnt = {name.split(".")[0] for name in module.state_dict()}
     assert learnt == {"net", "averaged"}  # the original is neither trained nor saved
 
 
@@ -120,7 +120,7 @@ def test_a_teacher_of_another_task_is_refused(
     digits_run: Path, linear_run: Path, tmp_path: Path
 ) -> None:
     options = CompressOptions(budget={"rank": 4}, tune=TuneOptions(epochs=1), teacher=linear_run)
-    with pytest.raises(ConfigError, match="does not answer what"):
+    with pytest.raises(ConfigError, match="differ in task, classes or input"):
         compress_run(digits_run, tmp_path / "out", options)
     with pytest.raises(ConfigError, match="Give its epochs"):
         CompressOptions(teacher=linear_run)
@@ -129,7 +129,7 @@ def test_a_teacher_of_another_task_is_refused(
 
 @pytest.mark.parametrize(
     "values",
-    [{"epochs": 0}, {"distill": 1.5}, {"temperature": 0.0}, {"augment": "much"}],
+    [{"epochs": 0}, {"distill_weight": 1.5}, {"temperature": 0.0}, {"augment": "much"}],
 )
 def test_options_out_of_bounds_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="expected"):

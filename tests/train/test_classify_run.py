@@ -13,17 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from tinysignal import ConfigError, DataError, ModelError
 from tinysignal.datasets import load_dataset
 from tinysignal.model import load_classifying_network
 from tinysignal.nets.mlp import Mlp
+from tinysignal.runs.load import load_run
 from tinysignal.spec import ImageInput
 from tinysignal.train import callbacks, export
-from tinysignal.train.classification.config import RECIPES, read_classifier_config
+from tinysignal.train.classification.config import RECIPES, ClassifierConfig
 from tinysignal.train.classification.config import ClassifierConfig as Config
-from tinysignal.train.classification.task import load_classifier, train_classifier
+from tinysignal.train.classification.task import train_classifier
 
 SMALL: dict[str, Any] = {"width": 32, "depth": 2, "epochs": 4, "device": "cpu"}
 FILES = {
@@ -39,7 +40,7 @@ FILES = {
 
 
 def config(**changes: Any) -> Config:
-    return read_classifier_config(None, {**SMALL, **changes})
+    return ClassifierConfig.read(None, {**SMALL, **changes})
 
 
 def curve(folder: Path) -> list[dict[str, str]]:
@@ -68,14 +69,14 @@ def test_a_killed_run_resumes_to_the_same_result(
     options = config(recipe=recipe, batch=256)
     train_classifier(options, tmp_path / "whole", quiet=True)
 
-    def die(self: callbacks.Keeper, *args: Any) -> dict[str, float]:
+    def die(self: callbacks.RunRecorder, *args: Any) -> dict[str, float]:
         if args[0].current_epoch == 2:
             raise RuntimeError("killed")
         return score(self, *args)
 
-    score = callbacks.Keeper._score
+    score = callbacks.RunRecorder._score
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks.Keeper, "_score", die)
+        patch.setattr(callbacks.RunRecorder, "_score", die)
         with pytest.raises(RuntimeError, match="killed"):
             train_classifier(options, tmp_path / "killed", quiet=True)
     train_classifier(options, tmp_path / "killed", resume=True, quiet=True)
@@ -103,15 +104,15 @@ def test_the_best_weights_are_those_of_the_best_validation(tmp_path: Path) -> No
 
 
 def test_without_validation_examples_all_are_trained_on(tmp_path: Path) -> None:
-    metrics = train_classifier(config(valid_share=0.0), tmp_path / "run", quiet=True).metrics
+    metrics = train_classifier(config(valid_fraction=0.0), tmp_path / "run", quiet=True).metrics
     assert metrics["data"]["valid"] == 0
     assert metrics["weights"] == "last"
     assert metrics["train"]["accuracy"] > 0.5
 
 
 def test_a_run_loads_as_the_network_that_was_exported(tmp_path: Path) -> None:
-    train_classifier(config(norm="batch", activation="gelu"), tmp_path / "run", quiet=True)
-    net, spec = load_classifier(tmp_path / "run")
+    train_classifier(config(norm="batch"), tmp_path / "run", quiet=True)
+    net, spec = load_run(tmp_path / "run")
     examples = load_dataset("digits").test.as_float()
     with torch.no_grad():
         expected = net(torch.from_numpy(examples)).numpy()
@@ -122,19 +123,6 @@ def test_a_run_loads_as_the_network_that_was_exported(tmp_path: Path) -> None:
     # Batch normalisation is folded in the file: weights and biases are all there is.
     assert spec.parameters == 64 * 32 + 32 + 32 * 32 + 32 + 32 * 10 + 10
     assert spec.macs == 64 * 32 + 32 * 32 + 32 * 10
-
-
-def test_a_folder_that_is_no_classifiers_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"there is no config\.toml"):
-        load_classifier(tmp_path)
-    train_classifier(config(epochs=1), tmp_path / "run", quiet=True)
-    weights = tmp_path / "run" / "model.safetensors"
-    save_file({"layers.0.weight": torch.zeros(2, 2)}, weights)
-    with pytest.raises(ModelError, match="not those of the network"):
-        load_classifier(tmp_path / "run")
-    weights.write_bytes(b"nonsense")
-    with pytest.raises(ModelError, match="not readable weights"):
-        load_classifier(tmp_path / "run")
 
 
 def test_a_file_that_differs_from_the_network_is_not_kept(
@@ -158,19 +146,19 @@ def test_a_file_that_differs_from_the_network_is_not_kept(
 
 def test_flags_win_over_the_file_and_the_file_over_the_recipe(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text('recipe = "best"\nbatch = 64\naverage = 0.5\n')
-    read = read_classifier_config(tmp_path / "c.toml", {"average": 0.9, "steps": 7})
-    assert (read.recipe, read.batch, read.average) == ("best", 64, 0.9)
+    read = ClassifierConfig.read(tmp_path / "c.toml", {"ema_decay": 0.9, "steps": 7})
+    assert (read.recipe, read.batch, read.ema_decay) == ("best", 64, 0.9)
     assert (read.steps, read.epochs) == (7, 0)
     assert read.elastic == RECIPES["best"]["elastic"]
     (tmp_path / "again.toml").write_text(read.to_toml())
-    assert read_classifier_config(tmp_path / "again.toml", {}) == read
+    assert ClassifierConfig.read(tmp_path / "again.toml", {}) == read
 
 
 def test_the_default_is_the_course() -> None:
-    course = read_classifier_config(None, {})
+    course = ClassifierConfig.read(None, {})
     assert (course.width, course.depth, course.dropout, course.norm) == (1024, 5, 0.2, "none")
     assert (course.batch, course.epochs, course.learning_rate) == (128, 20, 1e-3)
-    assert (course.schedule, course.label_smoothing, course.average) == ("constant", 0.0, 0.0)
+    assert (course.schedule, course.label_smoothing, course.ema_decay) == ("constant", 0.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +176,7 @@ def test_values_that_make_no_sense_are_refused_by_name(
     changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        read_classifier_config(None, changes)
+        ClassifierConfig.read(None, changes)
 
 
 def command(*arguments: object) -> list[str]:

@@ -41,11 +41,11 @@ def mixtures(options: MixOptions, *, seed: int = 0, batch: int = 2) -> Mixtures:
 
 
 def test_no_speaker_is_on_two_sides(speech_and_noise: tuple[Path, Path]) -> None:
-    found = list_recordings(speech_and_noise[0], valid_share=0.4, seed=3, test_share=0.5)
-    sides = {split: {r.group for r in found if r.split == split} for split in ("train", "valid")}
-    sides["test"] = {r.group for r in found if r.split == "test"}
-    assert [len(sides[s]) for s in ("train", "valid", "test")] == [4, 1, 1]
-    assert len(set.union(*sides.values())) == 6
+    found = list_recordings(speech_and_noise[0], valid_fraction=0.4, seed=3, test_fraction=0.5)
+    splits = {split: {r.group for r in found if r.split == split} for split in ("train", "valid")}
+    splits["test"] = {r.group for r in found if r.split == "test"}
+    assert [len(splits[s]) for s in ("train", "valid", "test")] == [4, 1, 1]
+    assert len(set.union(*splits.values())) == 6
     assert len(found) == 12
 
 
@@ -57,7 +57,8 @@ def test_the_test_groups_are_the_same_for_every_seed(tmp_path: Path) -> None:
             soundfile.write(tmp_path / f"{i}.wav", np.zeros(10), RATE_HZ)
             writer.writerow([f"{i}.wav", f"s{i}", "valid" if i > 3 else "train"])
     listed = [
-        list_recordings(tmp_path, valid_share=0.1, seed=seed, test_share=0.5) for seed in (0, 1)
+        list_recordings(tmp_path, valid_fraction=0.1, seed=seed, test_fraction=0.5)
+        for seed in (0, 1)
     ]
     assert listed[0] == listed[1]
     assert sum(r.split == "test" for r in listed[0]) == 3
@@ -70,7 +71,7 @@ def test_a_manifest_names_files_groups_and_splits(tmp_path: Path, below: bool) -
     soundfile.write(folder / "a.wav", np.zeros(10), RATE_HZ)
     prefix = "" if below else "speech/"
     (folder / "manifest.csv").write_text(f"path,speaker,split\n{prefix}a.wav,ann,valid\n")
-    (only,) = list_recordings(folder, valid_share=0.1, seed=0)
+    (only,) = list_recordings(folder, valid_fraction=0.1, seed=0)
     assert (only.path.name, only.group, only.split) == ("a.wav", "ann", "valid")
 
 
@@ -81,14 +82,14 @@ def test_a_manifest_names_files_groups_and_splits(tmp_path: Path, below: bool) -
 def test_a_wrong_manifest_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "manifest.csv").write_text(text)
     with pytest.raises(DataError, match=message):
-        list_recordings(tmp_path, valid_share=0.1, seed=0)
+        list_recordings(tmp_path, valid_fraction=0.1, seed=0)
 
 
 def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no audio files"):
-        list_recordings(tmp_path, valid_share=0.1, seed=0)
+        list_recordings(tmp_path, valid_fraction=0.1, seed=0)
     with pytest.raises(DataError, match="no such folder"):
-        list_recordings(tmp_path / "absent", valid_share=0.1, seed=0)
+        list_recordings(tmp_path / "absent", valid_fraction=0.1, seed=0)
 
 
 @given(
@@ -108,7 +109,9 @@ def test_holding_out_leaves_something_on_both_sides(
 def test_clips_are_read_at_the_rate_asked_for(tmp_path: Path) -> None:
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(44100) / 44100)
     soundfile.write(tmp_path / "a.wav", np.stack([tone, tone], 1), 44100)
-    (clip,) = load_clips(list_recordings(tmp_path, valid_share=0, seed=0), sample_rate_hz=RATE_HZ)
+    (clip,) = load_clips(
+        list_recordings(tmp_path, valid_fraction=0, seed=0), sample_rate_hz=RATE_HZ
+    )
     assert clip.samples.shape == (RATE_HZ,)
     assert np.abs(clip.samples[1000:-1000]).max() == pytest.approx(16384, rel=0.01)
 
@@ -162,21 +165,21 @@ def test_a_pair_of_different_recordings_is_refused(tmp_path: Path) -> None:
 
 def test_folders_of_pairs_are_matched_by_name_and_split_by_subfolder(tmp_path: Path) -> None:
     for i in range(6):
-        for side in ("noisy", "clean"):
-            (tmp_path / side / f"s{i // 2}").mkdir(parents=True, exist_ok=True)
-            suffix = "wav" if side == "noisy" else "flac"
+        for split in ("noisy", "clean"):
+            (tmp_path / split / f"s{i // 2}").mkdir(parents=True, exist_ok=True)
+            suffix = "wav" if split == "noisy" else "flac"
             signal = np.full(50 + i, 0.1)
-            soundfile.write(tmp_path / side / f"s{i // 2}" / f"{i}.{suffix}", signal, RATE_HZ)
-    sides = load_pair_folders(
-        tmp_path / "noisy", tmp_path / "clean", sample_rate_hz=RATE_HZ, valid_share=0.3, seed=0
+            soundfile.write(tmp_path / split / f"s{i // 2}" / f"{i}.{suffix}", signal, RATE_HZ)
+    splits = load_pair_folders(
+        tmp_path / "noisy", tmp_path / "clean", sample_rate_hz=RATE_HZ, valid_fraction=0.3, seed=0
     )
-    sizes = [sorted((p.noisy.size - 50) // 2 for p in side) for side in sides]
+    sizes = [sorted((p.noisy.size - 50) // 2 for p in split) for split in splits]
     assert [len(s) for s in sizes] == [4, 2]
     assert not set(sizes[0]) & set(sizes[1])
     (tmp_path / "noisy" / "s0" / "0.wav").unlink()
     with pytest.raises(DataError, match=r"no partner, the first is s0/0"):
         load_pair_folders(
-            tmp_path / "noisy", tmp_path / "clean", sample_rate_hz=RATE_HZ, valid_share=0, seed=0
+            tmp_path / "noisy", tmp_path / "clean", sample_rate_hz=RATE_HZ, valid_fraction=0, seed=0
         )
 
 

@@ -21,7 +21,7 @@ from tinysignal import ConfigError, Denoiser
 from tinysignal.nets.stft import stft
 from tinysignal.train.checkpoint import load_state
 from tinysignal.train.data.batches import EpochSampler
-from tinysignal.train.denoising.config import read_config
+from tinysignal.train.denoising.config import DenoiserConfig
 from tinysignal.train.denoising.data import load_training_data
 from tinysignal.train.denoising.task import build_net, stft_size, train_denoiser
 
@@ -93,7 +93,7 @@ def test_two_processes_take_the_step_of_both_their_batches(
     assert ran.stdout.count("model: ") == 1  # one process speaks
     trained = load_state(folder / "last.safetensors")["state_dict"]
 
-    config = read_config(folder / "config.toml", {})
+    config = DenoiserConfig.read(folder / "config.toml", {})
     pl.seed_everything(config.seed, verbose=False)
     size = stft_size(config)
     net = build_net(config, size)
@@ -112,8 +112,8 @@ def test_two_processes_make_one_run(
     options: list[str], tmp_path: Path, length: tuple[str, str]
 ) -> None:
     folder = tmp_path / "run"
-    bands = ["--arch", "bands", "--steps-per-epoch", "4", "--validate-every", "2"]
-    ran = torchrun(*options, *bands, *length, "-o", str(folder))
+    small = ["--arch", "lstm", "--width", "8", "--steps-per-epoch", "4", "--validate-every", "2"]
+    ran = torchrun(*options, *small, *length, "-o", str(folder))
     assert ran.returncode == 0, ran.stderr
     with (folder / "curve.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -122,9 +122,9 @@ def test_two_processes_make_one_run(
     if length[0] == "--epochs":
         assert steps[-1] == 6
     assert json.loads((folder / "metrics.json").read_text())["steps"] == steps[-1]
-    assert Denoiser.load(folder / "model.onnx").spec.arch == "bands"
+    assert Denoiser.load(folder / "model.onnx").spec.arch == "lstm"
 
-    again = torchrun(*options, *bands, *length, "-o", str(folder))
+    again = torchrun(*options, *small, *length, "-o", str(folder))
     assert again.returncode == 1
     assert "holds a run already" in again.stderr
 
@@ -164,6 +164,6 @@ def test_too_few_batches_for_the_devices_are_refused(
     pair_files: tuple[Path, Path], tmp_path: Path
 ) -> None:
     flags = {"arch": "linear", "pair": tuple(map(str, pair_files)), "epochs": 3, "devices": 2}
-    config = read_config(None, {**flags, "device": "cpu"})
+    config = DenoiserConfig.read(None, {**flags, "device": "cpu"})
     with pytest.raises(ConfigError, match="2 devices cannot share an epoch of 1 batch"):
         train_denoiser(config, tmp_path / "run", quiet=True)

@@ -10,7 +10,7 @@ import torch
 
 from tinysignal.nets import LstmNet
 from tinysignal.stft import StftSize
-from tinysignal.train.denoising.modules import EnhancingTask
+from tinysignal.train.denoising.modules import WaveformModule
 from tinysignal.train.pesq import PesqLoss
 
 SIZE = StftSize(512, 256)
@@ -19,8 +19,8 @@ SIZE = StftSize(512, 256)
 def test_pesq_is_added_with_its_weight(pair_files: tuple[Path, Path]) -> None:
     torch.manual_seed(0)
     net = LstmNet(bins=SIZE.bins, width=8, frames_per_s=62.5)
-    plain = EnhancingTask(net, SIZE, learning_rate=1e-3)
-    heard = EnhancingTask(net, SIZE, learning_rate=1e-3, perceptual=0.5)
+    plain = WaveformModule(net, SIZE, learning_rate=1e-3)
+    heard = WaveformModule(net, SIZE, learning_rate=1e-3, pesq_weight=0.5)
     clean, noisy = (
         torch.from_numpy(soundfile.read(path, dtype="float32")[0])[None] for path in pair_files
     )

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 
 def recordings(kind: str) -> list[Recording]:
     """As the bundled model's training listed them."""
-    return list_recordings(DATA / kind, valid_share=0.1, seed=0, test_share=0.5)
+    return list_recordings(DATA / kind, valid_fraction=0.1, seed=0, test_fraction=0.5)
 
 
 @pytest.mark.parametrize("kind", ["speech", "noise"])

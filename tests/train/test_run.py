@@ -21,9 +21,9 @@ from safetensors.torch import load_file
 from tinysignal import AudioFileError, ConfigError, DataError, Denoiser, ModelError
 from tinysignal.train import callbacks
 from tinysignal.train.checkpoint import load_state
-from tinysignal.train.denoising.config import read_config
+from tinysignal.train.denoising.config import DenoiserConfig
 from tinysignal.train.denoising.task import train_denoiser
-from tinysignal.train.module import Measure
+from tinysignal.train.module import ValidationMetric
 
 FILES = {
     "config.toml",
@@ -54,7 +54,7 @@ def curve(folder: Path) -> list[dict[str, str]]:
 def test_a_device_that_is_not_there_is_refused_before_anything_is_written(
     device: str, speech_and_noise: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    config = read_config(None, mixing(speech_and_noise, device=device))
+    config = DenoiserConfig.read(None, mixing(speech_and_noise, device=device))
     with pytest.raises(ConfigError, match=f"device is '{device}'"):
         train_denoiser(config, tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
@@ -65,7 +65,9 @@ def test_a_run_folder_that_cannot_be_made_is_refused_by_name(
 ) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(AudioFileError, match="cannot be created"):
-        train_denoiser(read_config(None, mixing(speech_and_noise)), tmp_path / "file", quiet=True)
+        train_denoiser(
+            DenoiserConfig.read(None, mixing(speech_and_noise)), tmp_path / "file", quiet=True
+        )
 
 
 def test_the_linear_network_learns_a_pair(pair_files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -76,7 +78,7 @@ def test_the_linear_network_learns_a_pair(pair_files: tuple[Path, Path], tmp_pat
         "epochs": 150,
         "learning_rate": 0.01,
     }
-    result = train_denoiser(read_config(None, {**flags, "device": "cpu"}), tmp_path / "run")
+    result = train_denoiser(DenoiserConfig.read(None, {**flags, "device": "cpu"}), tmp_path / "run")
     assert {p.name for p in (tmp_path / "run").iterdir()} == FILES
     scores = result.metrics["train"]
     assert scores["snr_denoised_db"] > scores["snr_noisy_db"] + 3
@@ -91,7 +93,7 @@ def test_the_linear_network_learns_a_pair(pair_files: tuple[Path, Path], tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("arch", "schedule"), [("cnn", "constant"), ("cnn", "cosine"), ("bands", "cosine")]
+    ("arch", "schedule"), [("cnn", "constant"), ("cnn", "cosine"), ("lstm", "cosine")]
 )
 def test_a_killed_run_resumes_to_the_same_result(
     speech_and_noise: tuple[Path, Path],
@@ -101,17 +103,17 @@ def test_a_killed_run_resumes_to_the_same_result(
     schedule: str,
 ) -> None:
     monkeypatch.setattr(callbacks, "_SAVE_EVERY_S", 0.0)
-    config = read_config(None, mixing(speech_and_noise, arch=arch, schedule=schedule))
+    config = DenoiserConfig.read(None, mixing(speech_and_noise, arch=arch, schedule=schedule))
     train_denoiser(config, tmp_path / "whole")
 
-    def die(self: callbacks.Keeper, *args: Any) -> dict[str, float]:
+    def die(self: callbacks.RunRecorder, *args: Any) -> dict[str, float]:
         if args[0].current_epoch == 3:
             raise RuntimeError("killed")
         return score(self, *args)
 
-    score = callbacks.Keeper._score
+    score = callbacks.RunRecorder._score
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks.Keeper, "_score", die)
+        patch.setattr(callbacks.RunRecorder, "_score", die)
         with pytest.raises(RuntimeError, match="killed"):
             train_denoiser(config, tmp_path / "killed")
     assert not (tmp_path / "killed" / "model.onnx").exists()
@@ -128,28 +130,28 @@ def test_a_killed_run_resumes_to_the_same_result(
 def test_the_exported_network_is_the_averaged_one(
     speech_and_noise: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    config = read_config(
-        None, mixing(speech_and_noise, arch="bands", select="last", learning_rate=0.05)
+    config = DenoiserConfig.read(
+        None, mixing(speech_and_noise, arch="lstm", width=8, keep="last", learning_rate=0.05)
     )
     train_denoiser(config, tmp_path / "run", quiet=True)
     last = load_state(tmp_path / "run" / "last.safetensors")["state_dict"]
     chosen = load_file(tmp_path / "run" / "model.safetensors")
-    assert torch.equal(last["averaged.module.encode"], chosen["encode"])
-    assert not torch.equal(last["net.encode"], chosen["encode"])
+    assert torch.equal(last["averaged.module.encode.weight"], chosen["encode.weight"])
+    assert not torch.equal(last["net.encode.weight"], chosen["encode.weight"])
 
 
-def test_the_bands_network_learns_to_denoise(
+def test_the_recurrent_network_learns_to_denoise(
     speech_and_noise: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    flags = mixing(speech_and_noise, arch="bands", epochs=40, learning_rate=0.01, width=8)
-    result = train_denoiser(read_config(None, flags), tmp_path / "run", quiet=True)
+    flags = mixing(speech_and_noise, arch="lstm", epochs=40, learning_rate=0.01, width=8)
+    result = train_denoiser(DenoiserConfig.read(None, flags), tmp_path / "run", quiet=True)
     scores = result.metrics["valid"]
     assert scores["si_sdr_denoised_db"] > scores["si_sdr_noisy_db"] + 1
 
 
 def test_a_finished_run_resumes_to_itself(pair_files: tuple[Path, Path], tmp_path: Path) -> None:
     flags = {"arch": "linear", "width": 16, "pair": tuple(map(str, pair_files)), "steps": 3}
-    config = read_config(None, {**flags, "device": "cpu"})
+    config = DenoiserConfig.read(None, {**flags, "device": "cpu"})
     first = train_denoiser(config, tmp_path / "run")
     before = (tmp_path / "run" / "model.safetensors").read_bytes()
     again = train_denoiser(config, tmp_path / "run", resume=True)
@@ -163,7 +165,7 @@ def test_the_best_weights_are_those_of_the_best_validation(
     # A rate this high makes the network worse after the first scoring or two.
     flags = mixing(speech_and_noise, epochs=6, validate_every=1, learning_rate=0.5)
     flags |= {"arch": "linear", "width": 16}
-    result = train_denoiser(read_config(None, flags), tmp_path / "run")
+    result = train_denoiser(DenoiserConfig.read(None, flags), tmp_path / "run")
     scored = [float(r["valid_si_sdr_denoised_db"]) for r in curve(tmp_path / "run")]
     assert result.metrics["best"]["epoch"] == scored.index(max(scored)) + 1
     assert result.metrics["weights"] == "best"
@@ -177,26 +179,26 @@ def test_the_exported_statistics_are_those_of_the_exported_weights(
 ) -> None:
     """In full batches the loss in training is then the error of the exported network."""
     flags = {"arch": "cnn", "width": 4, "pair": tuple(map(str, pair_files)), "epochs": 5}
-    config = read_config(None, {**flags, "device": "cpu", "learning_rate": 1e-9})
+    config = DenoiserConfig.read(None, {**flags, "device": "cpu", "learning_rate": 1e-9})
     metrics = train_denoiser(config, tmp_path / "run").metrics
     assert metrics["train"]["mse"] == pytest.approx(metrics["loss"], rel=1e-3)
 
 
 def test_a_pair_can_keep_its_end_out(pair_files: tuple[Path, Path], tmp_path: Path) -> None:
     flags = {"arch": "linear", "width": 16, "pair": tuple(map(str, pair_files)), "epochs": 2}
-    config = read_config(None, {**flags, "device": "cpu", "holdout": 0.25})
+    config = DenoiserConfig.read(None, {**flags, "device": "cpu", "valid_fraction": 0.25})
     result = train_denoiser(config, tmp_path / "run")
-    assert result.metrics["data"] == {"train_s": 1.5, "holdout": 0.25}
+    assert result.metrics["data"] == {"train_s": 1.5, "valid_fraction": 0.25}
     assert "valid" in result.metrics
 
 
 def test_folders_of_pairs_train(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    for side in ("clean", "noisy"):
-        (tmp_path / side).mkdir()
+    for split in ("clean", "noisy"):
+        (tmp_path / split).mkdir()
         for i in range(3):
             signal = rng.normal(0, 0.1, 9000)
-            soundfile.write(tmp_path / side / f"{i}.wav", signal, 16_000)
+            soundfile.write(tmp_path / split / f"{i}.wav", signal, 16_000)
     flags = {
         "pairs": (str(tmp_path / "clean"), str(tmp_path / "noisy")),
         "arch": "linear",
@@ -206,7 +208,7 @@ def test_folders_of_pairs_train(tmp_path: Path) -> None:
         "steps": 2,
         "device": "cpu",
     }
-    result = train_denoiser(read_config(None, flags), tmp_path / "run")
+    result = train_denoiser(DenoiserConfig.read(None, flags), tmp_path / "run")
     assert result.metrics["data"] == {"train_pairs": 2, "valid_pairs": 1}
 
 
@@ -216,7 +218,7 @@ def test_the_curve_goes_to_tensorboard_when_asked(
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     flags = {"arch": "linear", "width": 16, "pair": tuple(map(str, pair_files)), "epochs": 3}
-    config = read_config(None, {**flags, "device": "cpu", "log": "tensorboard"})
+    config = DenoiserConfig.read(None, {**flags, "device": "cpu", "log": "tensorboard"})
     train_denoiser(config, tmp_path / "run")
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload().Scalars("loss")
     assert [e.value for e in events] == pytest.approx(
@@ -228,7 +230,7 @@ def test_a_folder_with_a_run_is_not_overwritten(
     pair_files: tuple[Path, Path], tmp_path: Path
 ) -> None:
     flags = {"arch": "linear", "width": 16, "pair": tuple(map(str, pair_files)), "epochs": 1}
-    config = read_config(None, {**flags, "device": "cpu"})
+    config = DenoiserConfig.read(None, {**flags, "device": "cpu"})
     train_denoiser(config, tmp_path / "run")
     with pytest.raises(ConfigError, match="holds a run already"):
         train_denoiser(config, tmp_path / "run")
@@ -237,7 +239,7 @@ def test_a_folder_with_a_run_is_not_overwritten(
 
 
 def test_missing_data_leaves_no_run_folder(tmp_path: Path) -> None:
-    config = read_config(None, mixing((tmp_path / "a", tmp_path / "b")))
+    config = DenoiserConfig.read(None, mixing((tmp_path / "a", tmp_path / "b")))
     with pytest.raises(DataError, match="no such folder"):
         train_denoiser(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -250,7 +252,7 @@ def test_silent_data_is_refused_by_name(
     folder = tmp_path / silent
     for path in folder.rglob("*.wav"):
         soundfile.write(path, np.zeros(8000), 16_000)
-    config = read_config(None, mixing(speech_and_noise))
+    config = DenoiserConfig.read(None, mixing(speech_and_noise))
     with pytest.raises(DataError, match=rf"{silent} for train is silent"):
         train_denoiser(config, tmp_path / "run")
 
@@ -318,7 +320,7 @@ def test_the_commands_of_the_documentation(pair_files: tuple[Path, Path], tmp_pa
         (["--pair", "absent.wav", "absent.wav", "--epochs", "1"], "absent.wav"),
         (["--config", "absent.toml"], "absent.toml: cannot be read"),
         (["--recipe", "soup"], "recipe is 'soup'"),
-        (["--arch", "bands", "--pair", "a.wav", "b.wav"], "bands is trained on clips"),
+        (["--arch", "lstm", "--pair", "a.wav", "b.wav"], "lstm is trained on clips"),
         (["--clean", "absent", "--noise", "absent", "--steps", "1"], "absent: no such folder"),
     ],
 )
@@ -340,7 +342,9 @@ def test_mistakes_end_in_one_line(arguments: list[str], message: str, tmp_path: 
 def test_a_curve_is_drawn_of_losses_below_zero_too(losses: list[float], tmp_path: Path) -> None:
     """SI-SDR, a part of some losses, goes below it; a logarithmic axis would warn."""
     rows = [{"epoch": i, "loss": loss, "valid_accuracy": 0.5} for i, loss in enumerate(losses)]
-    callbacks.plot_curve(tmp_path / "curve.png", rows, Measure("accuracy", "accuracy", "{:.2%}"))
+    callbacks.plot_curve(
+        tmp_path / "curve.png", rows, ValidationMetric("accuracy", "accuracy", "{:.2%}")
+    )
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -349,10 +353,12 @@ def test_a_run_starts_from_the_weights_of_another(
     other: dict[str, int], speech_and_noise: tuple[Path, Path], tmp_path: Path
 ) -> None:
     first = mixing(speech_and_noise, arch="lstm", epochs=1, learning_rate=0.01)
-    train_denoiser(read_config(None, first), tmp_path / "first", quiet=True)
+    train_denoiser(DenoiserConfig.read(None, first), tmp_path / "first", quiet=True)
     chosen = load_file(tmp_path / "first" / "model.safetensors")
-    still = {"learning_rate": 1e-9, "start_from": str(tmp_path / "first"), "seed": 1}
-    train_denoiser(read_config(None, first | still | other), tmp_path / "second", quiet=True)
+    still = {"learning_rate": 1e-9, "init_from": str(tmp_path / "first"), "seed": 1}
+    train_denoiser(
+        DenoiserConfig.read(None, first | still | other), tmp_path / "second", quiet=True
+    )
     started = load_file(tmp_path / "second" / "model.safetensors")
     for name, value in chosen.items():
         if "norm" not in name:  # its statistics go on
@@ -369,8 +375,8 @@ def test_a_start_that_does_not_fit_is_refused(
     run = tmp_path / "first"
     flags = mixing(speech_and_noise, arch="lstm", epochs=1)
     if trained:
-        train_denoiser(read_config(None, flags | {"width": 6}), run, quiet=True)
-    config = read_config(None, flags | {"start_from": str(run)})
+        train_denoiser(DenoiserConfig.read(None, flags | {"width": 6}), run, quiet=True)
+    config = DenoiserConfig.read(None, flags | {"init_from": str(run)})
     with pytest.raises((ConfigError, ModelError), match=error):
         train_denoiser(config, tmp_path / "second", quiet=True)
     assert not (tmp_path / "second").exists()

@@ -83,12 +83,12 @@ def _share(report: dict[str, Any], name: str, key: str) -> str:
 
 
 def _score_lines(report: dict[str, Any], models: list[str]) -> list[tuple[str, list[str]]]:
-    side = report["side"]
-    scores = [report[name][side] for name in models]
+    split = report["split"]
+    scores = [report[name][split] for name in models]
     if "accuracy" not in scores[0]:
-        return [(f"SI-SDR, {side} data", [f"{s['si_sdr_denoised_db']:.2f} dB" for s in scores])]
+        return [(f"SI-SDR, {split} data", [f"{s['si_sdr_denoised_db']:.2f} dB" for s in scores])]
     return [
-        (f"accuracy, {side}", [f"{s['accuracy']:.2%}" for s in scores]),
+        (f"accuracy, {split}", [f"{s['accuracy']:.2%}" for s in scores]),
         (
             f"  95 %, {scores[0]['examples']} examples",
             [f"{s['accuracy_low']:.2%} to {s['accuracy_high']:.2%}" for s in scores],
@@ -108,14 +108,14 @@ def _time(times: dict[str, Any], name: str, key: str) -> str:
 def show_sweep(found: dict[str, Any]) -> None:
     """Print a line for each network of a sweep."""
     rows = found["points"]
-    sides = [side for side in ("train", "valid", "test") if side in rows[0]]
-    accuracy = "accuracy" in rows[0][sides[0]]
+    splits = [split for split in ("train", "valid", "test") if split in rows[0]]
+    accuracy = "accuracy" in rows[0][splits[0]]
     table = Table("method", "rank", title=escape(found["run"]))
-    names = [f"{'accuracy' if accuracy else 'SI-SDR'}, {side}" for side in sides]
+    names = [f"{'accuracy' if accuracy else 'SI-SDR'}, {split}" for split in splits]
     for name in (*names, "parameters", "bytes", "1: ms", "1024: ms"):
         table.add_column(name, justify="right")
     for row in rows:
-        scores = [row[side] for side in sides]
+        scores = [row[split] for split in splits]
         shown = [
             f"{s['accuracy']:.2%}" if accuracy else f"{s['si_sdr_denoised_db']:.2f} dB"
             for s in scores

@@ -14,8 +14,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tinysignal.classifier import Classifier
-from tinysignal.datasets import load_dataset
 from tinysignal.denoiser import Denoiser
 from tinysignal.errors import ConfigError, MissingExtraError
 from tinysignal.evaluation import (
@@ -29,11 +27,11 @@ from tinysignal.evaluation import (
     missing_metrics,
     read_manifest,
 )
-from tinysignal.evaluation.classifier import _labels, _rows, _split, _training
+from tinysignal.evaluation.classifier import evaluate_classifier
 from tinysignal.evaluation.report import CONFIDENCE
 from tinysignal.files import check_writable, make_folder, write_csv
 from tinysignal.metrics.classification import ClassificationReport
-from tinysignal.model import bundled_models, model_path, read_spec
+from tinysignal.model import model_path, read_spec
 from tinysignal.plots import save_mistakes
 from tinysignal.spec import ClassifierSpec, DenoiserSpec
 
@@ -60,7 +58,7 @@ def evaluate(
         typer.Option(
             exists=True,
             file_okay=False,
-            help="Folder of their clean sides, under the same names.",
+            help="Folder of their clean versions, under the same names.",
             rich_help_panel=_DENOISERS,
         ),
     ] = None,
@@ -125,13 +123,13 @@ def evaluate(
 
     Denoisers: SNR, SI-SDR and segmental SNR at the recordings' own rate; PESQ, STOI and DNSMOS
     (the 'eval' extra) at 16 kHz. Classifiers: accuracy, scores of every class, confusions and
-    calibration on the test side of the data. Exit status: 0 all evaluated, 1 some or all failed,
+    calibration on the test split of the data. Exit status: 0 all evaluated, 1 some or all failed,
     2 wrong usage.
     """
     path = str(model_path(model))
     if isinstance(read_spec(path), ClassifierSpec):
         _refuse_options(context, _DENOISERS, f"{model} is a classifier, which takes --data")
-        evaluate_classifier(
+        _evaluate_classifier(
             path,
             data=data,
             data_dir=data_dir,
@@ -170,7 +168,7 @@ _WIDEST = 20  # classes of a confusion matrix that is printed
 _MARKED = 5  # of the largest confusions, and of the worst mistakes that are printed
 
 
-def evaluate_classifier(
+def _evaluate_classifier(
     model: str,
     *,
     data: str | None,
@@ -179,37 +177,21 @@ def evaluate_classifier(
     csv_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure a classifier on labelled examples; parameters as in `tinysignal.cli.evaluate`."""
+    """Measure a classifier on labelled examples; parameters as in `evaluate`."""
     _check_outputs(picture, csv_file)
-    classifier = Classifier.load(model)
-    spec = classifier.spec
-    trained = {} if model in bundled_models() else _training(Path(model).parent / "config.toml")
-    source = data or trained.get("data")
-    if not isinstance(source, str):
-        raise ConfigError(
-            f"{model}: nothing says what it was trained on. Pass --data: mnist, fashion-mnist, "
-            "digits, or a folder with one subfolder a class."
-        )
-    # The validation side of its own data must be the one that training kept out.
-    split = _split(trained, model) if source == trained.get("data") else {}
-    dataset = load_dataset(source, data_dir=data_dir, as_input=spec.input, **split)
-    side, examples = dataset.held_out()
-    labels = _labels(dataset, examples, spec)
-    probabilities = classifier(examples.values)
-    report = ClassificationReport.of(probabilities, labels, spec.classes, names=examples.names)
+    found = evaluate_classifier(model, data=data, data_dir=data_dir)
     if csv_file is not None:
-        write_csv(csv_file, _rows(probabilities, labels, examples, spec))
-    title = f"{spec.name} on {dataset.name}, {side}"
+        write_csv(csv_file, found.rows())
+    title = f"{found.spec.name} on {found.data}, {found.split}"
     if picture is not None:
-        values = examples.values
-        if spec.input.kind == "sound":  # time to the right, frequency upwards
+        values = found.examples.values
+        if found.spec.input.kind == "sound":  # time to the right, frequency upwards
             values = values.transpose(0, 2, 1)[:, ::-1]
-        save_mistakes(report, values, picture, title=title)
+        save_mistakes(found.report, values, picture, title=title)
     if as_json:
-        facts = {"model": model, "spec": asdict(spec), "data": dataset.name, "side": side}
-        print(json.dumps({**facts, **report.to_dict()}, ensure_ascii=False, indent=2))
+        print(json.dumps({"model": model, **found.to_dict()}, ensure_ascii=False, indent=2))
     else:
-        _print_classifier_tables(title, report)
+        _print_classifier_tables(title, found.report)
 
 
 def _check_outputs(picture: Path | None, csv_file: Path | None) -> None:

@@ -34,7 +34,7 @@ def inspect(
         str | None,
         typer.Option(
             help="mnist, fashion-mnist, digits, or a folder with one subfolder a class; what the "
-            "run was trained on by default. Its test side is looked at, else its validation side."
+            "run was trained on by default. Its test split is looked at, else its validation split."
         ),
     ] = None,
     data_dir: Annotated[
@@ -149,7 +149,7 @@ def _tell_line(done: int, steps: int, what: str) -> None:
 
 def _print_table(inspection: Inspection) -> None:
     methods = list(dict.fromkeys(m.method for layer in inspection.layers for m in layer.maps))
-    where = f"{inspection.title} on {inspection.data}, {inspection.side}"
+    where = f"{inspection.title} on {inspection.data}, {inspection.split}"
     print(f"{where}: {100 * inspection.accuracy:.2f} % of {inspection.examples} examples right")
     table = Table("layer", "kNN full")
     for method in methods:

@@ -1,59 +1,37 @@
-"""The options that every training command has."""
+"""Options that several commands share, and options made from a configuration's fields."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
-DATA, NET, FIT, MACHINE, OUT = "Data", "Network", "Optimisation", "Machine", "Output"
+from tinysignal.options import Options, in_words, option_of, value_type
+from tinysignal.train.config import DATA, OUTPUT
 
-Config = Annotated[
+ConfigFile = Annotated[
     Path | None,
-    typer.Option(help="TOML file of options; flags override it.", rich_help_panel=DATA),
+    typer.Option("--config", help="TOML file of options; flags override it.", rich_help_panel=DATA),
 ]
 DataDir = Annotated[
     Path | None,
     typer.Option(
         envvar="TINYSIGNAL_DATA",
-        help="Where data that is not found here is looked for.",
+        help="Folder in which data that is not found here is looked for.",
         rich_help_panel=DATA,
     ),
 ]
-Steps = Annotated[int | None, typer.Option(help="Length of the run.", rich_help_panel=FIT)]
-Seed = Annotated[
-    int | None, typer.Option(help="Of weights, batches and splits (0).", rich_help_panel=FIT)
-]
-Precision = Annotated[
-    str | None, typer.Option(help="32 (default), bf16 or 16.", rich_help_panel=MACHINE)
-]
-Device = Annotated[
-    str | None, typer.Option(help="auto (default), cpu, cuda, mps.", rich_help_panel=MACHINE)
-]
-Devices = Annotated[
-    int | None, typer.Option(help="Devices to train on (1).", rich_help_panel=MACHINE)
-]
-Workers = Annotated[
-    int | None, typer.Option(help="Processes that make batches (0).", rich_help_panel=MACHINE)
-]
-Threads = Annotated[int | None, typer.Option(help="Threads of torch.", rich_help_panel=MACHINE)]
-Name = Annotated[str | None, typer.Option(help="Of the model, in its spec.", rich_help_panel=OUT)]
-TrainedOn = Annotated[
-    str | None, typer.Option(help="Said in the model's spec.", rich_help_panel=OUT)
-]
-Licence = Annotated[str | None, typer.Option(help="Said in the model's spec.", rich_help_panel=OUT)]
-Log = Annotated[
-    str | None, typer.Option(help="csv (default) or tensorboard as well.", rich_help_panel=OUT)
-]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Continue the run in -o.", rich_help_panel=OUT)
+    bool, typer.Option("--resume", help="Continue the run in -o.", rich_help_panel=OUTPUT)
 ]
 AsJson = Annotated[
-    bool, typer.Option("--json", help="Print the metrics as JSON.", rich_help_panel=OUT)
+    bool, typer.Option("--json", help="Print the metrics as JSON.", rich_help_panel=OUTPUT)
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.", rich_help_panel=OUT)]
-
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.", rich_help_panel=OUTPUT)]
 
 Model = Annotated[str, typer.Option("--model", "-m", help="A bundled name or a model file.")]
 AttenuationLimit = Annotated[
@@ -62,3 +40,39 @@ AttenuationLimit = Annotated[
 Mix = Annotated[
     float, typer.Option(min=0, max=1, help="1 for the denoised signal, 0 for the input.")
 ]
+
+
+def with_options_of(
+    config: type[Options],
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A decorator: a command's ``**options`` become one option for each field of a configuration.
+
+    Each has the field's name, type, help and group, and shows its default. One that is not given
+    is None, so that a recipe or a file can say it.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(command, eval_str=True)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        made = [_parameter(config, item.name) for item in fields(config)]
+        command.__signature__ = signature.replace(parameters=[*own, *made])  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def _parameter(config: type[Options], name: str) -> inspect.Parameter:
+    facts = option_of(name, config)
+    kind = value_type(get_type_hints(config)[name])
+    option = typer.Option(
+        help=facts.help,
+        metavar=facts.metavar or None,
+        show_default=facts.shown or in_words(config.__dataclass_fields__[name].default) or False,
+        rich_help_panel=facts.group,
+    )
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[kind | None, option],
+    )

@@ -2,8 +2,8 @@
 
 ::
 
-    dataset.py    what a data set is: examples on three sides
-    splits.py     sides that share no group
+    dataset.py    what a data set is: examples on three splits
+    splits.py     splits that share no group
     published.py  MNIST, Fashion-MNIST and scikit-learn's digits
     download.py   files from the web, held to their SHA-256
     folders.py    your own pictures and sounds: a folder for each class, or
@@ -31,7 +31,7 @@ def load_dataset(
     source: str,
     *,
     data_dir: Path | None = None,
-    valid_share: float = 1 / 12,
+    valid_fraction: float = 1 / 12,
     seed: int = 0,
     as_input: ImageInput | SoundInput | None = None,
 ) -> Dataset:
@@ -45,11 +45,11 @@ def load_dataset(
     data_dir : Path or None
         Where the files of MNIST and Fashion-MNIST are looked for; None for the folder that the
         environment variable TINYSIGNAL_DATA names. What is not there is downloaded once.
-    valid_share : float
-        Share of the training examples that is the validation side where none is given; 0 for
+    valid_fraction : float
+        Share of the training examples that is the validation split where none is given; 0 for
         none.
     seed : int
-        Which examples these are. The test side is the same for every seed.
+        Which examples these are. The test split is the same for every seed.
     as_input : ImageInput or SoundInput or None
         What a folder's files become, such as the input of a model that is to be measured; None
         to follow from the files.
@@ -61,14 +61,16 @@ def load_dataset(
     MissingExtraError
         An optional package is needed: scikit-learn, pooch, Pillow or PyAV.
     """
-    if not 0 <= valid_share < 1:
-        raise DataError(f"a validation share of {valid_share}, expected 0 to less than 1.")
+    if not 0 <= valid_fraction < 1:
+        raise DataError(f"a validation share of {valid_fraction}, expected 0 to less than 1.")
     if source == "digits":
-        return load_digits(valid_share=valid_share, seed=seed)
+        return load_digits(valid_fraction=valid_fraction, seed=seed)
     if source in PUBLISHED:
         if data_dir is None and os.environ.get(DATA_DIR_VARIABLE):
             data_dir = Path(os.environ[DATA_DIR_VARIABLE])
-        return load_published(source, data_dir=data_dir, valid_share=valid_share, seed=seed)
+        return load_published(source, data_dir=data_dir, valid_fraction=valid_fraction, seed=seed)
     if Path(source).is_dir():
-        return load_folder(Path(source), as_input=as_input, valid_share=valid_share, seed=seed)
+        return load_folder(
+            Path(source), as_input=as_input, valid_fraction=valid_fraction, seed=seed
+        )
     raise DataError(f"{source}: no such folder, nor a known data set ({', '.join(NAMES)}).")

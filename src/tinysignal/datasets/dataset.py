@@ -1,23 +1,23 @@
-"""What a data set is: examples with labels, on three sides that share nothing."""
+"""What a data set is: examples with labels, on three splits that share nothing."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinysignal.errors import DataError
-from tinysignal.spec import ImageInput, SoundInput
+from tinysignal.spec import ClassifierSpec, ImageInput, SoundInput
 
-SIDES = ("train", "valid", "test")
+SPLITS = ("train", "valid", "test")
 _AT_ONCE = 4096  # examples whose statistics are taken together, so that memory stays small
 
 
 @dataclass(frozen=True)
 class Examples:
-    """One side of a data set.
+    """One split of a data set.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class Dataset:
     train, valid, test : Examples
         ``valid`` and ``test`` may be empty.
     mean, std : float
-        Of the training values as floats; of a published set, before a validation side is taken
+        Of the training values as floats; of a published set, before a validation split is taken
         from them, so that they are its well-known numbers.
     """
 
@@ -78,20 +78,20 @@ class Dataset:
     mean: float
     std: float
 
-    def side(self, name: str) -> Examples:
+    def split(self, name: str) -> Examples:
         """The examples of ``train``, ``valid`` or ``test``.
 
         Raises
         ------
         DataError
         """
-        if name not in SIDES:
-            raise DataError(f"{self.name}: no side '{name}', expected {', '.join(SIDES)}.")
+        if name not in SPLITS:
+            raise DataError(f"{self.name}: no split '{name}', expected {', '.join(SPLITS)}.")
         found: Examples = getattr(self, name)
         return found
 
     def held_out(self) -> tuple[str, Examples]:
-        """What training never learnt from: the test side or, where there is none, ``valid``.
+        """What training never learnt from: the test split or, where there is none, ``valid``.
 
         Returns
         -------
@@ -104,9 +104,43 @@ class Dataset:
             Both are empty.
         """
         for name in ("test", "valid"):
-            if len(self.side(name)):
-                return name, self.side(name)
+            if len(self.split(name)):
+                return name, self.split(name)
         raise DataError(f"{self.name}: nothing is held out. Put examples into a test folder.")
+
+    def for_model(self, spec: ClassifierSpec) -> Dataset:
+        """The same examples with their labels in a model's order of classes.
+
+        Raises
+        ------
+        DataError
+            The model has other classes, or takes other examples.
+        """
+        if set(self.classes) != set(spec.classes):
+            raise DataError(
+                f"{self.name}: classes {_few(self.classes)}, but model '{spec.name}' knows "
+                f"{_few(spec.classes)}. Pass --data with the model's classes."
+            )
+        found, expected = self.input, spec.input
+        if found.kind != expected.kind or found.shape != expected.shape:
+            raise DataError(
+                f"{self.name}: {found.kind}s of {found.shape[0]} x {found.shape[1]} values, but "
+                f"model '{spec.name}' expects {expected.kind}s of {expected.shape[0]} x "
+                f"{expected.shape[1]}. Pass --data with such examples."
+            )
+        if self.classes == spec.classes:
+            return self
+        places = np.array([spec.classes.index(name) for name in self.classes], np.int64)
+        train, valid, test = (
+            replace(part, labels=places[part.labels])
+            for part in (self.train, self.valid, self.test)
+        )
+        return replace(self, classes=spec.classes, train=train, valid=valid, test=test)
+
+
+def _few(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown}, ... ({len(names)})"
 
 
 def mean_and_std(examples: Examples) -> tuple[float, float]:

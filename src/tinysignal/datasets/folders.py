@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from tinysignal import images
 from tinysignal.audio.files import SOUND_SUFFIXES
-from tinysignal.datasets.dataset import SIDES, Dataset, Examples, mean_and_std
+from tinysignal.datasets.dataset import SPLITS, Dataset, Examples, mean_and_std
 from tinysignal.datasets.manifest import MANIFEST, read_manifest
 from tinysignal.datasets.splits import join_copies, split_off
 from tinysignal.errors import DataError
 from tinysignal.mel import read_patch
 from tinysignal.spec import ImageInput, SoundInput
 
-_SIDE_WORDS = {
+_SPLIT_WORDS = {
     "train": "train",
     "training": "train",
     "valid": "valid",
@@ -44,7 +44,7 @@ class Item:
     name: str
     label: str
     group: str
-    side: str = ""  # as given; empty where it is ours to choose
+    split: str = ""  # as given; empty where it is ours to choose
 
 
 def load_folder(
@@ -52,7 +52,7 @@ def load_folder(
     *,
     size: tuple[int, int] | None = None,
     as_input: ImageInput | SoundInput | None = None,
-    valid_share: float = 1 / 12,
+    valid_fraction: float = 1 / 12,
     seed: int = 0,
 ) -> Dataset:
     """The pictures or sounds in ``FOLDER/CLASS/`` or ``FOLDER/{train,valid,test}/CLASS/``.
@@ -61,11 +61,11 @@ def load_folder(
     a dot or an underscore are passed over. A ``manifest.csv`` in the folder takes the place of the
     subfolders, see `tinysignal.datasets.manifest.read_manifest`.
 
-    Where no sides are given, a tenth of every class is the test side, the same for every seed, and
-    ``valid_share`` of the rest the validation side; where only the latter is missing, it is taken
-    from ``train``. Nothing that belongs together is divided: copies, and sounds of one speaker (the
-    manifest's, or what stands before ``_nohash_`` in a name). Where the sides are given, what is on
-    another side too is left out of ``train``.
+    Where no splits are given, a tenth of every class is the test split, the same for every seed,
+    and ``valid_fraction`` of the rest the validation split; where only the latter is missing, it is
+    taken from ``train``. Nothing that belongs together is divided: copies, and sounds of one
+    speaker (the manifest's, or what stands before ``_nohash_`` in a name). Where the splits are
+    given, what is on another split too is left out of ``train``.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def load_folder(
         same for all and at most 64 x 64, else 28 x 28.
     as_input : ImageInput or SoundInput or None
         What files become; None for whole pictures, and for the patches of a plain `SoundInput`.
-    valid_share : float
+    valid_fraction : float
     seed : int
 
     Raises
@@ -93,24 +93,24 @@ def load_folder(
     spec = _input(items, size=size, as_input=as_input)
     everything = _load(items, classes, spec)
     copies = join_copies([item.group for item in items], [v.tobytes() for v in everything.values])
-    given = [item.side for item in items]
-    sides = _sides(everything, given, copies, valid_share=valid_share, seed=seed)
-    train = everything.select(sides == "train")
+    given = [item.split for item in items]
+    splits = _splits(everything, given, copies, valid_fraction=valid_fraction, seed=seed)
+    train = everything.select(splits == "train")
     mean, std = mean_and_std(train)
     return Dataset(
         name=folder.resolve().name,
         input=spec,
         classes=classes,
         train=train,
-        valid=everything.select(sides == "valid"),
-        test=everything.select(sides == "test"),
+        valid=everything.select(splits == "valid"),
+        test=everything.select(splits == "test"),
         mean=mean,
         std=std,
     )
 
 
 def _from_manifest(folder: Path) -> list[Item]:
-    """The files that a manifest lists; those of other sides than the three are left out."""
+    """The files that a manifest lists; those of other splits than the three are left out."""
     entries = read_manifest(folder / MANIFEST)
     items = []
     for entry in entries:
@@ -119,23 +119,23 @@ def _from_manifest(folder: Path) -> list[Item]:
             name=_name(entry.path, folder),
             label=entry.label or entry.path.parent.name,
             group=entry.group,
-            side=_SIDE_WORDS.get(entry.split.lower(), entry.split),
+            split=_SPLIT_WORDS.get(entry.split.lower(), entry.split),
         )
-        if item.side in ("", *SIDES):
+        if item.split in ("", *SPLITS):
             items.append(item)
-    if any(item.side for item in items):
-        return [replace(item, side=item.side or "train") for item in items]
+    if any(item.split for item in items):
+        return [replace(item, split=item.split or "train") for item in items]
     return items
 
 
 def _from_folders(folder: Path) -> list[Item]:
     found = _subfolders(folder)
-    sides = {path: _SIDE_WORDS.get(path.name.lower(), "") for path in found}
-    # "train" and "test" may be classes of their own: sides have classes below them.
-    if found and all(sides.values()) and all(map(_subfolders, found)):
+    splits = {path: _SPLIT_WORDS.get(path.name.lower(), "") for path in found}
+    # "train" and "test" may be classes of their own: splits have classes below them.
+    if found and all(splits.values()) and all(map(_subfolders, found)):
         return [
-            replace(item, side=side)
-            for path, side in sides.items()
+            replace(item, split=split)
+            for path, split in splits.items()
             for item in _of_classes(path, folder)
         ]
     return _of_classes(folder, folder)
@@ -191,9 +191,9 @@ def _natural(name: str) -> tuple[list[tuple[bool, int, str]], str]:
 
 
 def _classes(folder: Path, items: Iterable[Item]) -> tuple[str, ...]:
-    """Those of the training side, which must be all."""
+    """Those of the training split, which must be all."""
     everywhere = {item.label: item for item in items}
-    trained = {item.label for item in items if item.side in ("", "train")}
+    trained = {item.label for item in items if item.split in ("", "train")}
     for label, item in everywhere.items():
         if trained and label not in trained:
             raise DataError(f"{item.path}: class '{label}' is not among those of the train folder.")
@@ -249,25 +249,25 @@ def _in_parallel(function: Callable[[Any], Any], of: Iterable[Any]) -> list[Any]
         pool.shutdown(cancel_futures=True)  # after a bad file, the rest need not be read
 
 
-def _sides(
-    everything: Examples, given: list[str], groups: list[str], *, valid_share: float, seed: int
+def _splits(
+    everything: Examples, given: list[str], groups: list[str], *, valid_fraction: float, seed: int
 ) -> NDArray[np.str_]:
-    """The side of each example; empty for what is left out."""
-    sides, labels = np.array(given), everything.labels
+    """The split of each example; empty for what is left out."""
+    splits, labels = np.array(given), everything.labels
     if not any(given):
         test = split_off(labels, groups, _TEST_SHARE, seed=0)
-        sides = np.where(test, "test", "train")
-    held_out = {group for group, side in zip(groups, sides, strict=True) if side != "train"}
-    stays = np.array([group not in held_out for group in groups]) | (sides != "train")
-    sides = np.where(stays, sides, "")
-    if "valid" not in sides:
-        places = np.flatnonzero(sides == "train")
+        splits = np.where(test, "test", "train")
+    held_out = {group for group, split in zip(groups, splits, strict=True) if split != "train"}
+    stays = np.array([group not in held_out for group in groups]) | (splits != "train")
+    splits = np.where(stays, splits, "")
+    if "valid" not in splits:
+        places = np.flatnonzero(splits == "train")
         left = [groups[place] for place in places]
-        valid = split_off(labels[places], left, valid_share, seed=seed, smallest=2)
-        sides[places[valid]] = "valid"
-    for label in set(labels.tolist()) - set(labels[sides == "train"].tolist()):
+        valid = split_off(labels[places], left, valid_fraction, seed=seed, smallest=2)
+        splits[places[valid]] = "valid"
+    for label in set(labels.tolist()) - set(labels[splits == "train"].tolist()):
         name = everything.names[int(np.flatnonzero(labels == label)[0])]
         raise DataError(
-            f"{name}: nothing of its class is left to train on, all of it is on another side too."
+            f"{name}: nothing of its class is left to train on, all of it is on another split too."
         )
-    return sides
+    return splits

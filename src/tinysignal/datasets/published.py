@@ -97,11 +97,13 @@ PUBLISHED = {
 }
 
 
-def load_published(name: str, *, data_dir: Path | None, valid_share: float, seed: int) -> Dataset:
+def load_published(
+    name: str, *, data_dir: Path | None, valid_fraction: float, seed: int
+) -> Dataset:
     """MNIST or Fashion-MNIST; parameters as `tinysignal.datasets.load_dataset`.
 
-    The published test set is the test side. Of the 60 000 training pictures, ``valid_share`` of
-    every class is the validation side; identical pictures stay together.
+    The published test set is the test split. Of the 60 000 training pictures, ``valid_fraction`` of
+    every class is the validation split; identical pictures stay together.
 
     Raises
     ------
@@ -122,7 +124,7 @@ def load_published(name: str, *, data_dir: Path | None, valid_share: float, seed
             rows, columns = examples.values.shape[1:]
             raise DataError(f"{path}: pictures of {rows} x {columns}, expected 28 x 28.")
     copies = join_copies([str(n) for n in range(len(train))], [v.tobytes() for v in train.values])
-    held_out = split_off(train.labels, copies, valid_share, seed=seed)
+    held_out = split_off(train.labels, copies, valid_fraction, seed=seed)
     mean, std = mean_and_std(train)
     return Dataset(
         name=name,
@@ -176,15 +178,15 @@ _TEST_SHARE = 0.2
 _FULL_SCALE = 16
 
 
-def load_digits(*, valid_share: float, seed: int) -> Dataset:
+def load_digits(*, valid_fraction: float, seed: int) -> Dataset:
     """The test set of the UCI "Optical recognition of handwritten digits", with scikit-learn.
 
-    A fifth of every class is the test side, the same one for every seed.
+    A fifth of every class is the test split, the same one for every seed.
 
     Parameters
     ----------
-    valid_share : float
-        Of what is not the test side.
+    valid_fraction : float
+        Of what is not the test split.
     seed : int
 
     Raises
@@ -206,7 +208,7 @@ def load_digits(*, valid_share: float, seed: int) -> Dataset:
     test = split_off(everything.labels, groups, _TEST_SHARE, seed=0)
     rest = everything.select(~test)
     left = [group for group, held_out in zip(groups, test, strict=True) if not held_out]
-    valid = split_off(rest.labels, left, valid_share, seed=seed)
+    valid = split_off(rest.labels, left, valid_fraction, seed=seed)
     mean, std = mean_and_std(rest)
     return Dataset(
         name="digits",

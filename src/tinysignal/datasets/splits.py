@@ -33,7 +33,7 @@ def split_off(
 
     Groups are taken in the order of `rank` as long as no class passes its share. Of a class of
     ``smallest`` examples or more, one at least is held out if the groups allow it. Every class
-    keeps an example on the other side.
+    keeps an example on the other split.
 
     Parameters
     ----------

@@ -1,21 +1,113 @@
-"""Labelled examples that a trained classifier is scored on: those of its run, or others."""
+"""A classifier scored on labelled examples: those that its run held out, or others."""
 
 from __future__ import annotations
 
 import tomllib
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinysignal.datasets import Dataset, Examples
-from tinysignal.errors import ConfigError, DataError
+from tinysignal.classifier import Classifier
+from tinysignal.datasets import Examples, load_dataset
+from tinysignal.errors import ConfigError
+from tinysignal.metrics.classification import ClassificationReport
+from tinysignal.model import bundled_models
 from tinysignal.spec import ClassifierSpec
+
+_SPLIT_OPTIONS = {"valid_fraction": (int, float), "seed": (int,)}
+
+
+@dataclass(frozen=True)
+class ClassifierEvaluation:
+    """What `evaluate_classifier` found.
+
+    Parameters
+    ----------
+    spec : ClassifierSpec
+    data : str
+        Name of the data set.
+    split : str
+        Which of its splits was scored: ``test``, or ``valid`` where there is no test split.
+    examples : Examples
+        Their labels are in the model's order of classes.
+    probabilities : float32 (examples, classes)
+    report : ClassificationReport
+    """
+
+    spec: ClassifierSpec
+    data: str
+    split: str
+    examples: Examples
+    probabilities: NDArray[np.float32]
+    report: ClassificationReport
+
+    def rows(self) -> list[dict[str, str | int | float]]:
+        """One row for each example: name, true and predicted class, and its probability."""
+        predicted = self.probabilities.argmax(axis=1)
+        classes, names = self.spec.classes, self.examples.names
+        return [
+            {
+                "index": i,
+                "name": names[i] if names else "",
+                "true": classes[self.examples.labels[i]],
+                "predicted": classes[predicted[i]],
+                "probability": float(self.probabilities[i, predicted[i]]),
+            }
+            for i in range(len(self.examples))
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report with what it is about, as plain values."""
+        about = {"spec": asdict(self.spec), "data": self.data, "split": self.split}
+        return {**about, **self.report.to_dict()}
+
+
+def evaluate_classifier(
+    model: str, *, data: str | None = None, data_dir: Path | None = None
+) -> ClassifierEvaluation:
+    """Score a classifier on examples that its training never saw.
+
+    Parameters
+    ----------
+    model : str
+        A bundled name, a model file, or the ``model.onnx`` of a run folder.
+    data : str or None
+        See `tinysignal.datasets.load_dataset`; None for the data set of the run.
+    data_dir : Path or None
+        Folder in which data that is not found as it is named is looked for.
+
+    Raises
+    ------
+    ConfigError
+        Nothing says what the model was trained on, and no data is given.
+    ModelError, DataError, MissingExtraError
+    """
+    classifier = Classifier.load(model)
+    trained = {} if model in bundled_models() else _training(Path(model).parent / "config.toml")
+    source = data or trained.get("data")
+    if not isinstance(source, str):
+        raise ConfigError(
+            f"{model}: nothing says what it was trained on. Pass --data: mnist, fashion-mnist, "
+            "digits, or a folder with one subfolder for each class."
+        )
+    # The validation split of its own data must be the one that training kept out.
+    own = _split_options(trained, model) if source == trained.get("data") else {}
+    dataset = load_dataset(source, data_dir=data_dir, as_input=classifier.spec.input, **own)
+    split, examples = dataset.for_model(classifier.spec).held_out()
+    probabilities = classifier(examples.values)
+    report = ClassificationReport.of(
+        probabilities, examples.labels, classifier.spec.classes, names=examples.names
+    )
+    return ClassifierEvaluation(
+        classifier.spec, dataset.name, split, examples, probabilities, report
+    )
 
 
 def _training(config: Path) -> dict[str, Any]:
-    """What the run's configuration says, if the model lies in a run's folder."""
+    """The options of the run in whose folder the model lies, if it lies in one."""
     try:
         return tomllib.loads(config.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -24,53 +116,9 @@ def _training(config: Path) -> dict[str, Any]:
         raise ConfigError(f"{config}: not a readable TOML file ({error}).") from None
 
 
-def _split(trained: dict[str, Any], model: str) -> dict[str, Any]:
-    kinds = {"valid_share": (int, float), "seed": (int,)}
-    split = {name: trained[name] for name in kinds if name in trained}
-    for name, value in split.items():
-        if type(value) not in kinds[name] or value < 0:
+def _split_options(trained: dict[str, Any], model: str) -> dict[str, Any]:
+    options = {name: trained[name] for name in _SPLIT_OPTIONS if name in trained}
+    for name, value in options.items():
+        if type(value) not in _SPLIT_OPTIONS[name] or value < 0:
             raise ConfigError(f"{model}: {name} = {value!r} in its config.toml, expected a number.")
-    return split
-
-
-def _labels(dataset: Dataset, examples: Examples, spec: ClassifierSpec) -> NDArray[np.int64]:
-    """The labels in the model's order of classes."""
-    if set(dataset.classes) != set(spec.classes):
-        raise DataError(
-            f"{dataset.name}: classes {_few(dataset.classes)}, but model '{spec.name}' knows "
-            f"{_few(spec.classes)}. Pass --data with the model's classes."
-        )
-    found, expected = dataset.input, spec.input
-    if found.kind != expected.kind or found.shape != expected.shape:
-        raise DataError(
-            f"{dataset.name}: {found.kind}s of {found.shape[0]} x {found.shape[1]} values, but "
-            f"model '{spec.name}' expects {expected.kind}s of {expected.shape[0]} x "
-            f"{expected.shape[1]}. Pass --data with such examples."
-        )
-    places = np.array([spec.classes.index(name) for name in dataset.classes], np.int64)
-    labels: NDArray[np.int64] = places[examples.labels]
-    return labels
-
-
-def _few(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown}, ... ({len(names)})"
-
-
-def _rows(
-    probabilities: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    examples: Examples,
-    spec: ClassifierSpec,
-) -> list[dict[str, str | int | float]]:
-    predicted = probabilities.argmax(axis=1)
-    return [
-        {
-            "index": i,
-            "name": examples.names[i] if examples.names else "",
-            "true": spec.classes[labels[i]],
-            "predicted": spec.classes[predicted[i]],
-            "probability": float(probabilities[i, predicted[i]]),
-        }
-        for i in range(len(labels))
-    ]
+    return options

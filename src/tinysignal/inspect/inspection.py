@@ -106,7 +106,7 @@ def inspect(
     Returns
     -------
     Inspection
-        Its ``title`` is the model's class; ``data`` and ``side`` are empty.
+        Its ``title`` is the model's class; ``data`` and ``split`` are empty.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def inspect(
     return Inspection(
         title=type(model).__name__,
         data="",
-        side="",
+        split="",
         seed=seed,
         seconds=time.perf_counter() - start,
         classes=names,

@@ -153,8 +153,8 @@ class Inspection:
 
     Parameters
     ----------
-    title, data, side : str
-        Of the network, of the data set, and which side of it: ``test``.
+    title, data, split : str
+        Of the network, of the data set, and which split of it: ``test``.
     seed : int
     seconds : float
     classes : tuple of str
@@ -181,7 +181,7 @@ class Inspection:
 
     title: str
     data: str
-    side: str
+    split: str
     seed: int
     seconds: float
     classes: tuple[str, ...]
@@ -209,7 +209,7 @@ class Inspection:
         return {
             "title": self.title,
             "data": self.data,
-            "side": self.side,
+            "split": self.split,
             "seed": self.seed,
             "seconds": self.seconds,
             "classes": list(self.classes),

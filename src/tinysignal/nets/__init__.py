@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tinysignal.nets.bands import BandsNet
 from tinysignal.nets.base import DenoisingNet, MaskingNet
 from tinysignal.nets.cnn import CnnNet
 from tinysignal.nets.linear import LinearNet
@@ -15,7 +14,6 @@ from tinysignal.stft import StftSize
 __all__ = [
     "ARCHITECTURES",
     "Architecture",
-    "BandsNet",
     "CnnNet",
     "DenoisingNet",
     "LinearNet",
@@ -36,5 +34,4 @@ ARCHITECTURES = {
     "linear": Architecture(LinearNet, StftSize(1024, 512)),
     "cnn": Architecture(CnnNet, StftSize(512, 256)),
     "lstm": Architecture(LstmNet, StftSize(512, 128)),
-    "bands": Architecture(BandsNet, StftSize(512, 256)),
 }

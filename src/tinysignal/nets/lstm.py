@@ -20,7 +20,7 @@ class LstmNet(MaskingNet):
     """All bins into a few hundred units, LSTMs along time, and a complex mask per bin; causal.
 
     Large matrix products and little else: quick to train, and most of it can be cut away after.
-    The mask is of compressed spectra as that of `BandsNet`. To it come two filters, which can turn
+    The mask is of the spectrum compressed to ``|X|^0.3``. To it come two filters, which can turn
     phases that a mask alone hardly can: sums of neighbouring bins, each through a complex factor of
     its own. In the lower half of the bins these are the last frames, which overlap this one; in
     the lowest sixteenth, where most of a voice's power lies and its harmonics share bins, more

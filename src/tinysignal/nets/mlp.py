@@ -7,12 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
-NORMS: dict[str, type[nn.Module] | None] = {
-    "none": None,
-    "batch": nn.BatchNorm1d,
-    "layer": nn.LayerNorm,
-}
+NORMS: dict[str, type[nn.Module] | None] = {"none": None, "batch": nn.BatchNorm1d}
 
 
 class Mlp(nn.Module):
@@ -29,9 +24,8 @@ class Mlp(nn.Module):
     width, depth : int
         Units of a hidden layer, and how many of them; a depth of 0 is logistic regression.
     dropout : float
-        Share of hidden units that are silenced in training.
-    activation : {"relu", "gelu", "silu"}
-    norm : {"none", "batch", "layer"}
+        Fraction of hidden units that are silenced in training.
+    norm : {"none", "batch"}
         Normalisation between a hidden layer and its activation.
     mean, std : float
         Of the training values; examples are normalised by them inside the network.
@@ -48,7 +42,6 @@ class Mlp(nn.Module):
         width: int = 1024,
         depth: int = 5,
         dropout: float = 0.2,
-        activation: str = "relu",
         norm: str = "none",
         mean: float = 0.0,
         std: float = 1.0,
@@ -63,7 +56,7 @@ class Mlp(nn.Module):
             normalise = NORMS[norm]
             if normalise is not None:
                 layers.append(normalise(outputs))
-            layers.append(ACTIVATIONS[activation]())
+            layers.append(nn.ReLU())
             if dropout:
                 layers.append(nn.Dropout(dropout))
         self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], classes))

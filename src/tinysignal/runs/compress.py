@@ -14,29 +14,23 @@ from tinysignal.compress.profile import Profile, profile
 from tinysignal.compress.search import check_budget, plan
 from tinysignal.errors import ConfigError
 from tinysignal.files import make_folder
-from tinysignal.nets import MaskingNet
 from tinysignal.runs.load import (
     PLAN,
     in_form,
     load_run,
+    open_run,
     read_plan,
     read_plans,
     read_run_config,
     write_plans,
 )
 from tinysignal.runs.report import Cut, Tell, finish, silent, timed, write_cut
-from tinysignal.spec import ClassifierSpec, DenoiserSpec, Spec
-from tinysignal.train.classification.config import ClassifierConfig
-from tinysignal.train.classification.task import open_classifier
-from tinysignal.train.denoising.config import DenoiserConfig
-from tinysignal.train.denoising.task import open_denoiser
+from tinysignal.spec import Spec
 from tinysignal.train.distillation import TuneOptions
 from tinysignal.train.export import folded
 from tinysignal.train.fit import RunResult, Training, begin, fit
 from tinysignal.train.folder import check_free, staged
 from tinysignal.train.task import TrainedRun
-
-MAX_DROP = 0.5  # percentage points: the budget of a classifier for which none is given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,39 +77,6 @@ class CompressOptions:
             raise ConfigError("a teacher is for the further training. Give its epochs as well.")
         if self.seed < 0:
             raise ConfigError(f"seed = {self.seed}, expected 0 or more.")
-
-
-def open_run(
-    run: Path, *, data: str | None = None, data_dir: Path | None = None, seed: int = 0
-) -> TrainedRun:
-    """A run with the data that it is compressed by.
-
-    Parameters
-    ----------
-    run : Path
-        A folder made by ``tinysignal train`` or ``tinysignal compress``.
-    data : str or None
-        A classifier's data set, see `tinysignal.datasets.load_dataset`; None for the run's own.
-    data_dir : Path or None
-        Where data that is not found as it is named is looked for.
-    seed : int
-
-    Raises
-    ------
-    ModelError
-        Not a run folder, or one that is damaged.
-    DataError, AudioFileError, ConfigError, MissingExtraError
-    """
-    net, spec = load_run(run)
-    config = read_run_config(run, spec)
-    if isinstance(config, ClassifierConfig):
-        assert isinstance(spec, ClassifierSpec)
-        return open_classifier(run, net, spec, config, data=data, data_dir=data_dir, seed=seed)
-    if data is not None:
-        raise ConfigError(f"{run}: a denoiser's run finds its data by its config.toml, not --data.")
-    assert isinstance(spec, DenoiserSpec)
-    assert isinstance(config, DenoiserConfig)
-    return open_denoiser(run, net, spec, config, data_dir=data_dir, seed=seed)
 
 
 def compress_run(
@@ -216,11 +177,9 @@ def cut(
 def _budget(trained: TrainedRun, options: CompressOptions) -> dict[str, Any]:
     if options.budget:
         return options.budget
-    if trained.measure.key != "accuracy":
-        raise ConfigError(
-            f"{trained.folder}: how far? Give a budget for a denoiser, such as --params 10%."
-        )
-    return {"max_drop": MAX_DROP}
+    if not trained.default_budget:
+        raise ConfigError(f"{trained.folder}: no budget given; pass one, such as --params 10%.")
+    return dict(trained.default_budget)
 
 
 def load_teacher(trained: TrainedRun, teacher: Path | None) -> nn.Module:
@@ -229,26 +188,21 @@ def load_teacher(trained: TrainedRun, teacher: Path | None) -> nn.Module:
     Raises
     ------
     ConfigError
-        It answers something else.
+        It has another task, other classes or other inputs.
     ModelError
     """
     if teacher is None:
         return trained.net
     net, spec = load_run(teacher)
-    if _answers(net, spec) != _answers(trained.net, trained.spec):
+    same_task = spec.task == trained.spec.task
+    if not same_task or trained.interface(net, spec) != trained.interface(
+        trained.net, trained.spec
+    ):
         raise ConfigError(
-            f"{teacher}: does not answer what {trained.folder} does. The teacher must be of the "
-            "same task, with the same inputs and outputs."
+            f"{teacher}: teacher and {trained.folder} differ in task, classes or input. Give a "
+            "teacher of the same task, with the same inputs and outputs."
         )
     return folded(net)
-
-
-def _answers(net: nn.Module, spec: Spec) -> tuple[object, ...]:
-    """What two networks must share for one to learn from the other."""
-    if isinstance(spec, ClassifierSpec):
-        return spec.task, spec.classes, spec.input
-    masks = isinstance(net, MaskingNet)
-    return spec.task, spec.sample_rate_hz, spec.fft_samples, spec.hop_samples, masks
 
 
 def begin_tuning(trained: TrainedRun, options: TuneOptions, folder: Path, *, resume: bool) -> None:
@@ -313,20 +267,20 @@ def tune(
     """
     make_folder(folder)
     write_plans(folder, [*read_plans(trained.folder), made.plan])
-    task, source = trained.task(made.net, teacher, options)
+    module, source = trained.module(made.net, teacher, options)
     config = trained.tuned_config(options)
 
     def export(path: Path) -> Spec:
-        return trained.export(task.result, path, name=name or folder.resolve().name)
+        return trained.export(module.exported, path, name=name or folder.resolve().name)
 
     training = Training(
         config=config,
         folder=folder,
-        task=task,
+        module=module,
         source=source,
-        side=trained.side,
+        split=trained.split,
         score_every=config.validate_every,
-        summary=trained.summary,
+        data_facts=trained.data_facts,
         export=export,
     )
     with timed(made.seconds, "finetune", tell):

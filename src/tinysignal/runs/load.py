@@ -21,14 +21,13 @@ from tinysignal.compress.plan import LayerPlan, Plan
 from tinysignal.errors import ConfigError, ModelError
 from tinysignal.files import atomic
 from tinysignal.model import read_spec
-from tinysignal.spec import ClassifierSpec, Spec
+from tinysignal.spec import Spec
 from tinysignal.train.checkpoint import load_weights
-from tinysignal.train.classification.config import ClassifierConfig, read_classifier_config
-from tinysignal.train.classification.task import build_mlp
-from tinysignal.train.denoising.config import DenoiserConfig, read_config
-from tinysignal.train.denoising.task import build_net, stft_size
+from tinysignal.train.config import TrainConfig
 from tinysignal.train.export import folded
 from tinysignal.train.folder import CONFIG, MODEL, WEIGHTS
+from tinysignal.train.task import TrainedRun
+from tinysignal.train.tasks import TASKS
 
 PLAN, REPORT = "plan.json", "report.json"
 
@@ -48,7 +47,7 @@ def load_run(run: Path) -> tuple[nn.Module, Spec]:
     ModelError
         Not a run folder, or one that is damaged.
     """
-    _check_is_run(run)
+    check_is_run(run)
     spec = read_spec(run / MODEL)
     net = _shaped(run, spec)
     try:
@@ -61,7 +60,13 @@ def load_run(run: Path) -> tuple[nn.Module, Spec]:
     return net.eval(), spec
 
 
-def _check_is_run(run: Path) -> None:
+def check_is_run(run: Path) -> None:
+    """Refuse what is no run folder.
+
+    Raises
+    ------
+    ModelError
+    """
     if run.is_file():
         raise ModelError(
             f"{run}: a file, but the weights as they were trained are needed. "
@@ -79,7 +84,7 @@ def _check_is_run(run: Path) -> None:
             )
 
 
-def read_run_config(run: Path, spec: Spec) -> ClassifierConfig | DenoiserConfig:
+def read_run_config(run: Path, spec: Spec) -> TrainConfig:
     """The options that a run was trained with.
 
     Raises
@@ -87,22 +92,40 @@ def read_run_config(run: Path, spec: Spec) -> ClassifierConfig | DenoiserConfig:
     ModelError
     """
     try:
-        if isinstance(spec, ClassifierSpec):
-            return read_classifier_config(run / CONFIG, {})
-        return read_config(run / CONFIG, {})
+        return TASKS[spec.task].config.read(run / CONFIG, {})
     except ConfigError as error:
         raise ModelError(str(error)) from None
 
 
+def open_run(
+    run: Path, *, data: str | None = None, data_dir: Path | None = None, seed: int = 0
+) -> TrainedRun:
+    """A run with its data, to be compressed or looked into.
+
+    Parameters
+    ----------
+    run : Path
+        A folder made by ``tinysignal train`` or ``tinysignal compress``.
+    data : str or None
+        A classifier's data set, see `tinysignal.datasets.load_dataset`; None for the run's own.
+    data_dir : Path or None
+        Folder in which data that is not found as it is named is looked for.
+    seed : int
+
+    Raises
+    ------
+    ModelError
+        Not a run folder, or one that is damaged.
+    DataError, AudioFileError, ConfigError, MissingExtraError
+    """
+    net, spec = load_run(run)
+    config = read_run_config(run, spec)
+    return TASKS[spec.task].open(run, net, spec, config, data=data, data_dir=data_dir, seed=seed)
+
+
 def _shaped(run: Path, spec: Spec) -> nn.Module:
     """The network of a run's configuration and plans; its weights are not set."""
-    config = read_run_config(run, spec)
-    net: nn.Module
-    if isinstance(config, ClassifierConfig):
-        assert isinstance(spec, ClassifierSpec)
-        net = build_mlp(config, spec.input.shape, len(spec.classes), mean=0.0, std=1.0)
-    else:
-        net = build_net(config, stft_size(config))
+    net = TASKS[spec.task].build(read_run_config(run, spec), spec)
     plans = read_plans(run)
     if plans:
         net = folded(net)

@@ -1,4 +1,4 @@
-"""What a compression costs and what it saves, measured before and after."""
+"""A compression measured before and after: scores, sizes, times."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from tinysignal.files import atomic, write_json
 from tinysignal.model import read_spec
 from tinysignal.nets.introspection import first_tensor, watching
 from tinysignal.runs.load import REPORT, load_run, read_plans, write_plans
-from tinysignal.spec import DenoiserSpec
 from tinysignal.train.checkpoint import save_weights
 from tinysignal.train.folder import CONFIG, METRICS, MODEL, WEIGHTS
 from tinysignal.train.task import TrainedRun
@@ -89,8 +88,8 @@ def write_cut(trained: TrainedRun, made: Cut, folder: Path, *, name: str) -> Non
     metrics = {
         "weights": "compressed",
         "interrupted": False,
-        trained.side: trained.score(folder / MODEL),
-        "data": trained.summary,
+        trained.split: trained.score(folder / MODEL),
+        "data": trained.data_facts,
         "spec": asdict(spec),
     }
     write_json(folder / METRICS, metrics)
@@ -101,7 +100,7 @@ def write_cut(trained: TrainedRun, made: Cut, folder: Path, *, name: str) -> Non
 def finish(
     trained: TrainedRun, made: Cut, folder: Path, *, int8: bool = False, tell: Tell = silent
 ) -> Facts:
-    """Measure what is in a run folder against the original, and write the report into it.
+    """ValidationMetric what is in a run folder against the original, and write the report into it.
 
     Parameters
     ----------
@@ -136,16 +135,15 @@ def finish(
 def _measured(trained: TrainedRun, made: Cut, small: nn.Module, models: dict[str, Path]) -> Facts:
     found = {name: facts(trained, model) for name, model in models.items()}
     times = latencies(trained, models, {BEFORE: trained.net, AFTER: small})
-    if isinstance(trained.spec, DenoiserSpec):  # of the network alone, frame by frame
-        hop_ms = 1000 * trained.spec.hop_samples / trained.spec.sample_rate_hz
+    if trained.unit_ms is not None:  # of the network alone, frame by frame
         for name, taken in times["onnxruntime"]["1"].items():
-            found[name]["real_time_factor"] = taken["median_ms"] / hop_ms
+            found[name]["real_time_factor"] = taken["median_ms"] / trained.unit_ms
     return {
         "run": str(trained.folder),
         "method": made.plan.method,
         "budget": made.plan.budget,
-        "data": trained.summary,
-        "side": trained.side,
+        "data": trained.data_facts,
+        "split": trained.split,
         **found,
         "latency": times,
         "parity": trained.parity(small, models[AFTER]),
@@ -170,7 +168,7 @@ def choose_int8(trained: TrainedRun, model: Path, target: Path) -> Facts:
     dict
         The way, one of `TrainedRun.int8_ways`, and what each of them scored and took.
     """
-    key, ways = trained.measure.key, trained.int8_ways
+    key, ways = trained.metric.key, trained.int8_ways
     own = trained.score(model)[key]
     with tempfile.TemporaryDirectory() as folder:
         files = {way: Path(folder) / f"{way}.onnx" for way in ways}
@@ -194,11 +192,10 @@ def facts(trained: TrainedRun, model: Path) -> Facts:
     """Scores, sizes and costs of a model file."""
     spec = read_spec(model)
     content = model.read_bytes()
-    macs = "macs_per_s" if isinstance(spec, DenoiserSpec) else "macs"
     return {
-        trained.side: trained.score(model),
+        trained.split: trained.score(model),
         "parameters": spec.parameters,
-        macs: getattr(spec, macs),
+        trained.macs_field: getattr(spec, trained.macs_field),
         "bytes": len(content),
         "bytes_zipped": len(zlib.compress(content)),
     }
@@ -308,9 +305,3 @@ def notes_on(report: Facts) -> list[str]:
                     f"{report['latency']['counted']} in ONNX Runtime, before {before:.3g} ms."
                 )
     return notes
-
-
-def speed_up(report: Facts, runtime: str, batch: int, name: str = AFTER) -> float:
-    """How many times faster than before, by the medians."""
-    times = report["latency"][runtime][str(batch)]
-    return float(times[BEFORE]["median_ms"] / times[name]["median_ms"])

@@ -13,11 +13,11 @@ from torch import nn
 
 from tinysignal.compress.profile import Profile, profile
 from tinysignal.compress.search import plan
-from tinysignal.datasets.dataset import SIDES
+from tinysignal.datasets.dataset import SPLITS
 from tinysignal.errors import ConfigError
 from tinysignal.files import atomic, make_folder, write_json
-from tinysignal.runs.compress import CompressOptions, cut, load_teacher, open_run, tune
-from tinysignal.runs.load import load_run
+from tinysignal.runs.compress import CompressOptions, cut, load_teacher, tune
+from tinysignal.runs.load import load_run, open_run
 from tinysignal.runs.report import (
     AFTER,
     BATCHES,
@@ -63,7 +63,7 @@ def sweep_run(
     options : CompressOptions
         Without budget and plan.
     test : bool
-        Score on the test side as well. Nothing is chosen by it.
+        Score on the test split as well. Nothing is chosen by it.
     data, data_dir, quiet, tell
         See `tinysignal.runs.compress.compress_run`.
 
@@ -85,8 +85,8 @@ def sweep_run(
         raise ConfigError("a sweep needs ranks, such as 10,20,50.")
     check_free(output, *(_folder(rank) for rank in ranks))
     trained = open_run(run, data=data, data_dir=data_dir, seed=options.seed)
-    sides = [trained.side, "test"] if test else [trained.side]
-    rows = [_row(trained, ORIGINAL, None, trained.net, sides)]
+    splits = [trained.split, "test"] if test else [trained.split]
+    rows = [_row(trained, ORIGINAL, None, trained.net, splits)]
     teacher = load_teacher(trained, options.teacher)
     profiled = profile(trained.net, trained.batches)
     for rank in ranks:  # one that cannot be is known before the work
@@ -108,7 +108,7 @@ def sweep_run(
             rows[0] |= _costs(report, BEFORE)
             notes += [f"rank {rank}: {note}" for note in report["notes"]]
             rows += [
-                _row(trained, method, rank, net, sides) | _costs(report, name_in_report)
+                _row(trained, method, rank, net, splits) | _costs(report, name_in_report)
                 for method, (net, name_in_report) in nets.items()
             ]
         best = _best(trained, rows)
@@ -117,7 +117,7 @@ def sweep_run(
         found = {
             "run": str(run),
             "best_rank": best,
-            "data": trained.summary,
+            "data": trained.data_facts,
             "points": rows,
             "notes": notes,
         }
@@ -152,9 +152,9 @@ def _last(names: Iterable[str]) -> str:
 
 
 def _row(
-    trained: TrainedRun, method: str, rank: int | None, model: nn.Module | Path, sides: list[str]
+    trained: TrainedRun, method: str, rank: int | None, model: nn.Module | Path, splits: list[str]
 ) -> Facts:
-    scores = {side: trained.score(model, side=side) for side in sides}
+    scores = {split: trained.score(model, split=split) for split in splits}
     return {"method": method, "rank": rank, **scores}
 
 
@@ -173,9 +173,9 @@ def _costs(report: Facts, name: str) -> Facts:
 
 def _best(trained: TrainedRun, rows: list[Facts]) -> int:
     """The smallest rank whose last network is as good as the original, else the largest."""
-    key, side = trained.measure.key, trained.side
+    key, split = trained.metric.key, trained.split
     last: dict[Any, float] = {
-        row["rank"]: row[side][key] for row in rows
+        row["rank"]: row[split][key] for row in rows
     }  # of a rank, the last row is what is used
     least = last.pop(None) - trained.tolerance
     good = [rank for rank, score in last.items() if score >= least]
@@ -186,8 +186,8 @@ def _write(folder: Path, trained: TrainedRun, found: Facts) -> None:
     write_json(folder / NUMBERS, found)
     rows = [
         {
-            name if not side else f"{side}_{name}": value
-            for side, values in (("", row), *((s, row[s]) for s in SIDES if s in row))
+            name if not split else f"{split}_{name}": value
+            for split, values in (("", row), *((s, row[s]) for s in SPLITS if s in row))
             for name, value in values.items()
             if not isinstance(value, dict)
         }
@@ -201,13 +201,13 @@ def _write(folder: Path, trained: TrainedRun, found: Facts) -> None:
 
 
 def _plot(path: Path, trained: TrainedRun, rows: list[Facts]) -> None:
-    """The score against rank, parameters and time, a line for each method and side."""
+    """The score against rank, parameters and time, a line for each method and split."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: PLC0415
 
     figure = Figure(figsize=(13, 4.5), layout="constrained")
     axes = figure.subplots(1, 3, sharey=True)
-    key = trained.measure.key
+    key = trained.metric.key
     factor, unit = (100, "%") if key == "accuracy" else (1, "dB")
     time_key = f"onnxruntime_{BATCHES[0]}_ms"
     places = {
@@ -216,23 +216,23 @@ def _plot(path: Path, trained: TrainedRun, rows: list[Facts]) -> None:
         time_key: f"ms for one {trained.counted[:-1]}, ONNX Runtime, one thread",
     }
     methods = list(dict.fromkeys(row["method"] for row in rows if row["rank"]))
-    sides = [side for side in SIDES if side in rows[0]]
+    splits = [split for split in SPLITS if split in rows[0]]
     for panel, (place, label) in zip(axes, places.items(), strict=True):
-        for side in sides:
-            shown = {"color": "black", "linestyle": "--" if side == "test" else ":"}
-            panel.axhline(factor * rows[0][side][key], label=f"original, {side}", **shown)
+        for split in splits:
+            shown = {"color": "black", "linestyle": "--" if split == "test" else ":"}
+            panel.axhline(factor * rows[0][split][key], label=f"original, {split}", **shown)
             for number, method in enumerate(methods):
-                points = [(r[place], factor * r[side][key]) for r in rows if r["method"] == method]
-                style = {"color": f"C{number}", "linestyle": "--" if side == "test" else "-"}
+                points = [(r[place], factor * r[split][key]) for r in rows if r["method"] == method]
+                style = {"color": f"C{number}", "linestyle": "--" if split == "test" else "-"}
                 panel.plot(
-                    *zip(*points, strict=True), marker="o", label=f"{method}, {side}", **style
+                    *zip(*points, strict=True), marker="o", label=f"{method}, {split}", **style
                 )
         panel.set(xscale="log", xlabel=label)
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
         panel.xaxis.set_minor_formatter(NullFormatter())
         panel.grid(alpha=0.3)
-    axes[0].set_ylabel(f"{trained.measure.label}, {unit}")
+    axes[0].set_ylabel(f"{trained.metric.label}, {unit}")
     axes[-1].legend(fontsize="small")
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from tinysignal.files import atomic
 from tinysignal.train.checkpoint import save_weights
-from tinysignal.train.config import RunOptions
-from tinysignal.train.module import Measure, Task
+from tinysignal.train.config import TrainConfig
+from tinysignal.train.module import TrainingModule, ValidationMetric
 
 CHECKPOINT = "last.safetensors"
 BEST = "best.safetensors"
@@ -28,7 +28,7 @@ _COLUMNS = ["epoch", "step", "minutes", "learning_rate", "loss"]
 _SAVE_EVERY_S = 20.0
 
 
-class Keeper(pl.Callback):
+class RunRecorder(pl.Callback):
     """Scores, curve and checkpoints at the end of epochs.
 
     A checkpoint always stands at the end of an epoch, so that a run resumed after a kill goes
@@ -38,7 +38,7 @@ class Keeper(pl.Callback):
     ----------
     folder : Path
         The run folder.
-    side : {"valid", "train"}
+    split : {"valid", "train"}
         What the task is scored on; ``best`` is chosen on ``valid`` only.
     every_epochs : int
         Epochs between two scorings.
@@ -51,7 +51,7 @@ class Keeper(pl.Callback):
         self,
         *,
         folder: Path,
-        side: str,
+        split: str,
         every_epochs: int,
         budget: Budget,
         report: Callable[[int, dict[str, float]], None],
@@ -59,7 +59,7 @@ class Keeper(pl.Callback):
         self.rows: list[dict[str, float]] = []
         self.best: dict[str, float] = {}
         self._folder = folder
-        self._side = side
+        self._split = split
         self._every = every_epochs
         self._budget = budget
         self._report = report
@@ -108,12 +108,12 @@ class Keeper(pl.Callback):
             self._saved_s = self._budget.elapsed_s
 
     def _score(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
-        assert isinstance(pl_module, Task)
-        scores = {f"{self._side}_{k}": v for k, v in pl_module.score().items()}
-        key = f"valid_{pl_module.measure.key}"
+        assert isinstance(pl_module, TrainingModule)
+        scores = {f"{self._split}_{k}": v for k, v in pl_module.score().items()}
+        key = f"valid_{pl_module.metric.key}"
         if key in scores and scores[key] > self.best.get(key, -float("inf")):
             self.best = {"epoch": trainer.current_epoch + 1, **scores}
-            save_weights(self._folder / BEST, pl_module.result)
+            save_weights(self._folder / BEST, pl_module.exported)
         return scores
 
     def state_dict(self) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def write_curve(path: Path, rows: list[dict[str, float]]) -> None:
             writer.writerow({name: f"{value:.7g}" for name, value in row.items()})
 
 
-def plot_curve(path: Path, rows: list[dict[str, float]], measure: Measure) -> None:
+def plot_curve(path: Path, rows: list[dict[str, float]], metric: ValidationMetric) -> None:
     """Loss and score against epochs, as a picture."""
     from matplotlib.figure import Figure
 
@@ -147,14 +147,14 @@ def plot_curve(path: Path, rows: list[dict[str, float]], measure: Measure) -> No
     axes.set(xlabel="epoch", yscale="log" if min(losses) > 0 else "linear")
     axes.set_ylabel("training loss", color="tab:blue")
     axes.grid(alpha=0.3)
-    for side in ("valid", "train"):
-        key = f"{side}_{measure.key}"
+    for split in ("valid", "train"):
+        key = f"{split}_{metric.key}"
         scored = [(r["epoch"], r[key]) for r in rows if key in r]
         if scored:
             right = axes.twinx()
             right.plot(*zip(*scored, strict=True), color="tab:orange", marker=".")
-            unit = ", dB" if measure.key.endswith("_db") else ""
-            right.set_ylabel(f"{measure.label} ({side}){unit}", color="tab:orange")
+            unit = ", dB" if metric.key.endswith("_db") else ""
+            right.set_ylabel(f"{metric.label} ({split}){unit}", color="tab:orange")
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
 
@@ -175,7 +175,7 @@ class Budget(pl.Callback):
         Whether the run was asked to stop and does.
     """
 
-    def __init__(self, config: RunOptions, steps_per_epoch: int) -> None:
+    def __init__(self, config: TrainConfig, steps_per_epoch: int) -> None:
         self._minutes = config.minutes
         self._steps = config.steps or config.epochs * steps_per_epoch
         self._schedule = config.schedule
@@ -251,10 +251,10 @@ class Budget(pl.Callback):
 class TrainingProgress:
     """Loss, score and time left; silent where stderr is no terminal or when told to be."""
 
-    def __init__(self, budget: Budget, measure: Measure, *, quiet: bool) -> None:
+    def __init__(self, budget: Budget, metric: ValidationMetric, *, quiet: bool) -> None:
         console = Console(stderr=True)
         self._budget = budget
-        self._measure = measure
+        self._metric = metric
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -281,10 +281,10 @@ class TrainingProgress:
     def report(self, step: int, latest: dict[str, float]) -> None:
         """Show an epoch's loss, the last score, and how long is left."""
         parts = [f"epoch {latest['epoch']:.0f}", f"loss {latest['loss']:.3g}"]
-        for side in ("valid", "train"):
-            if f"{side}_{self._measure.key}" in latest:
-                value = self._measure.shown(latest[f"{side}_{self._measure.key}"])
-                parts.append(f"{side} {self._measure.label} {value}")
+        for split in ("valid", "train"):
+            if f"{split}_{self._metric.key}" in latest:
+                value = self._metric.shown(latest[f"{split}_{self._metric.key}"])
+                parts.append(f"{split} {self._metric.label} {value}")
         left_s = self._budget.remaining_s(step)
         self._bar.update(
             self._task,

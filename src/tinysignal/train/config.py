@@ -1,103 +1,122 @@
-"""What every training run decides: length, optimiser, machine; and how options are read."""
+"""Options of a training run, read from a recipe, TOML and flags; imports no torch."""
 
 from __future__ import annotations
 
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, Self
 
 from tinysignal.errors import ConfigError
-
-Options = TypeVar("Options", bound="RunOptions")
+from tinysignal.options import Options, option
 
 LENGTHS = ("epochs", "steps", "minutes")
+DATA, NET, FIT, MACHINE, OUTPUT = "Data", "Network", "Optimisation", "Machine", "Output"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """Length, optimiser and machine of a run. Give exactly one of epochs, steps and minutes.
+class TrainConfig(Options):
+    """Length, optimiser and machine of a run; give exactly one of epochs, steps and minutes.
 
-    Parameters
+    `describe` lists every option with its default and meaning, as ``--help`` of the command does.
+
+    Attributes
     ----------
-    learning_rate : float
-        Of Adam; the highest one of a schedule.
-    schedule : {"constant", "cosine", "onecycle"}
-        ``cosine``: down to a hundredth after a short warm-up. ``onecycle``: up over the first
-        tenth, then down to nothing (Smith and Topin 2019).
-    epochs, steps : int
-    minutes : float
-    seed : int
-    select : {"best", "last"}
-        The exported weights: those with the best validation score, or the last ones. Without
-        validation data, the last ones.
-    validate_every : int
-        Epochs between validations.
-    precision : {"32", "bf16", "16"}
-    device : str
-        ``auto``, ``cpu``, ``cuda``, ``mps``.
-    devices, workers, threads : int
-        Devices to train on; processes that make batches; threads of torch, 0 for its default.
-    log : {"csv", "tensorboard"}
-    name, trained_on, licence : str
-        Written into the model's spec.
+    recipes : mapping of str to mapping
+        Named sets of values, see `read`.
+    exclusive : tuple of tuples of str
+        Groups of options of which one given value replaces the others.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of its bounds, or no length or more than one is given.
     """
 
-    learning_rate: float = 1e-3
-    schedule: str = "constant"
-    epochs: int = 0
-    steps: int = 0
-    minutes: float = 0.0
-    seed: int = 0
-    select: str = "best"
-    validate_every: int = 5
-    precision: str = "32"
-    device: str = "auto"
-    devices: int = 1
-    workers: int = 0
-    threads: int = 0
-    log: str = "csv"
-    name: str = ""
-    trained_on: str = ""
-    licence: str = ""
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]]
+    exclusive: ClassVar[tuple[tuple[str, ...], ...]] = (LENGTHS,)
 
-    choices: ClassVar[dict[str, tuple[str, ...]]] = {
-        "schedule": ("constant", "cosine", "onecycle"),
-        "select": ("best", "last"),
-        "precision": ("32", "bf16", "16"),
-        "log": ("csv", "tensorboard"),
-    }
+    learning_rate: float = option(
+        1e-3, "Peak learning rate of Adam.", group=FIT, at_least=1e-9, below=10
+    )
+    schedule: Literal["constant", "cosine", "onecycle"] = option(
+        "constant",
+        "Learning rate over the run. cosine: a short warm-up, then down to a hundredth. onecycle: "
+        "up over the first tenth, then down to zero (Smith and Topin 2019).",
+        group=FIT,
+    )
+    epochs: int = option(0, "Length of the run in epochs.", group=FIT, at_least=0, shown="not set")
+    steps: int = option(0, "Length of the run in steps.", group=FIT, at_least=0, shown="not set")
+    minutes: float = option(
+        0.0, "Length of the run in minutes.", group=FIT, at_least=0, shown="not set"
+    )
+    seed: int = option(0, "Random seed of weights, batches and splits.", group=FIT, at_least=0)
+    keep: Literal["best", "last"] = option(
+        "best",
+        "Weights to export: those with the best validation score, or the last ones. Without "
+        "validation data, the last ones.",
+        group=FIT,
+    )
+    validate_every: int = option(5, "Epochs between validations.", group=FIT, at_least=1)
+    precision: Literal["32", "bf16", "16"] = option(
+        "32", "Bits of a number in training; bf16 and 16 keep 32-bit weights.", group=MACHINE
+    )
+    device: str = option("auto", "Device: auto, cpu, cuda or mps.", group=MACHINE)
+    devices: int = option(1, "Number of devices to train on.", group=MACHINE, at_least=1)
+    workers: int = option(
+        0,
+        "Processes that make batches; 0 makes them in the training process.",
+        group=MACHINE,
+        at_least=0,
+    )
+    threads: int = option(
+        0, "Threads of torch; 0 for its own choice.", group=MACHINE, at_least=0, shown="torch's"
+    )
+    log: Literal["csv", "tensorboard"] = option(
+        "csv", "Log: csv, or tensorboard in addition.", group=OUTPUT
+    )
+    name: str = option("", "Name of the model, in its spec.", group=OUTPUT, shown="the folder's")
+    trained_on: str = option("", "Training data, as the spec names it.", group=OUTPUT)
+    licence: str = option("", "Licence of the model, as the spec names it.", group=OUTPUT)
 
     def __post_init__(self) -> None:
-        for name, choices in self.choices.items():
-            value = getattr(self, name)
-            if value not in choices:
-                expected = " or ".join(choice for choice in choices if choice)
-                raise ConfigError(f"{name} is '{value}', expected {expected}.")
+        super().__post_init__()
         if (self.epochs > 0) + (self.steps > 0) + (self.minutes > 0) != 1:
             raise ConfigError("length: give one of epochs, steps or minutes.")
-        for name in (*LENGTHS, "workers", "threads", "seed"):
-            self.check(name, at_least=0)
-        for name in ("validate_every", "devices"):
-            self.check(name, at_least=1)
-        self.check("learning_rate", at_least=1e-9, below=10)
 
-    def check(self, name: str, *, at_least: float, below: float = float("inf")) -> None:
-        """Hold an option to its bounds.
+    @classmethod
+    def read(cls, path: Path | None, options: Mapping[str, Any]) -> Self:
+        """A recipe's values, a TOML file's on top of them, and options on top of both.
+
+        Parameters
+        ----------
+        path : Path or None
+            TOML file.
+        options : mapping of str to value
+            None for one that is not given.
 
         Raises
         ------
         ConfigError
+            The file cannot be read; an unknown name or recipe; a value that cannot be used.
         """
-        value = getattr(self, name)
-        if not at_least <= value < below:
-            bound = f" and below {below:g}" if below < float("inf") else ""
-            raise ConfigError(f"{name} is {value}, expected at least {at_least:g}{bound}.")
+        values = {} if path is None else read_toml(path)
+        given = {name: value for name, value in options.items() if value is not None}
+        recipe = (values | given).get("recipe", cls.__dataclass_fields__["recipe"].default)
+        if recipe not in list(cls.recipes):  # a list from TOML has no hash
+            raise ConfigError(f"recipe is '{recipe}', expected {' or '.join(cls.recipes)}.")
+        merged = _merged(cls.recipes[recipe], values, given, exclusive=cls.exclusive)
+        return cls.from_values(cls._completed(merged, values | given), str(path or "options"))
+
+    @classmethod
+    def _completed(cls, merged: dict[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """Merged values, with those that follow from others where they were not chosen."""
+        return merged
 
     def to_toml(self) -> str:
-        """The options as TOML, without what is unset."""
+        """The options as TOML, without those that are None."""
         lines = [
             f"{name} = {json.dumps(value, ensure_ascii=False)}"
             for name, value in asdict(self).items()
@@ -122,41 +141,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not a TOML file ({error}).") from None
 
 
-def build(kind: type[Options], values: Mapping[str, Any], source: str) -> Options:
-    """Options from plain values, each of the type of its default.
-
-    Parameters
-    ----------
-    kind : type
-    values : mapping
-        A name's default being a pair or None, two values are expected.
-    source : str
-        Where the values come from, for messages.
-
-    Raises
-    ------
-    ConfigError
-        An unknown name, a value of the wrong type, or one that makes no sense.
-    """
-    defaults = {field.name: field.default for field in fields(kind)}
-    typed: dict[str, Any] = {}
-    for name, value in values.items():
-        if name not in defaults:
-            raise ConfigError(f"{source}: unknown option '{name}'.")
-        default = defaults[name]
-        if default is None or isinstance(default, tuple):
-            item: type = str if default is None else float
-            if not isinstance(value, list | tuple) or len(value) != 2:
-                raise ConfigError(f"{source}: {name} is {value!r}, expected two values.")
-            typed[name] = tuple(_cast(name, v, item, source) for v in value)
-        else:
-            typed[name] = _cast(name, value, type(default), source)
-    return kind(**typed)
-
-
-def _cast(name: str, value: Any, kind: type, source: str) -> Any:
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not kind:
-        raise ConfigError(f"{source}: {name} is {value!r}, expected {kind.__name__}.")
-    return value
+def _merged(*layers: Mapping[str, Any], exclusive: tuple[tuple[str, ...], ...]) -> dict[str, Any]:
+    """Layers of values, later ones on top; a value of an exclusive group replaces its others."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for group in exclusive:
+            if any(layer.get(name) for name in group):
+                merged = {name: value for name, value in merged.items() if name not in group}
+        merged |= layer
+    return merged

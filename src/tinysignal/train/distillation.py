@@ -1,70 +1,110 @@
-"""The training of a compressed network: the task's own loss, and what the original answers."""
+"""Further training of a compressed network, with the original's outputs as a second target."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from tinysignal.errors import ConfigError
+from tinysignal.options import Options, option
 
-AUGMENTS = ("run", "none", "best")
+TUNING = "Further training"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneOptions:
-    """How a compressed network is trained further.
+class TuneOptions(Options):
+    """Further training of a compressed network; `describe` lists the options.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of its bounds.
+    """
+
+    epochs: int = option(
+        1,
+        "Epochs of further training; of a denoiser's single whole recording, one is one step.",
+        group=TUNING,
+        at_least=1,
+    )
+    learning_rate: float | None = option(
+        None,
+        "Peak learning rate of the one-cycle schedule.",
+        group=TUNING,
+        shown="0.002 of classifiers, 0.001 of denoisers",
+        at_least=1e-9,
+        below=10,
+    )
+    batch: int | None = option(
+        None,
+        "Examples in a batch of a classifier; a denoiser keeps its run's.",
+        group=TUNING,
+        shown="256",
+        at_least=1,
+    )
+    distill_weight: float = option(
+        0.9,
+        "Weight in the loss of the original's outputs, 0 to 1; the rest goes to the labels or the "
+        "clean signals.",
+        group=TUNING,
+        at_least=0,
+        at_most=1,
+    )
+    temperature: float = option(
+        2.0, "Distillation temperature of a classifier.", group=TUNING, at_least=1e-6
+    )
+    ema_decay: float = option(
+        0.998,
+        "Decay of the exponential moving average of a classifier's weights; 0 for none.",
+        group=TUNING,
+        at_least=0,
+        below=1,
+    )
+    augment: Literal["run", "none", "best"] = option(
+        "run",
+        "Deformation of a classifier's examples: the run's own, none, or the best recipe's.",
+        group=TUNING,
+    )
+    precision: Literal["32", "bf16", "16"] = option(
+        "32", "Bits of a number in training; bf16 and 16 keep 32-bit weights.", group=TUNING
+    )
+    device: str = option("auto", "Device: auto, cpu, cuda or mps.", group=TUNING)
+
+
+class Teacher:
+    """A network whose outputs are a second target; it is neither trained nor saved.
 
     Parameters
     ----------
-    epochs : int
-        Of a denoiser's single whole recording, one is one step.
-    learning_rate : float or None
-        The highest of a one-cycle schedule; None for the task's default.
-    batch : int or None
-        Examples of a classifier; None for 256. A denoiser keeps its own.
-    distill : float
-        Share of the loss that compares with the original's answers, 0 to 1; the rest compares with
-        the labels or the clean signals.
+    net : nn.Module
+        Takes what the trained network takes.
+    weight : float
+        Its weight in the loss, 0 to 1.
     temperature : float
-        By which the logits are divided for that.
-    average : float
-        Decay of a classifier's averaged weights; 0 for none.
-    augment : {"run", "none", "best"}
-        Deformation of a classifier's examples: the run's own, none, or the best recipe's.
-    precision : {"32", "bf16", "16"}
-    device : str
+        Divides the logits of a classifier.
+
+    References
+    ----------
+    Hinton, Vinyals and Dean (2015), "Distilling the knowledge in a neural network", section 2.
     """
 
-    epochs: int
-    learning_rate: float | None = None
-    batch: int | None = None
-    distill: float = 0.9
-    temperature: float = 2.0
-    average: float = 0.998
-    augment: str = "run"
-    precision: str = "32"
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        if type(self.epochs) is not int or self.epochs < 1:
-            raise ConfigError(f"finetune = {self.epochs!r}, expected 1 epoch or more.")
-        if self.augment not in AUGMENTS:
-            raise ConfigError(f"augment is '{self.augment}', expected {' or '.join(AUGMENTS)}.")
-        if not 0 <= self.distill <= 1:
-            raise ConfigError(f"distill is {self.distill}, expected a share of 0 to 1.")
-        if not self.temperature > 0:
-            raise ConfigError(f"temperature is {self.temperature}, expected more than 0.")
-
-
-class _Original:
-    """The original network, no part of what is trained: neither optimised nor saved."""
-
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: nn.Module, *, weight: float, temperature: float = 1.0) -> None:
         self._net = net.eval().requires_grad_(requires_grad=False)
+        self.weight = weight
+        self.temperature = temperature
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor) -> Tensor:
-        answer: Tensor = self._net.to(inputs.device)(inputs)
-        return answer.float()
+        """Its outputs in float32, on the device of the inputs."""
+        outputs: Tensor = self._net.to(inputs.device)(inputs)
+        return outputs.float()
+
+
+def mixed(teacher: Teacher | None, loss: Tensor, imitation: Callable[[Teacher], Tensor]) -> Tensor:
+    """The task's loss, mixed with the loss of imitating a teacher if there is one."""
+    if teacher is None or not teacher.weight:
+        return loss
+    return (1 - teacher.weight) * loss + teacher.weight * imitation(teacher)

@@ -21,7 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from tinysignal.errors import ModelError
 from tinysignal.files import atomic
 from tinysignal.model import METADATA_KEY, load_classifying_network, load_network
-from tinysignal.nets import BandsNet, CnnNet, DenoisingNet, LstmNet, MaskingNet
+from tinysignal.nets import CnnNet, DenoisingNet, LstmNet, MaskingNet
 from tinysignal.nets.introspection import count_macs
 from tinysignal.spec import ClassifierSpec, DenoiserSpec, ImageInput, SoundInput, Spec
 from tinysignal.stft import StftSize
@@ -225,9 +225,7 @@ def macs_per_frame(net: DenoisingNet, size: StftSize) -> float:
     """Multiply-accumulate operations of the layers for one frame of one channel."""
     frames = 8
     magnitude = torch.ones(1, frames, size.bins)
-    counted = count_macs(net, lambda: net.gain(magnitude, net.initial_state(1))) / frames
-    own = (net.encode, net.decode) if isinstance(net, BandsNet) else ()
-    return counted + sum(weight.numel() for weight in own)
+    return count_macs(net, lambda: net.gain(magnitude, net.initial_state(1))) / frames
 
 
 def folded_mlp(net: nn.Module) -> nn.Module:
@@ -252,10 +250,6 @@ def folded_denoiser(net: DenoisingNet) -> DenoisingNet:
                 layer.norm = nn.Identity()
     if isinstance(net, LstmNet):
         _fold_into(net, "encode", "encode_norm")
-    if isinstance(net, BandsNet):
-        for block in net.blocks:
-            _fold_into(block, "out", "out_norm")
-            _fold_into(block, "mixed", "mixed_norm")
     return net
 
 

@@ -33,16 +33,16 @@ from tinysignal.train.callbacks import (
     CHECKPOINT,
     CURVE,
     Budget,
-    Keeper,
+    RunRecorder,
     TrainingProgress,
     plot_curve,
     write_curve,
 )
 from tinysignal.train.checkpoint import SafetensorsIO, load_state, load_weights, save_weights
-from tinysignal.train.config import RunOptions
+from tinysignal.train.config import TrainConfig
 from tinysignal.train.data.batches import Batches, BatchSource, EpochSampler
 from tinysignal.train.folder import CONFIG, METRICS, MODEL, WEIGHTS
-from tinysignal.train.module import Task
+from tinysignal.train.module import TrainingModule
 
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -73,32 +73,32 @@ class Training:
 
     Parameters
     ----------
-    config : RunOptions
+    config : TrainConfig
     folder : Path
         Made if it is not there.
-    task : Task
+    module : TrainingModule
     source : BatchSource
-    side : {"valid", "train"}
-        What the task is scored on.
+    split : {"valid", "train"}
+        What the module is scored on.
     score_every : int
         Epochs between two scorings.
-    summary : dict
+    data_facts : dict
         Said of the data in ``metrics.json``.
     export : callable
         Writes the chosen network as ONNX and returns the spec in it.
     """
 
-    config: RunOptions
+    config: TrainConfig
     folder: Path
-    task: Task
+    module: TrainingModule
     source: BatchSource
-    side: str
+    split: str
     score_every: int
-    summary: dict[str, Any]
+    data_facts: dict[str, Any]
     export: Callable[[Path], Spec]
 
 
-def begin(config: RunOptions, folder: Path, *, resume: bool) -> None:
+def begin(config: TrainConfig, folder: Path, *, resume: bool) -> None:
     """Before anything is read or written: check folder and device; set threads and seed.
 
     Raises
@@ -133,7 +133,7 @@ def fit(training: Training, *, resume: bool = False, quiet: bool = False) -> Run
     quiet : bool
         No progress bar.
     """
-    config, folder, task = training.config, training.folder, training.task
+    config, folder, module = training.config, training.folder, training.module
     first = process_rank() == 0
     if first:
         make_folder(folder)
@@ -141,21 +141,21 @@ def fit(training: Training, *, resume: bool = False, quiet: bool = False) -> Run
             temporary.write_text(config.to_toml(), encoding="utf-8")
     checkpoint = folder / CHECKPOINT
     budget = Budget(config, _steps_per_epoch(training))
-    with TrainingProgress(budget, task.measure, quiet=quiet or not first) as progress, _calm():
-        keeper = Keeper(
+    with TrainingProgress(budget, module.metric, quiet=quiet or not first) as progress, _calm():
+        keeper = RunRecorder(
             folder=folder,
-            side=training.side,
+            split=training.split,
             every_epochs=training.score_every,
             budget=budget,
             report=progress.report,
         )
         if resume and _already_done(checkpoint, budget):
-            _restore(task, keeper, checkpoint)
+            _restore(module, keeper, checkpoint)
         else:
             trainer = _trainer(config, folder, [budget, keeper])
             with _stop_on_signals(budget):
                 loader = _loader(config, training.source)
-                trainer.fit(task, loader, ckpt_path=checkpoint if resume else None)
+                trainer.fit(module, loader, ckpt_path=checkpoint if resume else None)
     if first:
         result = _finish(training, keeper, interrupted=budget.interrupted)
         wait_for_all()
@@ -172,7 +172,7 @@ def _steps_per_epoch(training: Training) -> int:
     return batches // sharers
 
 
-def _loader(config: RunOptions, source: BatchSource) -> DataLoader[Any]:
+def _loader(config: TrainConfig, source: BatchSource) -> DataLoader[Any]:
     sampler = EpochSampler(source.steps_per_epoch, rank=process_rank(), processes=processes(config))
     return DataLoader(
         Batches(source),
@@ -183,11 +183,11 @@ def _loader(config: RunOptions, source: BatchSource) -> DataLoader[Any]:
     )
 
 
-def _accelerator(config: RunOptions) -> str:
+def _accelerator(config: TrainConfig) -> str:
     return "gpu" if config.device == "cuda" else config.device
 
 
-def _check_device(config: RunOptions) -> None:
+def _check_device(config: TrainConfig) -> None:
     """Before anything is read or written: whether Lightning finds such devices here."""
     devices, machines = layout(config)
     try:
@@ -202,7 +202,7 @@ def _check_device(config: RunOptions) -> None:
         ) from None
 
 
-def _trainer(config: RunOptions, folder: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
+def _trainer(config: TrainConfig, folder: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
     logger: Any = False
     if config.log == "tensorboard":
         from lightning.pytorch.loggers import TensorBoardLogger
@@ -267,33 +267,33 @@ def _already_done(checkpoint: Path, budget: Budget) -> bool:
     return budget.spent(state["global_step"]) >= 1
 
 
-def _restore(task: Task, keeper: Keeper, checkpoint: Path) -> None:
+def _restore(module: TrainingModule, keeper: RunRecorder, checkpoint: Path) -> None:
     state = load_state(checkpoint)
-    task.load_state_dict(state["state_dict"])
+    module.load_state_dict(state["state_dict"])
     keeper.load_state_dict(state["callbacks"][keeper.state_key])
 
 
-def _finish(training: Training, keeper: Keeper, *, interrupted: bool) -> RunResult:
+def _finish(training: Training, keeper: RunRecorder, *, interrupted: bool) -> RunResult:
     """Choose the weights, write the model, the curve and the metrics."""
-    config, folder, side = training.config, training.folder, training.side
-    task = training.task.cpu()
-    task.settle()
-    scores = last = task.score()
+    config, folder, split = training.config, training.folder, training.split
+    module = training.module.cpu()
+    module.recalibrate()
+    scores = last = module.score()
     weights = "last"
-    if config.select == "best" and keeper.best and (folder / BEST).exists():
-        last_state = copy.deepcopy(task.result.state_dict())
-        task.result.load_state_dict(load_weights(folder / BEST))
-        task.settle()
-        best = task.score()
-        if best[task.measure.key] > last[task.measure.key]:
+    if config.keep == "best" and keeper.best and (folder / BEST).exists():
+        last_state = copy.deepcopy(module.exported.state_dict())
+        module.exported.load_state_dict(load_weights(folder / BEST))
+        module.recalibrate()
+        best = module.score()
+        if best[module.metric.key] > last[module.metric.key]:
             scores, weights = best, "best"
         else:
-            task.result.load_state_dict(last_state)
-    save_weights(folder / WEIGHTS, task.result)
+            module.exported.load_state_dict(last_state)
+    save_weights(folder / WEIGHTS, module.exported)
     spec = training.export(folder / MODEL)
     if keeper.rows:
         write_curve(folder / CURVE, keeper.rows)
-        plot_curve(folder / "curve.png", keeper.rows, task.measure)
+        plot_curve(folder / "curve.png", keeper.rows, module.metric)
     final = keeper.rows[-1] if keeper.rows else {}
     metrics = {
         "weights": weights,
@@ -302,10 +302,10 @@ def _finish(training: Training, keeper: Keeper, *, interrupted: bool) -> RunResu
         "steps": final.get("step", 0),
         "minutes": final.get("minutes", 0.0),
         "loss": final.get("loss"),
-        side: scores,
-        f"{side}_last": last,
+        split: scores,
+        f"{split}_last": last,
         "best": keeper.best or None,
-        "data": training.summary,
+        "data": training.data_facts,
         "spec": asdict(spec),
     }
     with atomic(folder / METRICS) as temporary:
@@ -313,7 +313,7 @@ def _finish(training: Training, keeper: Keeper, *, interrupted: bool) -> RunResu
     return RunResult(folder, spec, metrics, interrupted)
 
 
-def layout(config: RunOptions) -> tuple[int, int]:
+def layout(config: TrainConfig) -> tuple[int, int]:
     """Devices a machine, and machines: what ``torchrun`` says, else the options."""
     if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
         here = int(os.environ["LOCAL_WORLD_SIZE"])
@@ -321,7 +321,7 @@ def layout(config: RunOptions) -> tuple[int, int]:
     return config.devices, 1
 
 
-def processes(config: RunOptions) -> int:
+def processes(config: TrainConfig) -> int:
     """Processes of the run, over all machines."""
     devices, machines = layout(config)
     return devices * machines

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 
 
 @dataclass(frozen=True)
-class Measure:
+class ValidationMetric:
     """A score, higher is better: its key, its name for people, and how it is written."""
 
     key: str
@@ -26,36 +26,36 @@ class Measure:
         return self.format.format(value)
 
 
-class Task(pl.LightningModule):
+class TrainingModule(pl.LightningModule):
     """A network in training.
 
     Attributes
     ----------
     net : nn.Module
         What is trained.
-    measure : Measure
+    metric : ValidationMetric
         What ``best`` weights are chosen by, one of the keys of `score`.
     """
 
     net: nn.Module
-    measure: Measure
+    metric: ValidationMetric
 
     @abstractmethod
     def score(self) -> dict[str, float]:
-        """Scores of `result` on the run's validation data, or on what stands for it."""
+        """Scores of `exported` on the run's validation data, or on what stands for it."""
 
     @property
-    def result(self) -> nn.Module:
+    def exported(self) -> nn.Module:
         """The network whose weights are scored and kept: the trained one, or its average."""
         return self.net
 
     @abstractmethod
-    def settle(self) -> None:
-        """Make `result` ready to be exported: see `settle_statistics`."""
+    def recalibrate(self) -> None:
+        """Make `exported` ready to be exported: see `recalibrate_batch_norm`."""
 
 
 @torch.no_grad()
-def settle_statistics(net: nn.Module, batches: Iterable[Tensor]) -> None:
+def recalibrate_batch_norm(net: nn.Module, batches: Iterable[Tensor]) -> None:
     """Average batch normalisation's statistics anew, over training inputs and with these weights.
 
     Those kept during training lag behind the weights and rest on the last few batches.
@@ -91,12 +91,12 @@ def averaged(net: nn.Module, decay: float) -> AveragedModel:
     return model.requires_grad_(False)  # no optimiser's, and nothing to share between processes
 
 
-def decaying(average: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+def decaying(ema_decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
     """An exponential average that starts as a plain mean, as there is little to forget yet.
 
     Parameters
     ----------
-    average : float
+    ema_decay : float
         Decay by the step, below 1.
 
     Returns
@@ -106,7 +106,7 @@ def decaying(average: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]
     """
 
     def update(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        decay = min(average, (1 + float(count)) / (10 + float(count)))
+        decay = min(ema_decay, (1 + float(count)) / (10 + float(count)))
         return averaged.lerp(current, 1 - decay) if averaged.is_floating_point() else current
 
     return update

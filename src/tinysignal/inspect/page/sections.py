@@ -33,7 +33,7 @@ def facts_html(inspection: Inspection) -> str:
     """What was looked at, as a list under the title."""
     parameters = sum(row.parameters for row in inspection.table)
     facts = {
-        "data": ", ".join(filter(None, (inspection.data, inspection.side))),
+        "data": ", ".join(filter(None, (inspection.data, inspection.split))),
         "examples": whole(inspection.examples),
         "accuracy": f"{100 * inspection.accuracy:.2f} %",
         "parameters": whole(parameters),

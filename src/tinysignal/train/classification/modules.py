@@ -11,14 +11,19 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from tinysignal.datasets import Examples
 from tinysignal.train.classification.augment import Deformation
 from tinysignal.train.data.batches import BatchSource
-from tinysignal.train.distillation import _Original
-from tinysignal.train.module import Measure, Task, averaged, settle_statistics
+from tinysignal.train.distillation import Teacher, mixed
+from tinysignal.train.module import (
+    TrainingModule,
+    ValidationMetric,
+    averaged,
+    recalibrate_batch_norm,
+)
 
 _CHUNK = 1000  # examples scored at once
 _SETTLING_BATCHES = 100
 
 
-class ClassifyingTask(Task):
+class ClassificationModule(TrainingModule):
     """Examples in, logits out, cross-entropy to the labels.
 
     Every step's random numbers (dropout, deformation) depend on the seed and the step alone, so
@@ -35,14 +40,16 @@ class ClassifyingTask(Task):
     learning_rate : float
         Of Adam; its weight decay is decoupled.
     weight_decay, label_smoothing : float
-    average : float
-        Decay of the weights' exponential average, which is then scored and exported; 0 for none.
-        It is shorter in the first steps.
+    ema_decay : float
+        Decay of the exponential moving average of the weights, which is then scored and exported;
+        0 for none. It is shorter in the first steps.
     deform : Deformation
+    teacher : Teacher or None
+        Its probabilities are a second target.
     seed : int
     """
 
-    measure = Measure("accuracy", "accuracy", "{:.2%}")
+    metric = ValidationMetric("accuracy", "accuracy", "{:.2%}")
 
     def __init__(
         self,
@@ -53,23 +60,25 @@ class ClassifyingTask(Task):
         learning_rate: float,
         weight_decay: float = 0.0,
         label_smoothing: float = 0.0,
-        average: float = 0.0,
+        ema_decay: float = 0.0,
         deform: Deformation | None = None,
+        teacher: Teacher | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.net = net
-        self.averaged = averaged(net, average) if average else None
+        self.averaged = averaged(net, ema_decay) if ema_decay else None
         self._source = source
         self._score_on = score_on
         self._learning_rate = learning_rate
         self._weight_decay = weight_decay
         self._label_smoothing = label_smoothing
         self._deform = deform or Deformation()
+        self._teacher = teacher
         self._seed = seed
 
     @property
-    def result(self) -> nn.Module:
+    def exported(self) -> nn.Module:
         """The averaged network if there is one."""
         return self.net if self.averaged is None else self.averaged.module
 
@@ -93,9 +102,10 @@ class ClassifyingTask(Task):
         return self.loss(examples, labels)
 
     def loss(self, examples: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of the network's logits for examples, deformed where that is asked for."""
+        """Cross-entropy of the logits, mixed with their divergence from a teacher's."""
         logits = self.net(examples).float()
-        return cross_entropy(logits, labels, label_smoothing=self._label_smoothing)
+        own = cross_entropy(logits, labels, label_smoothing=self._label_smoothing)
+        return mixed(self._teacher, own, lambda teacher: _divergence(teacher, examples, logits))
 
     def on_train_batch_end(
         self, outputs: Any, batch: tuple[Tensor, Tensor], batch_idx: int
@@ -116,7 +126,7 @@ class ClassifyingTask(Task):
     @torch.no_grad()
     def score(self) -> dict[str, float]:
         """Accuracy, as a share, and mean negative log-likelihood in nats."""
-        net, was_training = self.result, self.result.training
+        net, was_training = self.exported, self.exported.training
         net.eval()
         right = loss = 0.0
         for start in range(0, len(self._score_on), _CHUNK):
@@ -130,12 +140,14 @@ class ClassifyingTask(Task):
         count = len(self._score_on)
         return {"accuracy": right / count, "nll": loss / count}
 
-    def settle(self) -> None:
+    def recalibrate(self) -> None:
         """Average batch normalisation's statistics over training batches, deformed as they were."""
         torch.manual_seed(self._seed)
         numbers = range(min(_SETTLING_BATCHES, self._source.steps_per_epoch))
         batches = (torch.from_numpy(self._source.batch(n)[0]).to(self.device) for n in numbers)
-        settle_statistics(self.result, (self._deform(as_float(values)) for values in batches))
+        recalibrate_batch_norm(
+            self.exported, (self._deform(as_float(values)) for values in batches)
+        )
 
 
 def as_float(values: Tensor) -> Tensor:
@@ -143,45 +155,12 @@ def as_float(values: Tensor) -> Tensor:
     return values.float() / 255 if values.dtype == torch.uint8 else values
 
 
-class DistilledClassifying(ClassifyingTask):
-    """A classifier's training with the original's probabilities as a second target.
+def _divergence(teacher: Teacher, examples: Tensor, logits: Tensor) -> Tensor:
+    """Kullback-Leibler divergence from the teacher's probabilities.
 
-    Parameters
-    ----------
-    net, args, options
-        See `tinysignal.train.classification.modules.ClassifyingTask`.
-    teacher : nn.Module
-        From examples to logits of the same classes.
-    share, temperature : float
-        See `TuneOptions`.
-
-    References
-    ----------
-    Hinton, Vinyals and Dean (2015), "Distilling the knowledge in a neural network", section 2.
+    Times the temperature squared, to keep the gradient's scale.
     """
-
-    def __init__(
-        self,
-        net: nn.Module,
-        *args: Any,
-        teacher: nn.Module,
-        share: float,
-        temperature: float,
-        **options: Any,
-    ) -> None:
-        super().__init__(net, *args, **options)
-        self._original = _Original(teacher)
-        self._share = share
-        self._temperature = temperature
-
-    def loss(self, examples: Tensor, labels: Tensor) -> Tensor:
-        """Mix of cross-entropy to the labels and divergence from the original."""
-        logits = self.net(examples).float()
-        own = cross_entropy(logits, labels)
-        if not self._share:
-            return own
-        aim = log_softmax(self._original(examples) / self._temperature, dim=1)
-        found = log_softmax(logits / self._temperature, dim=1)
-        # Its gradient shrinks with the temperature squared, which is made up for.
-        apart = kl_div(found, aim, reduction="batchmean", log_target=True) * self._temperature**2
-        return self._share * apart + (1 - self._share) * own
+    target = log_softmax(teacher(examples) / teacher.temperature, dim=1)
+    found = log_softmax(logits / teacher.temperature, dim=1)
+    divergence = kl_div(found, target, reduction="batchmean", log_target=True)
+    return divergence * teacher.temperature**2

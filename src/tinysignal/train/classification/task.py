@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from tinysignal.classifier import Classifier
 from tinysignal.datasets import Dataset, Examples, load_dataset
-from tinysignal.errors import ConfigError, DataError, ModelError
+from tinysignal.errors import DataError
 from tinysignal.metrics.classification import ClassificationReport
-from tinysignal.model import load_classifying_network, read_spec
+from tinysignal.model import load_classifying_network
 from tinysignal.nets.mlp import Mlp
-from tinysignal.spec import ClassifierSpec, SoundInput
-from tinysignal.train.checkpoint import load_weights
+from tinysignal.spec import ClassifierSpec, SoundInput, Spec
 from tinysignal.train.classification.augment import Deformation
-from tinysignal.train.classification.config import RECIPES, ClassifierConfig, read_classifier_config
-from tinysignal.train.classification.modules import ClassifyingTask, DistilledClassifying
+from tinysignal.train.classification.config import RECIPES, ClassifierConfig
+from tinysignal.train.classification.modules import ClassificationModule
 from tinysignal.train.data.batches import BatchSource, ExampleBatches
-from tinysignal.train.distillation import TuneOptions
+from tinysignal.train.distillation import Teacher, TuneOptions
 from tinysignal.train.export import export_classifier, folded
 from tinysignal.train.fit import RunResult, Training, begin, fit
-from tinysignal.train.folder import CONFIG, MODEL, WEIGHTS
-from tinysignal.train.module import Task
-from tinysignal.train.task import TrainedRun
+from tinysignal.train.module import TrainingModule
+from tinysignal.train.task import HeldOut, Task, TrainedRun
 
 ARCH = "mlp"
 
@@ -62,28 +60,28 @@ def train_classifier(
     """
     begin(config, folder, resume=resume)
     data = load_dataset(
-        config.data, data_dir=data_dir, valid_share=config.valid_share, seed=config.seed
+        config.data, data_dir=data_dir, valid_fraction=config.valid_fraction, seed=config.seed
     )
     if not len(data.train):
         raise DataError(f"{config.data}: no examples to train on.")
     net = build_mlp(config, data.input.shape, len(data.classes), mean=data.mean, std=data.std)
     source = ExampleBatches(data.train, batch=config.batch, seed=config.seed)
-    side, score_on = ("valid", data.valid) if len(data.valid) else ("train", data.train)
-    task = ClassifyingTask(
+    split, score_on = ("valid", data.valid) if len(data.valid) else ("train", data.train)
+    module = ClassificationModule(
         net,
         source,
         score_on,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
         label_smoothing=config.label_smoothing,
-        average=config.average,
+        ema_decay=config.ema_decay,
         deform=deformation(config, data),
         seed=config.seed,
     )
 
     def export(path: Path) -> ClassifierSpec:
         return export_classifier(
-            task.result,
+            module.exported,
             path,
             arch=ARCH,
             classes=data.classes,
@@ -96,14 +94,14 @@ def train_classifier(
     training = Training(
         config=config,
         folder=folder,
-        task=task,
+        module=module,
         source=source,
-        side=side,
+        split=split,
         score_every=config.validate_every,
-        summary={
+        data_facts={
             "name": data.name,
             "classes": len(data.classes),
-            **{side: len(data.side(side)) for side in ("train", "valid", "test")},
+            **{split: len(data.split(split)) for split in ("train", "valid", "test")},
         },
         export=export,
     )
@@ -120,42 +118,10 @@ def build_mlp(
         width=config.width,
         depth=config.depth,
         dropout=config.dropout,
-        activation=config.activation,
         norm=config.norm,
         mean=mean,
         std=std,
     )
-
-
-def load_classifier(run: Path) -> tuple[Mlp, ClassifierSpec]:
-    """A run's network with its chosen weights, in evaluation mode, and its spec.
-
-    Raises
-    ------
-    ModelError
-        Not a run folder of a classifier, or one that is damaged.
-    """
-    for name in (CONFIG, WEIGHTS, MODEL):
-        if not (run / name).is_file():
-            raise ModelError(
-                f"{run}: there is no {name} in it. Expected a folder made by "
-                "'tinysignal train classifier'."
-            )
-    spec = read_spec(run / MODEL)
-    if not isinstance(spec, ClassifierSpec):
-        raise ModelError(f"{run}: task '{spec.task}', but a classifier was expected.")
-    try:
-        config = read_classifier_config(run / CONFIG, {})
-    except ConfigError as error:
-        raise ModelError(str(error)) from None
-    net = build_mlp(config, spec.input.shape, len(spec.classes), mean=0.0, std=1.0)
-    try:
-        net.load_state_dict(load_weights(run / WEIGHTS))
-    except RuntimeError:
-        raise ModelError(
-            f"{run / WEIGHTS}: the weights are not those of the network in {CONFIG}."
-        ) from None
-    return net.eval(), spec
 
 
 def deformation(config: ClassifierConfig, data: Dataset) -> Deformation:
@@ -187,9 +153,14 @@ class ClassifierRun(TrainedRun):
     config: ClassifierConfig
     data: Dataset = field(repr=False)
 
-    measure = ClassifyingTask.measure
+    metric = ClassificationModule.metric
     tolerance = 0.005
-    counted = "examples"
+    default_budget: ClassVar[dict[str, float]] = {"max_drop": 0.5}  # percentage points
+
+    def interface(self, net: nn.Module, spec: Spec) -> tuple[object, ...]:
+        """See `TrainedRun.interface`."""
+        assert isinstance(spec, ClassifierSpec)
+        return spec.task, spec.classes, spec.input
 
     def export(self, net: nn.Module, path: Path, *, name: str) -> ClassifierSpec:
         """See `TrainedRun.export`; the file normalises by its first weights."""
@@ -204,18 +175,18 @@ class ClassifierRun(TrainedRun):
             licence=self.spec.licence,
         )
 
-    def score(self, model: nn.Module | Path, *, side: str | None = None) -> dict[str, float]:
+    def score(self, model: nn.Module | Path, *, split: str | None = None) -> dict[str, float]:
         """Accuracy with its 95 % interval, and mean negative log-likelihood in nats.
 
         Raises
         ------
         DataError
-            There is no such side.
+            There is no such split.
         """
-        side = side or self.side
-        examples = self.data.side(side)
+        split = split or self.split
+        examples = self.data.split(split)
         if not len(examples):
-            raise DataError(f"{self.data.name}: there is no {side} side.")
+            raise DataError(f"{self.data.name}: there is no {split} split.")
         if isinstance(model, Path):
             probabilities = Classifier.load(model)(examples.values)
         else:
@@ -260,10 +231,10 @@ class ClassifierRun(TrainedRun):
             learning_rate=options.learning_rate or _LEARNING_RATE,
             schedule="onecycle",
             batch=options.batch or _BATCH,
-            average=options.average,
+            ema_decay=options.ema_decay,
             label_smoothing=0.0,
             weight_decay=0.0,
-            select="best",
+            keep="best",
             validate_every=1,
             precision=options.precision,
             device=options.device,
@@ -271,29 +242,29 @@ class ClassifierRun(TrainedRun):
             **deformed,
         )
 
-    def task(
+    def module(
         self, net: nn.Module, teacher: nn.Module, options: TuneOptions
-    ) -> tuple[Task, BatchSource]:
-        """See `TrainedRun.task`."""
+    ) -> tuple[TrainingModule, BatchSource]:
+        """See `TrainedRun.module`."""
         config = self.tuned_config(options)
         source = ExampleBatches(self.data.train, batch=config.batch, seed=self.seed)
         net = copy.deepcopy(net)
-        for module in net.modules():
-            if isinstance(module, nn.Dropout):  # a smaller network needs no such restraint
-                module.p = 0.0
-        task = DistilledClassifying(
+        for part in net.modules():
+            if isinstance(part, nn.Dropout):  # a smaller network needs less regularisation
+                part.p = 0.0
+        module = ClassificationModule(
             net,
             source,
-            self.data.side(self.side),
-            teacher=teacher,
-            share=options.distill,
-            temperature=options.temperature,
+            self.data.split(self.split),
+            teacher=Teacher(
+                teacher, weight=options.distill_weight, temperature=options.temperature
+            ),
             learning_rate=config.learning_rate,
-            average=config.average,
+            ema_decay=config.ema_decay,
             deform=deformation(config, self.data),
             seed=self.seed,
         )
-        return task, source
+        return module, source
 
 
 @torch.no_grad()
@@ -348,51 +319,59 @@ def open_classifier(
     ------
     DataError, MissingExtraError
     """
-    dataset = load_dataset(
-        data or config.data,
-        data_dir=data_dir,
-        valid_share=config.valid_share,  # its own: then its validation side was not learnt
-        seed=config.seed,
-        as_input=spec.input,
-    )
-    if dataset.classes != spec.classes or dataset.input.shape != spec.input.shape:
-        raise DataError(
-            f"{dataset.name}: {len(dataset.classes)} classes of {_size(dataset.input.shape)} "
-            f"values, but {spec.name} tells apart {len(spec.classes)} of "
-            f"{_size(spec.input.shape)}, or others. Give the data that it was trained on."
-        )
+    dataset = _dataset(spec, config, data, data_dir)
     if not len(dataset.train):
         raise DataError(f"{dataset.name}: no training examples to calibrate with.")
     chosen = np.random.default_rng(seed).permutation(len(dataset.train))[:CALIBRATION]
     few = dataset.train.select(chosen)
-    side = "valid" if len(dataset.valid) else "train"
+    split = "valid" if len(dataset.valid) else "train"
     return ClassifierRun(
         folder=run,
         net=folded(net),
         spec=spec,
         config=config,
-        batches=tuple(
-            (torch.from_numpy(part.as_float()), torch.from_numpy(part.labels))
-            for part in (few.select(at) for at in _parts(len(few)))
-        ),
-        side=side,
-        summary={
+        batches=tuple(_batches(few)),
+        split=split,
+        data_facts={
             "name": dataset.name,
             "calibration": len(few),
             "classes": len(dataset.classes),
-            **{name: len(dataset.side(name)) for name in ("train", "valid", "test")},
+            **{name: len(dataset.split(name)) for name in ("train", "valid", "test")},
         },
         seed=seed,
         data=dataset,
     )
 
 
-def _size(shape: tuple[int, int]) -> str:
-    return f"{shape[0]} x {shape[1]}"
+def _dataset(
+    spec: ClassifierSpec, config: ClassifierConfig, data: str | None, data_dir: Path | None
+) -> Dataset:
+    """A data set in the order of the model's classes, split as the run split it."""
+    return load_dataset(
+        data or config.data,
+        data_dir=data_dir,
+        valid_fraction=config.valid_fraction,
+        seed=config.seed,
+        as_input=spec.input,
+    ).for_model(spec)
+
+
+def _held_out(
+    spec: ClassifierSpec, config: ClassifierConfig, *, data: str | None, data_dir: Path | None
+) -> HeldOut:
+    dataset = _dataset(spec, config, data, data_dir)
+    split, examples = dataset.held_out()
+    return HeldOut(dataset.name, split, dataset.classes, _batches(examples))
 
 
 def _parts(count: int) -> list[NDArray[np.int64]]:
     return np.array_split(np.arange(count), max(1, -(-count // _AT_ONCE)))
+
+
+def _batches(examples: Examples) -> Iterator[tuple[Tensor, Tensor]]:
+    for at in _parts(len(examples)):
+        part = examples.select(at)
+        yield torch.from_numpy(part.as_float()), torch.from_numpy(part.labels)
 
 
 @torch.no_grad()
@@ -402,3 +381,16 @@ def _probabilities(net: nn.Module, examples: Examples) -> NDArray[np.float32]:
     answers = [net(torch.from_numpy(part)).float().softmax(dim=1) for part in parts]
     probabilities: NDArray[np.float32] = torch.cat(answers).numpy()
     return probabilities
+
+
+def _build(config: ClassifierConfig, spec: ClassifierSpec) -> Mlp:
+    return build_mlp(config, spec.input.shape, len(spec.classes), mean=0.0, std=1.0)
+
+
+CLASSIFICATION = Task(
+    config=ClassifierConfig,
+    train=train_classifier,
+    build=_build,
+    open=open_classifier,
+    held_out=_held_out,
+)

@@ -53,28 +53,28 @@ def load_pair(noisy: Path, clean: Path, *, sample_rate_hz: int) -> Pair:
 
 
 def load_pair_folders(
-    noisy: Path, clean: Path, *, sample_rate_hz: int, valid_share: float, seed: int
+    noisy: Path, clean: Path, *, sample_rate_hz: int, valid_fraction: float, seed: int
 ) -> tuple[list[Pair], list[Pair]]:
     """Pairs of two folders by their relative names, for training and for validation.
 
-    Files of one subfolder stay on one side; without subfolders each file is its own group.
+    Files of one subfolder stay on one split; without subfolders each file is its own group.
 
     Raises
     ------
     DataError
         A folder is missing, nothing matches, or a file has no partner.
     """
-    sides = [_by_name(folder) for folder in (noisy, clean)]
-    lonely = sorted(set(sides[0]) ^ set(sides[1]))
+    folders = [_by_name(folder) for folder in (noisy, clean)]
+    lonely = sorted(set(folders[0]) ^ set(folders[1]))
     if lonely:
         raise DataError(
             f"{noisy} and {clean}: {len(lonely)} files have no partner, the first is {lonely[0]}."
         )
-    groups = {name: folder_group(Path(name)) for name in sides[0]}
-    held_out = hold_out(set(groups.values()), valid_share, seed)
+    groups = {name: folder_group(Path(name)) for name in folders[0]}
+    held_out = hold_out(set(groups.values()), valid_fraction, seed)
     split: tuple[list[Pair], list[Pair]] = ([], [])
     for name in sorted(groups):
-        pair = load_pair(sides[0][name], sides[1][name], sample_rate_hz=sample_rate_hz)
+        pair = load_pair(folders[0][name], folders[1][name], sample_rate_hz=sample_rate_hz)
         split[groups[name] in held_out].append(pair)
     return split
 

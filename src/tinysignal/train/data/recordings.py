@@ -1,4 +1,4 @@
-"""Folders and lists of recordings, split so that no group is on two sides."""
+"""Folders and lists of recordings, split so that no group is on two splits."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Clip:
 
 
 def list_recordings(
-    source: Path, *, valid_share: float, seed: int, test_share: float = 0.0
+    source: Path, *, valid_fraction: float, seed: int, test_fraction: float = 0.0
 ) -> list[Recording]:
     """Recordings below a folder, or in a manifest, each with its group and split.
 
@@ -47,11 +47,11 @@ def list_recordings(
     Parameters
     ----------
     source : Path
-    valid_share : float
+    valid_fraction : float
         Share of the groups that goes to validation where no split is given.
     seed : int
         Which groups these are.
-    test_share : float
+    test_fraction : float
         Share of the validation groups that is marked ``test`` instead, the same ones for every
         seed, so that a test set made of them later was never read in training.
 
@@ -75,9 +75,9 @@ def list_recordings(
         raise DataError(f"{source}: no audio files in it.")
     valid = {r.group for r in found if r.split == "valid"}
     if not any(recording.split for recording in found):
-        valid = hold_out({r.group for r in found}, valid_share, seed)
+        valid = hold_out({r.group for r in found}, valid_fraction, seed)
         found = [replace(r, split="valid" if r.group in valid else "train") for r in found]
-    test = hold_out(valid, test_share, seed=0)
+    test = hold_out(valid, test_fraction, seed=0)
     return [replace(r, split="test") if r.group in test else r for r in found]
 
 

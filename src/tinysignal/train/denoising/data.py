@@ -44,16 +44,16 @@ class TrainingData:
     ----------
     source : BatchSource
     score : list of Pair
-    side : {"valid", "train"}
+    split : {"valid", "train"}
         What ``score`` is to the training.
-    summary : dict
+    data_facts : dict
         Counts and durations, for the run's metrics.
     """
 
     source: BatchSource
     score: list[Pair]
-    side: str
-    summary: dict[str, Any]
+    split: str
+    data_facts: dict[str, Any]
 
 
 def _find(path: str, data_dir: Path | None) -> Path:
@@ -87,12 +87,12 @@ def load_training_data(
             noisy,
             clean,
             sample_rate_hz=config.sample_rate_hz,
-            valid_share=config.valid_share,
+            valid_fraction=config.held_out,
             seed=config.seed,
         )
-        summary = {"train_pairs": len(train), "valid_pairs": len(valid)}
-        score, side = (valid, "valid") if valid else (train, "train")
-        return TrainingData(PairClips(train, **clips), score, side, summary)
+        data_facts = {"train_pairs": len(train), "valid_pairs": len(valid)}
+        score, split = (valid, "valid") if valid else (train, "train")
+        return TrainingData(PairClips(train, **clips), score, split, data_facts)
     return _mixtures(config, clips, data_dir)
 
 
@@ -100,13 +100,16 @@ def _single_pair(config: DenoiserConfig, size: StftSize, data_dir: Path | None) 
     assert config.pair is not None
     clean, noisy = (_find(path, data_dir) for path in config.pair)
     train = load_pair(noisy, clean, sample_rate_hz=config.sample_rate_hz)
-    score, side = [train], "train"
-    if config.holdout:
-        train, end = hold_out_end(train, config.holdout)
-        score, side = [end], "valid"
-    summary = {"train_s": train.noisy.size / config.sample_rate_hz, "holdout": config.holdout}
+    score, split = [train], "train"
+    if config.held_out:
+        train, end = hold_out_end(train, config.held_out)
+        score, split = [end], "valid"
+    data_facts = {
+        "train_s": train.noisy.size / config.sample_rate_hz,
+        "valid_fraction": config.held_out,
+    }
     if config.whole_recording:
-        return TrainingData(WholePair(train, size), score, side, summary)
+        return TrainingData(WholePair(train, size), score, split, data_facts)
     source = PairClips(
         [train],
         clip_samples=round(config.clip_s * config.sample_rate_hz),
@@ -114,18 +117,18 @@ def _single_pair(config: DenoiserConfig, size: StftSize, data_dir: Path | None) 
         steps_per_epoch=config.steps_per_epoch,
         seed=config.seed,
     )
-    return TrainingData(source, score, side, summary)
+    return TrainingData(source, score, split, data_facts)
 
 
 def _mixtures(config: DenoiserConfig, clips: dict[str, int], data_dir: Path | None) -> TrainingData:
-    summary: dict[str, Any] = {}
+    data_facts: dict[str, Any] = {}
     loaded: dict[tuple[str, str], Any] = {}
     for what, source in (("speech", config.clean), ("noise", config.noise)):
         listed = list_recordings(
             _find(source, data_dir),
-            valid_share=config.valid_share,
+            valid_fraction=config.held_out,
             seed=config.seed,
-            test_share=config.test_share,
+            test_fraction=config.test_fraction,
         )
         for split in ("train", "valid"):
             chosen = [r for r in listed if r.split == split]
@@ -134,7 +137,7 @@ def _mixtures(config: DenoiserConfig, clips: dict[str, int], data_dir: Path | No
             loaded[what, split] = load_clips(chosen, sample_rate_hz=config.sample_rate_hz)
             if chosen and not any(clip.samples.any() for clip in loaded[what, split]):
                 raise DataError(f"{source}: every recording of {what} for {split} is silent.")
-            summary[f"{split}_{what}"] = {
+            data_facts[f"{split}_{what}"] = {
                 "files": len(chosen),
                 "groups": len({r.group for r in chosen}),
                 "minutes": sum(c.samples.size for c in loaded[what, split])
@@ -165,4 +168,4 @@ def _mixtures(config: DenoiserConfig, clips: dict[str, int], data_dir: Path | No
             **{**clips, "clip_samples": min(clips["clip_samples"], _VALID_S * rate), "seed": 0},
         )
         score = valid.fixed_pairs(_VALID_MIXTURES, _VALID_SNRS_DB)
-    return TrainingData(train, score, "valid", summary)
+    return TrainingData(train, score, "valid", data_facts)

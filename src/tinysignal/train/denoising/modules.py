@@ -15,15 +15,20 @@ from tinysignal.nets.stft import istft, stft
 from tinysignal.stft import StftSize
 from tinysignal.train.data.pairs import Pair
 from tinysignal.train.denoising.data import TrainingData
-from tinysignal.train.distillation import _Original
+from tinysignal.train.distillation import Teacher, mixed
 from tinysignal.train.losses import LOSSES, mse, spectral
-from tinysignal.train.module import Measure, Task, averaged, settle_statistics
+from tinysignal.train.module import (
+    TrainingModule,
+    ValidationMetric,
+    averaged,
+    recalibrate_batch_norm,
+)
 from tinysignal.train.pesq import PesqLoss
 
 _SETTLING_BATCHES = 50
 
 
-class DenoisingTask(Task):
+class MagnitudeModule(TrainingModule):
     """Magnitudes of the noisy signal in, magnitudes of the clean one out, phase as it was.
 
     Parameters
@@ -31,15 +36,17 @@ class DenoisingTask(Task):
     net : DenoisingNet
     size : StftSize
     loss : str
-        A name in `tinysignal.train.losses.LOSSES`; empty for ``mse``.
+        A name in `tinysignal.train.losses.LOSSES`.
     learning_rate : float
         Of Adam.
     data : TrainingData or None
         What it is scored on; None for a network that is only used.
+    teacher : Teacher or None
+        Its outputs are a second target.
     """
 
     net: DenoisingNet
-    measure = Measure("si_sdr_denoised_db", "SI-SDR", "{:.2f} dB")
+    metric = ValidationMetric("si_sdr_denoised_db", "SI-SDR", "{:.2f} dB")
 
     def __init__(
         self,
@@ -49,12 +56,14 @@ class DenoisingTask(Task):
         loss: str,
         learning_rate: float,
         data: TrainingData | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
+        self._teacher = teacher
         self.net = net
         self.data = data
         self.size = size
-        self.loss = LOSSES[loss or "mse"]
+        self.loss = LOSSES[loss]
         self._learning_rate = learning_rate
 
     def magnitudes(self, signal: Tensor) -> Tensor:
@@ -64,7 +73,9 @@ class DenoisingTask(Task):
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """Loss of a batch of noisy and clean magnitudes."""
         noisy, clean = batch
-        return self.loss(self.net(noisy), clean, noisy)
+        found = self.net(noisy)
+        loss = self.loss(found, clean, noisy)
+        return mixed(self._teacher, loss, lambda teacher: self.loss(found, teacher(noisy), noisy))
 
     def on_after_batch_transfer(
         self, batch: tuple[Tensor, ...], dataloader_idx: int
@@ -83,13 +94,15 @@ class DenoisingTask(Task):
         """Scores on the run's pairs, see `score_pairs`."""
         return score_pairs(self, self.data.score) if self.data else {}
 
-    def settle(self) -> None:
+    def recalibrate(self) -> None:
         """Average batch normalisation's statistics over training batches."""
         if self.data:
             source = self.data.source
             numbers = range(min(_SETTLING_BATCHES, source.steps_per_epoch))
             noisy = (torch.from_numpy(source.batch(n)[0]).to(self.device) for n in numbers)
-            settle_statistics(self.net, (x if x.ndim == 3 else self.magnitudes(x) for x in noisy))
+            recalibrate_batch_norm(
+                self.net, (x if x.ndim == 3 else self.magnitudes(x) for x in noisy)
+            )
 
     @torch.no_grad()
     def losses(self, noisy: Tensor, clean: Tensor) -> dict[str, float]:
@@ -109,7 +122,7 @@ class DenoisingTask(Task):
         return istft(spectrum * gain[:, ahead:].float(), self.size, noisy.shape[1])
 
 
-def score_pairs(task: DenoisingTask, pairs: list[Pair]) -> dict[str, float]:
+def score_pairs(task: MagnitudeModule, pairs: list[Pair]) -> dict[str, float]:
     """Mean loss, and SNR and SI-SDR in dB of the noisy and the denoised signals.
 
     Pairs whose clean signal is silent have neither ratio and are left out.
@@ -134,12 +147,12 @@ def score_pairs(task: DenoisingTask, pairs: list[Pair]) -> dict[str, float]:
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-_AVERAGE = 0.999  # decay of the weights' average, by the step
+_EMA_DECAY = 0.999  # decay of the weights' average, by the step
 _WEIGHT_DECAY = 0.01
 _LARGEST_GRADIENT = 1.0
 
 
-class EnhancingTask(DenoisingTask):
+class WaveformModule(MagnitudeModule):
     """Noisy signals in, clean signals out; the loss is `tinysignal.train.losses.spectral`.
 
     `tinysignal.train.pesq.PesqLoss` is added to it where that has a weight.
@@ -152,12 +165,14 @@ class EnhancingTask(DenoisingTask):
     net : MaskingNet
     size : StftSize
     learning_rate : float
-    perceptual : float
-        Weight of the points that PESQ takes off.
+    pesq_weight : float
+        Weight of the PESQ loss.
     sample_rate_hz : int
         For PESQ.
     data : TrainingData or None
         What it is scored on; None for a network that is only used.
+    teacher : Teacher or None
+        Its outputs are a second target.
     """
 
     net: MaskingNet
@@ -168,17 +183,20 @@ class EnhancingTask(DenoisingTask):
         size: StftSize,
         *,
         learning_rate: float,
-        perceptual: float = 0.0,
+        pesq_weight: float = 0.0,
         sample_rate_hz: int = 16_000,
         data: TrainingData | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
-        super().__init__(net, size, loss="mse", learning_rate=learning_rate, data=data)
-        self.averaged = averaged(net, _AVERAGE)
-        self._perceptual = perceptual
-        self._pesq = PesqLoss(sample_rate_hz=sample_rate_hz) if perceptual else None
+        super().__init__(
+            net, size, loss="mse", learning_rate=learning_rate, data=data, teacher=teacher
+        )
+        self.averaged = averaged(net, _EMA_DECAY)
+        self._pesq_weight = pesq_weight
+        self._pesq = PesqLoss(sample_rate_hz=sample_rate_hz) if pesq_weight else None
 
     @property
-    def result(self) -> nn.Module:
+    def exported(self) -> nn.Module:
         """The averaged network."""
         return self.averaged.module
 
@@ -191,7 +209,15 @@ class EnhancingTask(DenoisingTask):
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """Loss of a batch of noisy and clean signals."""
         noisy, clean = batch
-        return self._loss(self._enhanced(self.net, noisy), clean, noisy)
+        found = self._enhanced(self.net, noisy)
+
+        def imitation(teacher: Teacher) -> Tensor:
+            target = self._enhanced(teacher, noisy)
+            # SI-SDR has no zero at its best value; the PESQ loss has.
+            least = spectral(target, target, noisy, self.size)
+            return self._loss(found, target, noisy) - least
+
+        return mixed(self._teacher, self._loss(found, clean, noisy), imitation)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Average the weights after each step."""
@@ -212,7 +238,7 @@ class EnhancingTask(DenoisingTask):
         """Gradients of norm 1 at most: recurrent networks have rare, huge ones."""
         nn.utils.clip_grad_norm_(self.net.parameters(), _LARGEST_GRADIENT)
 
-    def settle(self) -> None:
+    def recalibrate(self) -> None:
         """The average has its own statistics, which lag as its weights do."""
 
     @torch.no_grad()
@@ -239,47 +265,9 @@ class EnhancingTask(DenoisingTask):
     def _loss(self, enhanced: Tensor, clean: Tensor, noisy: Tensor) -> Tensor:
         loss = spectral(enhanced, clean, noisy, self.size)
         if self._pesq is not None:
-            loss = loss + self._perceptual * self._pesq(enhanced, clean).mean()
+            loss = loss + self._pesq_weight * self._pesq(enhanced, clean).mean()
         return loss
 
     def _enhanced(self, net: Callable[[Tensor], Tensor], noisy: Tensor) -> Tensor:
         masked = net(torch.view_as_real(stft(noisy, self.size)))
         return istft(torch.view_as_complex(masked), self.size, noisy.shape[1])
-
-
-class DistilledDenoising(DenoisingTask):
-    """A denoiser's training with the original's magnitudes as a second target."""
-
-    def __init__(self, *args: Any, teacher: nn.Module, share: float, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._original = _Original(teacher)
-        self._share = share
-
-    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
-        """Mix of the losses to the clean magnitudes and to the original's."""
-        noisy, clean = batch
-        found = self.net(noisy)
-        loss = (1 - self._share) * self.loss(found, clean, noisy)
-        if self._share:
-            loss = loss + self._share * self.loss(found, self._original(noisy), noisy)
-        return loss
-
-
-class DistilledEnhancing(EnhancingTask):
-    """The training of a network of complex masks with the original's signals as a second target."""
-
-    def __init__(self, *args: Any, teacher: nn.Module, share: float, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._original = _Original(teacher)
-        self._share = share
-
-    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
-        """Mix of the losses to the clean signals and to those of the original."""
-        noisy, clean = batch
-        found = self._enhanced(self.net, noisy)
-        loss = (1 - self._share) * self._loss(found, clean, noisy)
-        if self._share:
-            aim = self._enhanced(self._original, noisy)
-            least = spectral(aim, aim, noisy, self.size)  # SI-SDR has no zero; PESQ has
-            loss = loss + self._share * (self._loss(found, aim, noisy) - least)
-        return loss

@@ -19,24 +19,22 @@ from tinysignal.errors import ConfigError, DataError
 from tinysignal.model import load_network
 from tinysignal.nets import ARCHITECTURES, DenoisingNet, LstmNet, MaskingNet
 from tinysignal.nets.stft import stft
-from tinysignal.spec import DenoiserSpec
+from tinysignal.spec import DenoiserSpec, Spec
 from tinysignal.stft import StftSize
 from tinysignal.train.checkpoint import load_weights
 from tinysignal.train.data.batches import BatchSource
 from tinysignal.train.denoising.config import DenoiserConfig
 from tinysignal.train.denoising.data import TrainingData, load_training_data
 from tinysignal.train.denoising.modules import (
-    DenoisingTask,
-    DistilledDenoising,
-    DistilledEnhancing,
-    EnhancingTask,
+    MagnitudeModule,
+    WaveformModule,
 )
-from tinysignal.train.distillation import TuneOptions
+from tinysignal.train.distillation import Teacher, TuneOptions
 from tinysignal.train.export import export_denoiser, folded, parity
 from tinysignal.train.fit import RunResult, Training, begin, fit
 from tinysignal.train.folder import CONFIG, WEIGHTS
-from tinysignal.train.module import Task
-from tinysignal.train.task import TrainedRun
+from tinysignal.train.module import TrainingModule
+from tinysignal.train.task import Task, TrainedRun
 
 _WHOLE_RECORDING = 20  # an epoch is one step then: it is scored so many times less often
 
@@ -69,15 +67,15 @@ def train_denoiser(
     begin(config, folder, resume=resume)
     size = stft_size(config)
     net = build_net(config, size)
-    if config.start_from and not resume:
-        start_from(net, Path(config.start_from))
+    if config.init_from and not resume:
+        init_weights(net, Path(config.init_from))
     data = load_training_data(config, size, data_dir)
-    task = make_task(config, net, size, data)
+    module = make_module(config, net, size, data)
 
     def export(path: Path) -> DenoiserSpec:
-        assert isinstance(task.result, DenoisingNet)
+        assert isinstance(module.exported, DenoisingNet)
         return export_denoiser(
-            task.result,
+            module.exported,
             size,
             path,
             arch=config.arch,
@@ -90,44 +88,56 @@ def train_denoiser(
     training = Training(
         config=config,
         folder=folder,
-        task=task,
+        module=module,
         source=data.source,
-        side=data.side,
+        split=data.split,
         score_every=config.validate_every * (_WHOLE_RECORDING if config.whole_recording else 1),
-        summary=data.summary,
+        data_facts=data.data_facts,
         export=export,
     )
     return fit(training, resume=resume, quiet=quiet)
 
 
-def make_task(
-    config: DenoiserConfig, net: DenoisingNet, size: StftSize, data: TrainingData | None = None
-) -> DenoisingTask:
-    """The task of a configuration: on signals for a complex mask, on magnitudes for a gain."""
+def make_module(
+    config: DenoiserConfig,
+    net: DenoisingNet,
+    size: StftSize,
+    data: TrainingData | None = None,
+    teacher: Teacher | None = None,
+) -> MagnitudeModule:
+    """The Lightning module of a configuration: of signals for a mask, of magnitudes for a gain."""
     if isinstance(net, MaskingNet):
-        return EnhancingTask(
+        return WaveformModule(
             net,
             size,
             learning_rate=config.learning_rate,
-            perceptual=config.perceptual,
+            pesq_weight=config.pesq_weight,
             sample_rate_hz=config.sample_rate_hz,
             data=data,
+            teacher=teacher,
         )
-    return DenoisingTask(net, size, loss=config.loss, learning_rate=config.learning_rate, data=data)
+    return MagnitudeModule(
+        net,
+        size,
+        loss=config.loss or "mse",
+        learning_rate=config.learning_rate,
+        data=data,
+        teacher=teacher,
+    )
 
 
 def stft_size(config: DenoiserConfig) -> StftSize:
     """The STFT of a configuration: what it says, else the architecture's own at this rate."""
     own = ARCHITECTURES[config.arch].stft
-    if bool(config.fft_samples) != bool(config.hop_samples):
-        raise ConfigError("fft_samples and hop_samples come together: give both or neither.")
-    if config.fft_samples:
-        if config.fft_samples % (2 * config.hop_samples):
+    if bool(config.window_samples) != bool(config.hop_samples):
+        raise ConfigError("window_samples and hop_samples come together: give both or neither.")
+    if config.window_samples:
+        if config.window_samples % (2 * config.hop_samples):
             raise ConfigError(
-                f"window of {config.fft_samples} samples and hop of {config.hop_samples}: "
+                f"window of {config.window_samples} samples and hop of {config.hop_samples}: "
                 "the window must be 2, 4, 6, ... hops."
             )
-        return StftSize(config.fft_samples, config.hop_samples)
+        return StftSize(config.window_samples, config.hop_samples)
     return StftSize.at_rate(
         fft_samples=own.fft_samples,
         hop_samples=own.hop_samples,
@@ -136,7 +146,7 @@ def stft_size(config: DenoiserConfig) -> StftSize:
     )
 
 
-def start_from(net: DenoisingNet, run: Path) -> None:
+def init_weights(net: DenoisingNet, run: Path) -> None:
     """Give a network the weights that a run chose; an lstm may be wider than the run's.
 
     Raises
@@ -164,10 +174,8 @@ def build_net(config: DenoiserConfig, size: StftSize) -> DenoisingNet:
     options: dict[str, Any] = {"lookahead_frames": config.lookahead_frames}
     if config.width:
         options["width"] = config.width
-    if config.level:
-        options["level"] = config.level
-    if config.arch == "bands":
-        options["sample_rate_hz"] = config.sample_rate_hz
+    if config.normalization:
+        options["level"] = config.normalization
     return ARCHITECTURES[config.arch].build(
         bins=size.bins, frames_per_s=config.sample_rate_hz / size.hop_samples, **options
     )
@@ -187,11 +195,23 @@ class DenoiserRun(TrainedRun):
     data: TrainingData = field(repr=False)
     size: StftSize
 
-    measure = DenoisingTask.measure
+    metric = MagnitudeModule.metric
     tolerance = 0.2
     counted = "frames"
+    macs_field = "macs_per_s"
     # Scales from every run would differ between a stream's blocks and the whole signal.
     int8_ways = ("weights", "static")
+
+    @property
+    def unit_ms(self) -> float:
+        """Duration of a frame, in ms."""
+        return 1000 * self.spec.hop_samples / self.spec.sample_rate_hz
+
+    def interface(self, net: nn.Module, spec: Spec) -> tuple[object, ...]:
+        """See `TrainedRun.interface`."""
+        assert isinstance(spec, DenoiserSpec)
+        masks = isinstance(net, MaskingNet)
+        return spec.task, spec.sample_rate_hz, spec.fft_samples, spec.hop_samples, masks
 
     def export(self, net: nn.Module, path: Path, *, name: str) -> DenoiserSpec:
         """See `TrainedRun.export`."""
@@ -207,17 +227,17 @@ class DenoiserRun(TrainedRun):
             licence=self.spec.licence,
         )
 
-    def score(self, model: nn.Module | Path, *, side: str | None = None) -> dict[str, float]:
+    def score(self, model: nn.Module | Path, *, split: str | None = None) -> dict[str, float]:
         """Mean SI-SDR and SNR, in dB, of the noisy and the denoised signals.
 
         Raises
         ------
         ConfigError
-            Another side than the run's.
+            Another split than the run's.
         """
-        if side not in (None, self.side):
+        if split not in (None, self.split):
             raise ConfigError(
-                f"{self.folder}: a denoiser's run has no {side} side. Measure the result with "
+                f"{self.folder}: a denoiser's run has no {split} split. Measure the result with "
                 "'tinysignal evaluate'."
             )
         denoise = self._denoising(model)
@@ -243,8 +263,8 @@ class DenoiserRun(TrainedRun):
             denoiser = Denoiser.load(model)
             return lambda noisy: denoiser(noisy, sample_rate_hz=rate)
         assert isinstance(model, DenoisingNet)
-        task = make_task(self.config, model, self.size).eval()
-        return lambda noisy: task.denoise(torch.from_numpy(noisy)[None]).numpy()[0]
+        module = make_module(self.config, model, self.size).eval()
+        return lambda noisy: module.denoise(torch.from_numpy(noisy)[None]).numpy()[0]
 
     def runner(self, model: nn.Module | Path, count: int) -> Callable[[], object]:
         """See `TrainedRun.runner`."""
@@ -290,23 +310,19 @@ class DenoiserRun(TrainedRun):
             threads=0,
         )
 
-    def task(
+    def module(
         self, net: nn.Module, teacher: nn.Module, options: TuneOptions
-    ) -> tuple[Task, BatchSource]:
-        """See `TrainedRun.task`."""
-        common: dict[str, Any] = {
-            "learning_rate": self.tuned_config(options).learning_rate,
-            "data": self.data,
-            "teacher": teacher,
-            "share": options.distill,
-        }
-        net = copy.deepcopy(net)
-        if not isinstance(net, MaskingNet):
-            common["loss"] = self.config.loss
-            return DistilledDenoising(net, self.size, **common), self.data.source
-        common["perceptual"] = self.config.perceptual
-        common["sample_rate_hz"] = self.config.sample_rate_hz
-        return DistilledEnhancing(net, self.size, **common), self.data.source
+    ) -> tuple[TrainingModule, BatchSource]:
+        """See `TrainedRun.module`."""
+        assert isinstance(net, DenoisingNet)
+        module = make_module(
+            self.tuned_config(options),
+            copy.deepcopy(net),
+            self.size,
+            self.data,
+            Teacher(teacher, weight=options.distill_weight),
+        )
+        return module, self.data.source
 
 
 def open_denoiser(
@@ -315,6 +331,7 @@ def open_denoiser(
     spec: DenoiserSpec,
     config: DenoiserConfig,
     *,
+    data: str | None,
     data_dir: Path | None,
     seed: int,
 ) -> DenoiserRun:
@@ -322,21 +339,30 @@ def open_denoiser(
 
     Raises
     ------
+    ConfigError
+        Other data than the run's is asked for.
     DataError, AudioFileError
     """
+    if data is not None:
+        raise ConfigError(
+            f"{run}: a denoiser's run takes its data from config.toml; leave --data out."
+        )
     size = stft_size(config)
-    data = load_training_data(config, size, data_dir)
-    batches = tuple(_calibration(data.source, size, is_complex=isinstance(net, MaskingNet)))
+    recordings = load_training_data(config, size, data_dir)
+    batches = tuple(_calibration(recordings.source, size, is_complex=isinstance(net, MaskingNet)))
     return DenoiserRun(
         folder=run,
         net=folded(net),
         spec=spec,
         config=config,
         batches=batches,
-        side=data.side,
-        summary={**data.summary, "calibration": sum(b.shape[0] * b.shape[1] for b in batches)},
+        split=recordings.split,
+        data_facts={
+            **recordings.data_facts,
+            "calibration": sum(b.shape[0] * b.shape[1] for b in batches),
+        },
         seed=seed,
-        data=data,
+        data=recordings,
         size=size,
     )
 
@@ -368,3 +394,11 @@ def _some(blocks: list[Tensor]) -> list[Tensor]:
     """As many of the blocks as are needed, from everywhere."""
     frames = sum(block.shape[0] * block.shape[1] for block in blocks)
     return blocks[:: max(1, frames // _CALIBRATION)]
+
+
+DENOISING = Task(
+    config=DenoiserConfig,
+    train=train_denoiser,
+    build=lambda config, spec: build_net(config, stft_size(config)),
+    open=open_denoiser,
+)
