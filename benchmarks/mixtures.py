@@ -24,7 +24,7 @@ def make_mixtures(
     ----------
     data : Path
         With ``speech`` and ``noise`` and their manifests. The test groups are the half of the
-        held-out speakers and noise recordings that training with ``test_fraction = 0.5`` leaves out.
+        held-out speakers and noise recordings that ``test_fraction = 0.5`` keeps from training.
     folder : Path
         Gets the folders ``noisy`` and ``clean``, with 32-bit float files of the same names.
     count : int

@@ -14,8 +14,9 @@ from tinysignal.cli.main import app
 from tinysignal.model import DEFAULT_MODEL, bundled_models
 
 ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("**/*.md"))]
+PAGES = [README, *sorted(DOCS.glob("**/*.md"))]
 DOCUMENTS = [*PAGES, *ROOT.glob("[!R]*.md"), ROOT / "benchmarks" / "README.md"]
 CARDS = sorted((ROOT / "src" / "tinysignal" / "models").glob("*.md"))
 ELSEWHERE = {"compress.md", "inspect.md"}  # their programs need torch: tests of those packages
@@ -132,6 +133,7 @@ def links(path: Path) -> list[Path]:
             place, _, anchor = target.partition("#")
             file = (path.parent / place).resolve() if place else path
             assert file.exists(), target
+            assert DOCS not in path.parents or file.is_relative_to(DOCS), f"{target}: off the site"
             assert not anchor or anchor in anchors(file), target
             found.append(file)
     return found
@@ -143,7 +145,7 @@ def test_links_lead_to_files_and_headings(path: Path) -> None:
 
 
 def test_every_page_is_reached_from_the_index() -> None:
-    index = ROOT / "docs" / "index.md"
+    index = DOCS / "index.md"
     reached, new = {index}, [index]
     while new:
         below = {file for file in links(new.pop()) if file.suffix == ".md"} - reached
