@@ -114,8 +114,8 @@ def compress(report: Report) -> str:
         "The MNIST classifier of the [course](../course.md), compressed. Plans were made on "
         "training images, choices on validation images; the test images were read once.",
         "## By rank, budget and method",
-        f"Mean of {len(report['mnist'])} networks (seeds) and range. The course's network had "
-        "95.4 % before; its retrained one was trained from scratch.",
+        f"Mean of {len(report['mnist'])} networks (seeds) and range. The course reports "
+        "95.4 % before compression; its retrained network was trained from scratch.",
         _by_rank(report["mnist"]),
         "## Time",
         f"Milliseconds before and after at {share:.1f} % of the parameters: median and 99th "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,9 @@ def test_the_readme_is_a_front_door_not_a_house() -> None:
     table = [line for line in lines if line.startswith("|")]
     assert len(table) <= 8 + 2
     assert table[0].count("|") <= 6 + 1
+
+
+def test_the_project_describes_itself_in_one_sentence() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    for path in (README, DOCS / "index.md"):
+        assert path.read_text("utf-8").splitlines()[2] == project["description"]
