@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tinysignal.errors import ConfigError, DataError
-from tinysignal.inspect.batches import 
 from tinysignal.inspect.capture import Recording, record_outputs
 from tinysignal.inspect.hooks import is_layer
 from tinysignal.inspect.maps import (
