@@ -24,6 +24,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from tinysignal.errors import ModelError
+from tinysignal.model_graph import MOST_BYTES, read_graph
 from tinysignal.spec import ClassifierSpec, DenoiserSpec, Spec, spec_from_json
 from tinysignal.stft import Spectrum
 
@@ -165,6 +166,16 @@ def read_spec(model: str | Path) -> Spec:
 
 def _open(model: str | Path, threads: int) -> tuple[Spec, ort.InferenceSession]:
     content = _read(model)
+    try:
+        text = read_graph(content).metadata.get(METADATA_KEY)
+        if text is None:
+            raise ModelError(
+                "an ONNX model without tinysignal's spec. Expected a file written by "
+                "'tinysignal train'."
+            )
+        spec = spec_from_json(text)
+    except ModelError as error:
+        raise ModelError(f"{model}: {error}") from None
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -176,31 +187,25 @@ def _open(model: str | Path, threads: int) -> tuple[Spec, ort.InferenceSession]:
             providers=["CPUExecutionProvider"],
             enable_fallback=0,  # falling back prints to stdout
         )
-        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base but Exception
         raise ModelError(f"{model}: not a readable ONNX model ({_first_line(error)}).") from None
-    if text is None:
-        raise ModelError(
-            f"{model}: an ONNX model without tinysignal's spec. Expected a file written by "
-            "'tinysignal train'."
-        )
-    try:
-        return spec_from_json(text), session
-    except ModelError as error:
-        raise ModelError(f"{model}: {error}") from None
+    return spec, session
 
 
 def _read(model: str | Path) -> bytes:
     if isinstance(model, str) and model in bundled_models():
         return (resources.files("tinysignal") / "models" / f"{model}.onnx").read_bytes()
-    path = Path(model)
     try:
-        return path.read_bytes()
+        with Path(model).open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
         names = ", ".join(bundled_models())
         raise ModelError(f"{model}: no such model file, nor a bundled model ({names}).") from None
     except OSError as error:
         raise ModelError(f"{model}: cannot be read ({error.strerror}).") from None
+    if len(content) > MOST_BYTES:
+        raise ModelError(f"{model}: larger than {MOST_BYTES >> 20} MiB, the most of a model file.")
+    return content
 
 
 def _state_shapes(session: ort.InferenceSession) -> dict[str, tuple[int, ...]]:
