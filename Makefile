@@ -40,9 +40,9 @@ format: .venv/.installed  ## format the code
 	$(DEV)/ruff check --fix
 	$(DEV)/ruff format
 
-bench: .venv-bench/.installed  ## measure time, memory and size beside noisereduce, renew the tables
+bench: .venv-bench/.installed  ## measure time, memory and size beside noisereduce, write the pages anew
 	$(BENCH)/python benchmarks/cost.py
-	$(BENCH)/python benchmarks/tables.py --write
+	$(BENCH)/python benchmarks/tables.py
 
 clean:  ## remove the environments and what was made in them
 	rm -rf .venv .venv-light .venv-demo .venv-bench demo-out build dist .mypy_cache .ruff_cache .pytest_cache

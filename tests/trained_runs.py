@@ -29,13 +29,14 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_run(digits_run: Path) -> Path:
     """The same, cut to rank 8."""
+    from tinysignal.budget import Budget
     from tinysignal.runs import report as reports
     from tinysignal.runs.compress import CompressOptions, compress_run
 
     folder = digits_run.with_name("small-run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reports, "SECONDS", 0.0)
-        compress_run(digits_run, folder, CompressOptions(budget={"rank": 8}))
+        compress_run(digits_run, folder, CompressOptions(budget=Budget(rank=8)))
     return folder
 
 
@@ -46,7 +47,7 @@ def noisy_pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     time_s = np.arange(32_000) / 16_000
     tones = sum(np.sin(2 * np.pi * 150 * k * time_s) / k for k in range(1, 12))
     clean = (0.15 * tones * (np.sin(2 * np.pi * 3 * time_s) > -0.2)).astype(np.float32)
-    folder = tmp_path_factory.mktemp("pair")
+    folder = tmp_path_factory.mktemp("low_rank")
     for name, signal in (("clean", clean), ("noisy", clean + rng.normal(0, 0.05, clean.size))):
         soundfile.write(folder / f"{name}.wav", signal, 16_000, subtype="FLOAT")
     return folder / "clean.wav", folder / "noisy.wav"

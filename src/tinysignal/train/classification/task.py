@@ -24,11 +24,12 @@ from tinysignal.train.classification.augment import Deformation
 from tinysignal.train.classification.config import RECIPES, ClassifierConfig
 from tinysignal.train.classification.modules import ClassificationModule
 from tinysignal.train.data.batches import BatchSource, ExampleBatches
-from tinysignal.train.distillation import Teacher, TuneOptions
+from tinysignal.train.distillation import Teacher
 from tinysignal.train.export import export_classifier, folded
 from tinysignal.train.fit import RunResult, Training, begin, fit
 from tinysignal.train.module import TrainingModule
 from tinysignal.train.task import HeldOut, Task, TrainedRun
+from tinysignal.train.tuning import TuneOptions
 
 ARCH = "mlp"
 
@@ -155,7 +156,7 @@ class ClassifierRun(TrainedRun):
 
     metric = ClassificationModule.metric
     tolerance = 0.005
-    default_budget: ClassVar[dict[str, float]] = {"max_drop": 0.5}  # percentage points
+    default_budget: ClassVar[dict[str, float]] = {"max_accuracy_drop": 0.5}  # percentage points
 
     def interface(self, net: nn.Module, spec: Spec) -> tuple[object, ...]:
         """See `TrainedRun.interface`."""

@@ -29,12 +29,13 @@ from tinysignal.train.denoising.modules import (
     MagnitudeModule,
     WaveformModule,
 )
-from tinysignal.train.distillation import Teacher, TuneOptions
+from tinysignal.train.distillation import Teacher
 from tinysignal.train.export import export_denoiser, folded, parity
 from tinysignal.train.fit import RunResult, Training, begin, fit
 from tinysignal.train.folder import CONFIG, WEIGHTS
 from tinysignal.train.module import TrainingModule
 from tinysignal.train.task import Task, TrainedRun
+from tinysignal.train.tuning import TuneOptions
 
 _WHOLE_RECORDING = 20  # an epoch is one step then: it is scored so many times less often
 
