@@ -192,7 +192,7 @@ def test_a_tensor_in_another_file_is_refused_wherever_it_is(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tinysignal.model.ort.InferenceSession", None)  # it is not asked
+    monkeypatch.setattr("tinysignal.model.open_session", None)  # it is not asked
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.bin").write_bytes(bytes(4))
     model = loaded(good)

@@ -12,11 +12,31 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tinysignal.errors import ModelError
+from tinysignal.model_folding import folds_quickly
 
 MOST_BYTES = 256 << 20
 MOST_FIELDS = 500_000  # numbers and pieces of text but those of tensors: half a second's work
 MOST_LEVELS = 32  # of messages in messages; a graph inside a graph takes three
+MOST_NODES = 20_000
 _FLOAT = 1  # TensorProto.FLOAT
+
+# ONNX Runtime's own operators that its quantiser writes. Others of that domain read files.
+_QUANTISED = {
+    *("DequantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"),
+    *("QAttention", "QGemm", "QLinearAdd", "QLinearAveragePool", "QLinearConcat"),
+    *("QLinearGlobalAveragePool", "QLinearLeakyRelu", "QLinearMul", "QLinearReduceMean"),
+    *("QLinearSigmoid", "QLinearSoftmax", "QLinearWhere", "QuantizeLinear"),
+}
+_REFUSED = {
+    "a loop, which might not end": ("Loop", "Scan", "SequenceMap"),
+    "text, which no signal is": (
+        *("StringConcat", "StringNormalizer", "StringSplit", "RegexFullMatch", "TfIdfVectorizer"),
+    ),
+    "chance, so that no answer is like another": (
+        *("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike"),
+        *("RandomUniform", "RandomUniformLike"),
+    ),
+}
 
 # Kinds of fields: int, float and bytes are values; another name is a message; * is repeated.
 # The names are those of onnx.proto. What is missing is refused: functions, training graphs,
@@ -132,12 +152,15 @@ class ModelGraph:
     operators : frozenset of (str, str)
         Domain and type of every node, those of subgraphs too; ONNX's own domain is "".
     metadata : dict of str to str
+    folds_quickly : bool
+        See `tinysignal.model_folding`.
     """
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     operators: frozenset[tuple[str, str]]
     metadata: dict[str, str]
+    folds_quickly: bool
 
 
 def read_graph(content: bytes) -> ModelGraph:
@@ -146,26 +169,31 @@ def read_graph(content: bytes) -> ModelGraph:
     Raises
     ------
     ModelError
-        It is not an ONNX file, keeps data in other files, or is larger or more nested than any
-        network of ours.
+        It is not an ONNX file, keeps data in other files, has operators that no network needs, or
+        is larger or more nested than any network of ours.
     """
     model = _Reader(content).message("model", 0, len(content), 0)
     if "graph" not in model:
         raise _unreadable("there is no graph in it")
     graph: _Message = model["graph"][0]
+    operators = list(_operators(graph))
+    if len(operators) > MOST_NODES:
+        raise ModelError(f"a network of {len(operators)} nodes, expected at most {MOST_NODES}.")
+    _check_operators(frozenset(operators))
     inside = {bytes(t["name"][0]) for t in graph.get("initializer", []) if "name" in t}
     ports = [p for p in graph.get("input", []) if bytes(p.get("name", [b""])[0]) not in inside]
     metadata: dict[str, str] = {}
     for entry in model.get("metadata_props", []):
         key = _text(entry, "key")
         if key in metadata:
-            raise _unreadable(f"two entries '{key}' in its metadata")
+            raise _unreadable(f"two entries {_plain(key)} in its metadata")
         metadata[key] = _text(entry, "value")
     return ModelGraph(
         tuple(map(_port, ports)),
         tuple(map(_port, graph.get("output", []))),
-        frozenset(_operators(graph)),
+        frozenset(operators),
         metadata,
+        folds_quickly(graph),
     )
 
 
@@ -211,7 +239,7 @@ class _Reader:
             raise _unreadable("two types in one")
         if kind == "tensor" and ("external_data" in found or found.get("data_location", [0])[0]):
             raise ModelError(
-                f"a tensor's numbers ('{_shown(found)}') are in another file. A model is one file: "
+                f"a tensor's numbers ({_shown(found)}) are in another file. A model is one file: "
                 "save it with all data inside."
             )
         return found
@@ -271,6 +299,18 @@ def _operators(graph: _Message) -> Iterator[tuple[str, str]]:
                 yield from _operators(inner)
 
 
+def _check_operators(operators: frozenset[tuple[str, str]]) -> None:
+    for domain, name in sorted(operators):
+        if domain and not (domain == "com.microsoft" and name in _QUANTISED):
+            raise ModelError(
+                f"operator {_plain(name)} of {_plain(domain)}: expected ONNX's own operators, and "
+                "those that ONNX Runtime's quantiser writes."
+            )
+        for why, names in _REFUSED.items():
+            if not domain and name in names:
+                raise ModelError(f"operator {name}: {why}. A model must do without.")
+
+
 def _text(message: _Message, name: str) -> str:
     try:
         return str(message.get(name, [b""])[0], "utf-8")
@@ -278,8 +318,12 @@ def _text(message: _Message, name: str) -> str:
         raise _unreadable("a garbled name") from None
 
 
+def _plain(name: str) -> str:
+    return ascii(name[:60])
+
+
 def _shown(tensor: _Message) -> str:
-    return str(tensor.get("name", [b""])[0], "utf-8", "replace")[:60]
+    return _plain(str(tensor.get("name", [b""])[0], "utf-8", "replace"))
 
 
 def _unreadable(why: str) -> ModelError:
