@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from tinysignal.audio.files import open_sound
+from tinysignal.cli.terminal import Console
 from tinysignal.model import (
     bundled_models,
     load_classifying_network,

@@ -19,6 +19,7 @@ from tinysignal.cli.evaluate import evaluate
 from tinysignal.cli.info import info
 from tinysignal.cli.inspect import inspect
 from tinysignal.cli.live import live, play
+from tinysignal.cli.terminal import printable
 from tinysignal.cli.train import app as train_app
 from tinysignal.errors import ConfigError, MissingExtraError, TinysignalError
 
@@ -115,4 +116,4 @@ def _explained(error: Exception) -> tuple[str, int]:
             return message, status
     elif isinstance(error, ConfigError | MissingExtraError):
         status = 2
-    return f"error: {' '.join(message.split())}", status
+    return printable(f"error: {' '.join(message.split())}"), status
