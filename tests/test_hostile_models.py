@@ -348,6 +348,10 @@ def test_an_operator_of_another_domain_is_refused(path: Path, name: str, domain:
     refused(save(path, [node], domains=(domain,)), "operator .* of .*expected ONNX's own operators")
 
 
+def test_names_are_quoted_without_what_a_terminal_obeys(path: Path) -> None:
+    refused(save(path, [N("Relu", ["\x1b[31mred\u202e"], ["gain"])]), r"\\x1b\[31mred\\u202e")
+
+
 def test_an_operator_that_there_is_not_is_refused(path: Path) -> None:
     refused(save(path, [N("NoSuchOp", ["magnitude"], ["gain"])]), "not a readable ONNX model")
 

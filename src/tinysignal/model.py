@@ -205,7 +205,9 @@ def _naming(model: str | Path) -> Iterator[None]:
     try:
         yield
     except ModelError as error:
-        raise ModelError(f"{model}: {error}") from None
+        # What it quotes of the file may be anything.
+        said = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(error))
+        raise ModelError(f"{model}: {said}") from None
 
 
 def _judged(content: bytes) -> tuple[Spec, ModelGraph]:
