@@ -370,10 +370,19 @@ def test_text_that_grows_is_refused(path: Path) -> None:
 # Numbers
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e38, 1e7, -1e7])
-def test_a_gain_that_is_none_is_refused(path: Path, value: float) -> None:
-    found = "answers with a gain of .*, expected at most 1e\\+06"
-    refused(save(path, constant_gain("value"), {"value": np.float32(value)}), found)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_gain_that_is_no_number_is_refused(path: Path, value: float) -> None:
+    save(path, constant_gain("value"), {"value": np.float32(value)})
+    refused(path, "answers with NaN or infinite values")
+
+
+@pytest.mark.parametrize("value", [3e38, 1e38, 1e7, -1e7])
+def test_a_gain_beyond_any_use_is_an_error(path: Path, value: float) -> None:
+    denoiser = Denoiser.load(save(path, constant_gain("value"), {"value": np.float32(value)}))
+    signal = np.random.default_rng(0).normal(0, 0.1, 8_000)
+    with pytest.raises(ModelError, match="model 'x' makes the sound louder by more than 120 dB"):
+        denoiser(signal, sample_rate_hz=16_000)
+    assert not denoiser(np.zeros(8_000), sample_rate_hz=16_000).any()
 
 
 def nan_when_loud(path: Path) -> Path:
@@ -392,7 +401,7 @@ def test_a_gain_that_turns_nan_later_is_an_error_not_silence(path: Path, tmp_pat
     quiet = np.random.default_rng(0).normal(0, 0.1, 32_000)
     assert np.isfinite(denoiser(quiet, sample_rate_hz=16_000)).all()
     loud = quiet + 0.5 * np.sin(np.arange(32_000)) * (np.arange(32_000) > 16_000)
-    with pytest.raises(ModelError, match="model 'x': the network answers with a gain of nan"):
+    with pytest.raises(ModelError, match="model 'x' answers with NaN or infinite values"):
         denoiser(loud, sample_rate_hz=16_000)
     soundfile.write(tmp_path / "loud.wav", loud / 2, 16_000)
     target = tmp_path / "clean.wav"

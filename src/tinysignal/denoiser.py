@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinysignal.audio.validate import check_block, check_channels, check_rate, check_signal
-from tinysignal.errors import SignalError
+from tinysignal.errors import ModelError, SignalError
 from tinysignal.model import DEFAULT_MODEL, Network, load_network
 from tinysignal.spec import DenoiserSpec
 from tinysignal.stft import IstftStream, Signal, Spectrum, StftSize, StftStream
@@ -24,6 +24,7 @@ _FRAMES_AT_ONCE, _BINS_AT_ONCE = 128, 1 << 18
 # of them, so what the network says there counts only at that rate; those before speak for what
 # lies above.
 _EDGE, _TOP_BAND = 1 / 32, 1 / 8
+_MOST_GAIN = 1e6  # from the loudest to the loudest; what is more is no denoiser
 _SILENCE = 1e-8  # magnitude far below one 24-bit step
 
 
@@ -280,7 +281,14 @@ class DenoiserStream:
         gain = gain[:, dropped:]
         waiting = np.concatenate([self._waiting, spectrum], axis=1)
         self._waiting = waiting[:, gain.shape[1] :]
-        denoised: Spectrum = np.multiply(waiting[:, : gain.shape[1]], gain, dtype=np.complex64)
+        heard = waiting[:, : gain.shape[1]]
+        with np.errstate(over="ignore", invalid="ignore"):
+            denoised: Spectrum = np.multiply(heard, gain, dtype=np.complex64)
+        # A gain alone may be any: where it is quiet, it says nothing.
+        if not _largest(denoised) <= _MOST_GAIN * max(1.0, _largest(heard)):  # nor NaN
+            raise ModelError(
+                f"model '{self._network.spec.name}' makes the sound louder by more than 120 dB."
+            )
         return self._synthesis.feed(denoised)
 
     def _gain(self, spectrum: Spectrum) -> NDArray[Any]:
@@ -309,6 +317,11 @@ class DenoiserStream:
         if options.mix < 1:
             gain = np.float32(1 - options.mix) + np.float32(options.mix) * gain
         return gain
+
+
+def _largest(spectrum: Spectrum) -> float:
+    """The largest real or imaginary part."""
+    return float(np.abs(spectrum.view(np.float32)).max(initial=0))
 
 
 def _shared(spectrum: Spectrum) -> Spectrum:

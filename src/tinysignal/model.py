@@ -34,7 +34,6 @@ from tinysignal.stft import Spectrum
 
 METADATA_KEY = "tinysignal"
 DEFAULT_MODEL = "default"
-MOST_GAIN = 1e6  # 120 dB
 MOST_STATE = 4_000_000  # numbers for each channel
 
 Array = NDArray[np.float32]
@@ -75,7 +74,7 @@ class Network:
         Raises
         ------
         ModelError
-            It does not run, or answers with NaN, infinite values or a gain beyond `MOST_GAIN`.
+            It does not run, or answers with NaN or infinite values.
         """
         first = _as_parts(spectrum) if self.is_complex else np.abs(spectrum)
         inputs = {"spectrum" if self.is_complex else "magnitude": first}
@@ -83,9 +82,10 @@ class Network:
         shapes = [first.shape, *(part.shape for part in state)]
         try:
             factor, *next_state = run(self.session, inputs, shapes, options)
-            _check_gain(factor)
         except ModelError as error:
             raise ModelError(f"model '{self.spec.name}': {error}") from None
+        if not np.isfinite(factor).all():
+            raise ModelError(f"model '{self.spec.name}' answers with NaN or infinite values.")
         if self.is_complex:
             return np.ascontiguousarray(factor).view(np.complex64)[..., 0], tuple(next_state)
         return factor, tuple(next_state)
@@ -114,14 +114,6 @@ class ClassifyingNetwork:
         if not np.isfinite(logits).all():
             raise ModelError(f"model '{self.spec.name}' answers with NaN or infinite values.")
         return logits
-
-
-def _check_gain(factor: Array) -> None:
-    largest = float(np.abs(factor).max())
-    if not largest <= MOST_GAIN:  # nor NaN
-        raise ModelError(
-            f"the network answers with a gain of {largest:g}, expected at most {MOST_GAIN:g}."
-        )
 
 
 def _as_parts(spectrum: Spectrum) -> Array:
