@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from tinysignal.errors import SignalError
 from tinysignal.images.files import read_framed
 from tinysignal.mel import read_patch
-from tinysignal.model import ClassifyingNetwork, load_classifying_network, model_path
+from tinysignal.model import ClassificationModel, load_classification_model, model_path
 from tinysignal.spec import ClassifierSpec, ImageInput
 
 Probabilities = NDArray[np.float32]
@@ -32,7 +32,7 @@ class Classifier:
     '7'
     """
 
-    def __init__(self, network: ClassifyingNetwork) -> None:
+    def __init__(self, network: ClassificationModel) -> None:
         self._network = network
 
     @classmethod
@@ -50,7 +50,7 @@ class Classifier:
         ModelError
             Missing, damaged or foreign file, or a model for another task.
         """
-        return cls(load_classifying_network(model_path(model), threads=threads))
+        return cls(load_classification_model(model_path(model), threads=threads))
 
     @property
     def spec(self) -> ClassifierSpec:

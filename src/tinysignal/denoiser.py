@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinysignal.audio.validate import check_block, check_channels, check_rate, check_signal
 from tinysignal.errors import ModelError, SignalError
-from tinysignal.model import DEFAULT_MODEL, Network, load_network
+from tinysignal.model import DEFAULT_MODEL, DenoisingModel, load_denoising_model
 from tinysignal.spec import DenoiserSpec
 from tinysignal.stft import IstftStream, Signal, Spectrum, StftSize, StftStream
 
@@ -72,7 +72,7 @@ class Denoiser:
     (1, 16000)
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: DenoisingModel) -> None:
         self._network = network
 
     @classmethod
@@ -90,7 +90,7 @@ class Denoiser:
         ModelError
             Missing, damaged or foreign file.
         """
-        return cls(load_network(model, threads=threads))
+        return cls(load_denoising_model(model, threads=threads))
 
     @property
     def spec(self) -> DenoiserSpec:
@@ -175,14 +175,14 @@ class DenoiserStream:
     """
 
     def __init__(
-        self, network: Network, sample_rate_hz: int, channels: int, options: DenoiseOptions
+        self, network: DenoisingModel, sample_rate_hz: int, channels: int, options: DenoiseOptions
     ) -> None:
         spec = network.spec
         self._network = network
         self._options = options
         self._channels = channels
         self._size = StftSize.at_rate(
-            fft_samples=spec.fft_samples,
+            window_samples=spec.window_samples,
             hop_samples=spec.hop_samples,
             model_rate_hz=spec.sample_rate_hz,
             sample_rate_hz=sample_rate_hz,
@@ -202,7 +202,7 @@ class DenoiserStream:
     def latency_samples(self) -> int:
         """The most samples that an output sample waits for, at the signal's rate."""
         size = self._size
-        return size.fft_samples + self._network.spec.lookahead_frames * size.hop_samples
+        return size.window_samples + self._network.spec.lookahead_frames * size.hop_samples
 
     @property
     def latency_s(self) -> float:
@@ -303,7 +303,7 @@ class DenoiserStream:
             heard = _shared(heard)
         inside = np.zeros((*heard.shape[:2], spec.bins), np.complex64)
         # A longer window sums more samples: back to the scale of the model's own.
-        scale = np.float32(spec.fft_samples / self._size.fft_samples)
+        scale = np.float32(spec.window_samples / self._size.window_samples)
         np.multiply(heard, scale, out=inside[:, :, :seen])
         inside_gain, self._state = self._network.run(inside, self._state)
         gain = np.empty((*heard.shape[:2], self._size.bins), inside_gain.dtype)

@@ -41,7 +41,7 @@ def mixing(data: tuple[Path, Path], **changes: Any) -> dict[str, Any]:
     small = {"width": 4, "batch": 2, "clip_s": 0.5, "steps_per_epoch": 2, "epochs": 4}
     # Two threads wait for each other at every tiny step, all the more beside other jobs.
     fixed = {"device": "cpu", "threads": 1, "validate_every": 2}
-    size = {"fft_samples": 256, "hop_samples": 128}
+    size = {"window_samples": 256, "hop_samples": 128}
     return {"clean": str(speech), "noise": str(noise), **small, **fixed, **size, **changes}
 
 
