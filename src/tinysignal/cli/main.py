@@ -111,7 +111,7 @@ def _explained(error: Exception) -> tuple[str, int]:
     status = 1
     message = str(error)
     if isinstance(error, _ClickError):
-        message, status = error.format_message(), 2
+        message, status = error.format_message().replace("Value error, ", ""), 2
         if "\n" in message:  # the help of a command that was given nothing
             return message, status
     elif isinstance(error, ConfigError | MissingExtraError):
