@@ -10,7 +10,7 @@ DEV = .venv/bin
 LIGHT = .venv-light/bin
 DEMO = .venv-demo/bin
 BENCH = .venv-bench/bin
-NEEDS_TORCH = tests/nets tests/train tests/compress tests/inspect tests/runs
+NEEDS_TORCH = tests/contract/test_tasks.py tests/nets tests/train tests/compress tests/inspect tests/runs
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-full test-light lint format bench clean
@@ -24,11 +24,11 @@ demo: .venv-demo/.installed  ## denoise the demo recording, print the levels, dr
 test: lint test-full test-light  ## check style, types and layers, run every test
 
 test-full: .venv/.installed  ## run every test
-	$(DEV)/python -m pytest
+	$(DEV)/python -m pytest -n auto --dist loadfile
 
 test-light: .venv-light/.installed  ## run the tests of the light half where torch is not installed
 	$(LIGHT)/python -c "import importlib.util as u, sys; sys.exit('torch is here' if u.find_spec('torch') else 0)"
-	$(LIGHT)/python -m pytest $(NEEDS_TORCH:%=--ignore=%)
+	$(LIGHT)/python -m pytest -n auto --dist loadfile $(NEEDS_TORCH:%=--ignore=%)
 
 lint: .venv/.installed  ## check style, types and layers
 	$(DEV)/ruff check
@@ -40,9 +40,9 @@ format: .venv/.installed  ## format the code
 	$(DEV)/ruff check --fix
 	$(DEV)/ruff format
 
-bench: .venv-bench/.installed  ## measure time, memory and size beside noisereduce, renew the tables
+bench: .venv-bench/.installed  ## measure time, memory and size beside noisereduce, write the pages anew
 	$(BENCH)/python benchmarks/cost.py
-	$(BENCH)/python benchmarks/tables.py --write
+	$(BENCH)/python benchmarks/tables.py
 
 clean:  ## remove the environments and what was made in them
 	rm -rf .venv .venv-light .venv-demo .venv-bench demo-out build dist .mypy_cache .ruff_cache .pytest_cache
@@ -56,7 +56,7 @@ clean:  ## remove the environments and what was made in them
 
 .venv-light/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-light
-	$(LIGHT)/python $(PIP_INSTALL) --editable . hatchling hypothesis onnx pillow pytest
+	$(LIGHT)/python $(PIP_INSTALL) --editable . filelock hatchling hypothesis onnx pillow pytest pytest-xdist
 	@touch $@
 
 .venv-demo/.installed: pyproject.toml constraints.txt

@@ -3,7 +3,7 @@
     python benchmarks/classify.py accuracy --data-dir DATA -o OUT  # hours on two cores; resumes
     python benchmarks/classify.py time --data-dir DATA
     python benchmarks/classify.py inside --data-dir DATA -o OUT    # after accuracy
-    python benchmarks/tables.py --write
+    python benchmarks/tables.py
 
 Recipes were chosen on validation examples, which come out of the training images; the test images
 are read once, by ``accuracy``, when a run has ended.

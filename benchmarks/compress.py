@@ -6,7 +6,7 @@
     python benchmarks/compress.py times --data-dir DATA -o OUT      # on an idle machine
     python benchmarks/compress.py others --data-dir DATA -o OUT
     python benchmarks/compress.py denoiser --data-dir DATA -o OUT --run RUN
-    python benchmarks/tables.py --write
+    python benchmarks/tables.py
 
 Plans are made on training images and everything is chosen on validation images; the test images
 are read once, by what is measured here.
@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tinysignal.compress import Plan, Profile, apply, plan, profile
+from tinysignal.compress import apply, plan, profile
 from tinysignal.datasets import Dataset, Examples, load_dataset
 from tinysignal.runs.load import load_run
 
@@ -35,7 +35,7 @@ BENCHMARKS = Path(__file__).resolve().parent
 REPORT = BENCHMARKS / "reports" / "compress.json"
 
 RANKS = (10, 20, 50, 100, 200)
-METHODS = ("plain", "activation", "sequential")
+METHODS = ("svd", "activation", "sequential")
 SHARES = {"rank 10": 0.0231, "rank 20": 0.043}  # of the parameters, as these ranks leave
 CALIBRATION = 8192
 FINETUNE = ("--finetune", "20", "--precision", "bf16")
@@ -73,14 +73,14 @@ def mnist(arguments: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"base": accuracy(net, data.test), "ranks": {}, "shares": {}}
     for method in METHODS:
         for rank in RANKS:
-            small = cut(net, profiled, plan(profiled, rank=rank, method=method))
+            small = apply(net, plan(profiled, rank=rank, method=method), profiled)
             found["ranks"].setdefault(method, {})[str(rank)] = measured(small, net, data)
     folder = arguments.output / f"compress-{arguments.seed}"
     folder.mkdir(exist_ok=True)
     for name, share in SHARES.items():
         chosen = plan(profiled, params=share)
         (folder / f"{name.replace(' ', '-')}.json").write_text(chosen.to_json())
-        small = cut(net, profiled, chosen)
+        small = apply(net, chosen, profiled)
         found["shares"][name] = {**measured(small, net, data), "ranks": chosen.ranks}
     chosen_file = folder / "rank-20.json"
     teacher = ("--teacher", str(arguments.output / "mnist-best-0"))
@@ -111,10 +111,6 @@ def calibration(data: Dataset, seed: int) -> list[tuple[Tensor, Tensor]]:
     some = data.train.select(order)
     images, labels = torch.from_numpy(some.as_float()), torch.from_numpy(some.labels)
     return list(zip(images.split(1024), labels.split(1024), strict=True))
-
-
-def cut(net: nn.Module, profiled: Profile, chosen: Plan) -> nn.Module:
-    return apply(net, chosen, profiled)
 
 
 def measured(small: nn.Module, net: nn.Module, data: Dataset) -> dict[str, float]:
@@ -226,7 +222,7 @@ def others(arguments: argparse.Namespace) -> dict[str, Any]:
         train(net, images, labels, epochs=3)
         given = [(other.shape(part), wanted) for part, wanted in calibration(data, 0)[:2]]
         profiled = profile(net, given)
-        small = cut(net, profiled, plan(profiled, params=0.5))
+        small = apply(net, plan(profiled, params=0.5), profiled)
         found[name] = {
             "parameters": parameters(net),
             "share": parameters(small) / parameters(net),

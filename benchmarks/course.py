@@ -1,8 +1,7 @@
 """The course's denoising experiment on the course's recordings: both networks, 3000 epochs.
 
-    python benchmarks/course.py --data-dir DATA -o OUT          # hours on two cores; resumes
-    python benchmarks/course.py --data-dir DATA -o OUT --loops  # only the training loops' times
-    python benchmarks/tables.py --write
+    python benchmarks/course.py --data-dir DATA -o OUT   # hours on two cores; resumes
+    python benchmarks/tables.py
 
 ``DATA`` holds ``pairs/restricted/course-e533``, which must not be passed on: what is denoised
 stays in ``OUT``. Each network is trained twice, on the whole recording and without its last
@@ -15,24 +14,17 @@ import argparse
 import csv
 import json
 import shutil
-import statistics
 import subprocess
 import sys
-import tempfile
-import time
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from tinysignal import Denoiser, audio
-from tinysignal.nets import CnnNet, DenoisingNet, LinearNet
 from tinysignal.stft import StftSize, stft
-from tinysignal.train.denoising.config import DenoiserConfig
-from tinysignal.train.denoising.task import train_denoiser
 
 BENCHMARKS = Path(__file__).resolve().parent
 REPORT = BENCHMARKS / "reports" / "course.json"
@@ -46,13 +38,10 @@ EPOCHS = 3000
 SIZE = StftSize(1024, 512)  # both networks at the course's STFT, so that their errors compare
 NETWORKS: dict[str, list[str]] = {
     "linear": ["--arch", "linear"],
-    "cnn": ["--arch", "cnn", "--fft-samples", "1024", "--hop-samples", "512", "--width", "16"],
+    "cnn": ["--arch", "cnn", "--window-samples", "1024", "--hop-samples", "512", "--width", "16"],
 }
-PARTS = {"": [], "-valid_fraction": ["--valid_fraction", "0.2", "--keep", "last"]}
+PARTS = {"": [], "-holdout": ["--valid-fraction", "0.2", "--keep", "last"]}
 CURVE_STEP = 10  # rows of the curve that are kept in the repository
-
-LOOP_EPOCHS = {"linear": 60, "cnn": 15}
-LOOP_ROUNDS = 3
 
 
 def main() -> None:
@@ -60,16 +49,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--loops", action="store_true", help="only time the training loops")
     parser.add_argument("--only-trained", action="store_true", help="report what there is")
     arguments = parser.parse_args()
-    report = json.loads(REPORT.read_text()) if REPORT.exists() else {}
-    if arguments.loops:
-        report["loops"] = time_loops(arguments.data_dir)
-    else:
-        report |= train_all(arguments.data_dir, arguments.output, arguments.only_trained)
-    report["torch"] = torch.__version__
-    REPORT.parent.mkdir(exist_ok=True)
+    report = train_all(arguments.data_dir, arguments.output, arguments.only_trained)
     REPORT.write_text(json.dumps(report, indent=2) + "\n")
 
 
@@ -88,7 +70,7 @@ def train_all(data: Path, output: Path, only_trained: bool) -> dict[str, Any]:
             keep(folder, RUNS / name)
         if f"course-{network}" in runs:
             denoise_tests(network, output, data)
-    return {"epochs": EPOCHS, "runs": runs}
+    return {"epochs": EPOCHS, "runs": runs, "torch": torch.__version__}
 
 
 def train(folder: Path, data: Path, options: list[str]) -> None:
@@ -106,14 +88,14 @@ def figures(folder: Path) -> dict[str, Any]:
     """What the table says of a run."""
     metrics = json.loads((folder / "metrics.json").read_text())
     config = tomllib.loads((folder / "config.toml").read_text())
-    side = "valid" if "valid" in metrics else "train"
+    split = "valid" if "valid" in metrics else "train"
     return {
-        "measured_on": "the last fifth, not trained on" if side == "valid" else "the training",
+        "measured_on": "the last fifth, not trained on" if split == "valid" else "the training",
         "training_mse": metrics["loss"],
-        "mse": metrics[side]["mse"],
-        "snr_in_db": metrics[side]["snr_noisy_db"],
-        "snr_out_db": metrics[side]["snr_denoised_db"],
-        "si_sdr_out_db": metrics[side]["si_sdr_denoised_db"],
+        "mse": metrics[split]["mse"],
+        "snr_in_db": metrics[split]["snr_noisy_db"],
+        "snr_out_db": metrics[split]["snr_denoised_db"],
+        "si_sdr_out_db": metrics[split]["si_sdr_denoised_db"],
         "epochs": metrics["epochs"],
         "minutes": metrics["minutes"],
         "precision": config["precision"],
@@ -154,68 +136,6 @@ def denoise_tests(network: str, output: Path, data: Path) -> None:
             axes[row, column].set(title=f"{name}, {what}", xlabel="s", ylabel="kHz")
     DOCS.mkdir(exist_ok=True)
     figure.savefig(DOCS / f"course-{network}.png", dpi=80)
-
-
-def time_loops(data: Path) -> dict[str, Any]:
-    """Seconds an epoch of the plain loop and of ours, in turn, all cores."""
-    seconds: dict[str, dict[str, list[float]]] = {
-        name: {"plain": [], "tinysignal": [], "tinysignal bf16": []} for name in NETWORKS
-    }
-    for _ in range(LOOP_ROUNDS):
-        for network, loops in seconds.items():
-            epochs = LOOP_EPOCHS[network]
-            loops["plain"].append(plain_loop(network, data, epochs))
-            loops["tinysignal"].append(our_loop(network, data, epochs, "32"))
-            loops["tinysignal bf16"].append(our_loop(network, data, epochs, "bf16"))
-    return {
-        "threads": torch.get_num_threads(),
-        "rounds": LOOP_ROUNDS,
-        "epochs": LOOP_EPOCHS,
-        "seconds_an_epoch": {
-            network: {
-                loop: {"median": statistics.median(s), "low": min(s), "high": max(s)}
-                for loop, s in loops.items()
-            }
-            for network, loops in seconds.items()
-        },
-    }
-
-
-def plain_loop(network: str, data: Path, epochs: int) -> float:
-    """The loop that a tutorial writes: default Adam, 32 bits, the loss read at every epoch."""
-    clean, noisy = (
-        torch.from_numpy(np.abs(stft(audio.read(data / name)[0], SIZE))) for name in PAIR
-    )
-    torch.manual_seed(0)
-    frames_per_s = 16_000 / SIZE.hop_samples
-    net: DenoisingNet
-    if network == "linear":
-        net = LinearNet(bins=SIZE.bins, frames_per_s=frames_per_s)
-    else:
-        net = CnnNet(bins=SIZE.bins, width=16, frames_per_s=frames_per_s)
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
-    criterion = nn.MSELoss()
-    losses = []
-    started = time.perf_counter()
-    for _ in range(epochs):
-        optimizer.zero_grad()
-        loss = criterion(net(noisy), clean)
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return (time.perf_counter() - started) / epochs
-
-
-def our_loop(network: str, data: Path, epochs: int, precision: str) -> float:
-    """The same epochs by `train_denoiser`, its callbacks and curve included."""
-    flags: dict[str, Any] = {"pair": PAIR, "arch": network, "epochs": epochs, "device": "cpu"}
-    if network == "cnn":
-        flags |= {"width": 16, "fft_samples": SIZE.fft_samples, "hop_samples": SIZE.hop_samples}
-    config = DenoiserConfig.read(None, {**flags, "precision": precision, "validate_every": 10_000})
-    with tempfile.TemporaryDirectory() as folder:
-        result = train_denoiser(config, Path(folder) / "run", data_dir=data, quiet=True)
-    minutes: float = result.metrics["minutes"]
-    return 60 * minutes / epochs
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     pip install '.[all]'
     python benchmarks/peers.py --data-dir DATA --envs ENVIRONMENTS
     python benchmarks/peers.py --data-dir DATA --reuse benchmarks/reports/peers.json --model FILE
-    python benchmarks/tables.py --write
+    python benchmarks/tables.py
 
 Every peer is installed from the registry into an environment of its own and run there by
 `peers_programs.py`; what cannot be installed or run is in the report with its error. With
@@ -19,13 +19,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,11 +30,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cost import ONE_THREAD, REPOSITORY, _contents, _machine, _pin_to_one_core
+from processes import Finished, ProcessError, contents, finish, machine, pin_to_one_core, say
 
 if TYPE_CHECKING:
     from peers_quality import Sets
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 REPORT = REPOSITORY / "benchmarks" / "reports" / "peers.json"
 PROGRAMS = REPOSITORY / "benchmarks" / "peers_programs.py"
 COST_PROGRAMS = REPOSITORY / "benchmarks" / "cost_programs.py"
@@ -140,31 +138,18 @@ OURS = Peer(
 )
 
 
-class PeerError(Exception):
-    """A peer cannot be installed or run: one line."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One finished process."""
-
-    wall_s: float
-    cpu_s: float
-    peak_bytes: int
-
-
 def main() -> None:
     """Measure, score, write the report."""
     options = _options()
     kept = json.loads(options.reuse.read_text("utf-8")) if options.reuse else {"peers": {}}
     count = kept["sets"]["mixtures"]["mixtures"] if "sets" in kept else options.count
-    core = _pin_to_one_core()
+    core = pin_to_one_core()
     with tempfile.TemporaryDirectory() as scratch:
         envs = options.envs or Path(scratch) / "envs"
         files = _make_files(Path(scratch))
         report: dict[str, Any] = {
             "date": datetime.now(UTC).date().isoformat(),
-            "machine": _machine(pinned=core is not None),
+            "machine": machine(pinned=core is not None),
             "peers": _kept(kept["peers"]),
         }
         benches = {}
@@ -185,7 +170,7 @@ def main() -> None:
         for name, bench in benches.items():
             row = report["peers"][name]
             if "error" not in row and sets.missing(row):
-                _say(f"{name}: quality")
+                say(f"{name}: quality")
                 row |= _tried(
                     partial(bench.score, sets, row), AudioFileError, DataError, SignalError
                 )
@@ -219,24 +204,25 @@ class Bench:
 
     def measure(self, files: dict[str, Path]) -> dict[str, Any]:
         """Install it and measure what it costs."""
-        _say(f"{self.name}: install")
+        say(f"{self.name}: install")
         facts = self.install()
-        _say(f"{self.name}: cost")
+        say(f"{self.name}: cost")
         with tempfile.TemporaryDirectory() as name:
             out = Path(name)
             # The short file warms up; the times are those of the calls, without the start.
-            run, printed = self.run("denoise", files["folder"], out)
-            blocks_s = _numbers(self.run("hops", files["long"], out)[1])
+            done = self.run("denoise", files["folder"], out)
+            printed = done.printed
+            blocks_s = _numbers(self.run("hops", files["long"], out).printed)
             starts = [self.whole(files["short"], out) for _ in range(START_RUNS)]
             if self.peer.command:
-                run = self.whole(files["long"], out)
+                done = self.whole(files["long"], out)
         return facts | {
             **self.told(),
             "real_time_factor": _numbers(printed)[files["long"].name] / LONG_S,
             "block_16_ms": _block_times(blocks_s),
             "start_s": statistics.median(run.cpu_s for run in starts),
             "start_wall_s": min(run.wall_s for run in starts),
-            "peak_bytes": run.peak_bytes,
+            "peak_bytes": done.peak_bytes,
         }
 
     def score(self, sets: Sets, known: dict[str, Any]) -> dict[str, Any]:
@@ -249,11 +235,11 @@ class Bench:
         """Version, bytes and number of packages; a peer's environment that is there is used."""
         done = self.env / "installed.json"
         if not done.exists() or self.name == "tinysignal":  # ours may have changed since
-            _finish([sys.executable, "-m", "venv", "--clear", str(self.env)])
-            before = _contents(self.site())
+            finish([sys.executable, "-m", "venv", "--clear", str(self.env)])
+            before = contents(self.site())
             for packages in self.peer.install:
                 self.pip(packages)
-            after = _contents(self.site())
+            after = contents(self.site())
             found = {path.name for path in self.site().glob("*.dist-info")}
             empty = {Path(path).parts[0] for path in before}
             facts = {
@@ -268,36 +254,36 @@ class Bench:
     def pip(self, *packages: str) -> None:
         """Install with the environment's own pip."""
         quiet = ("--quiet", "--disable-pip-version-check")
-        _finish([str(self.python()), "-m", "pip", "install", *quiet, *packages])
+        finish([str(self.python()), "-m", "pip", "install", *quiet, *packages])
 
     def version(self) -> str:
         """Of the installed peer."""
         code = f"from importlib.metadata import version; print(version('{self.peer.package}'))"
-        return _finish([str(self.python()), "-c", code])[1].strip()
+        return finish([str(self.python()), "-c", code]).printed.strip()
 
     def told(self) -> dict[str, str]:
         """Latency and note: of ours, by the model file; of a peer, as stated above."""
         if self.name != "tinysignal":
             return {"latency": self.peer.latency, "note": self.peer.note}
         program = str(self.env / "bin" / "tinysignal")
-        facts = json.loads(_finish([program, "info", self.model, "--json"])[1])
+        facts = json.loads(finish([program, "info", self.model, "--json"]).printed)
         note = f"the model '{facts['name']}' ({facts['arch']})."
         return {"latency": f"{facts['latency_ms']:g} ms", "note": note}
 
-    def run(self, action: str, source: Path, target: Path) -> tuple[Run, str]:
+    def run(self, action: str, source: Path, target: Path) -> Finished:
         """Our program in the peer's environment."""
         arguments = [self.name, action, str(source), str(target), self.model]
-        return _finish([str(self.python()), str(PROGRAMS), *arguments])
+        return finish([str(self.python()), str(PROGRAMS), *arguments])
 
-    def whole(self, source: Path, out: Path) -> Run:
+    def whole(self, source: Path, out: Path) -> Finished:
         """The whole command, or process, on one file."""
         target = out / "whole.wav"
         target.unlink(missing_ok=True)
         if not self.peer.command:
-            return self.run("denoise", source, target)[0]
+            return self.run("denoise", source, target)
         places = {"source": source, "target": target, "model": self.model}
         first, *rest = [part.format(**places) for part in self.peer.command]
-        return _finish([str(self.env / "bin" / first), *rest])[0]
+        return finish([str(self.env / "bin" / first), *rest])
 
     def denoise_folder(self, source: Path, target: Path) -> None:
         """Every file of a folder, in one process."""
@@ -331,7 +317,7 @@ def _make_files(folder: Path) -> dict[str, Path]:
     files = {"folder": made, "short": made / "a-second.wav", "long": made / "minute.wav"}
     for name, seconds in (("short", 1), ("long", LONG_S)):
         command = [sys.executable, str(COST_PROGRAMS), "make-file"]
-        _finish([*command, str(files[name]), str(seconds), "1", "16000"])
+        finish([*command, str(files[name]), str(seconds), "1", "16000"])
     return files
 
 
@@ -341,7 +327,7 @@ def _numbers(printed: str) -> Any:
     try:
         return json.loads(last)
     except json.JSONDecodeError:
-        raise PeerError(f"its process ended with '{last}', expected numbers.") from None
+        raise ProcessError(f"its process ended with '{last}', expected numbers.") from None
 
 
 def _block_times(blocks_s: list[float] | None) -> dict[str, float] | None:
@@ -353,40 +339,13 @@ def _block_times(blocks_s: list[float] | None) -> dict[str, float] | None:
 
 
 def _tried(measure: Callable[[], dict[str, Any]], *others: type[Exception]) -> dict[str, Any]:
-    """What it gives, or its error, a `PeerError` or one of the others, without places on disk."""
+    """What it gives, or the line of a `ProcessError` or another error, without places on disk."""
     try:
         return measure()
-    except (PeerError, *others) as error:
+    except (ProcessError, *others) as error:
         line = re.sub(r"(/[\w.@+-]+)+/", "", str(error))
-        _say(line)
+        say(line)
         return {"error": line}
-
-
-def _finish(command: list[str]) -> tuple[Run, str]:
-    """Run a command to its end, alone: its time, its peak memory and what it printed."""
-    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        start_s = time.perf_counter()
-        try:
-            process = subprocess.Popen(
-                command, stdout=output, stderr=errors, env=os.environ | ONE_THREAD
-            )
-        except OSError as error:
-            raise PeerError(f"{Path(command[0]).name}: {error.strerror}") from None
-        _, status, usage = os.wait4(process.pid, 0)
-        wall_s = time.perf_counter() - start_s
-        process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        errors.seek(0)
-        if process.returncode:
-            said = [line for line in errors.read().splitlines() if line.strip()] or ["no message"]
-            raise PeerError(f"exit status {process.returncode}: {said[-1].strip()}")
-        unit_bytes = 1 if sys.platform == "darwin" else 1024
-        cpu_s = usage.ru_utime + usage.ru_stime
-        return Run(wall_s, cpu_s, usage.ru_maxrss * unit_bytes), output.read()
-
-
-def _say(message: str) -> None:
-    print(f"{time.strftime('%X')} {message}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ class Sets:
         dnsmos : {"all", "recordings", "none"}
             What DNSMOS, most of the time that scoring takes, is computed for.
         """
-        from unseen import make_mixtures  # and torch
+        from mixtures import make_mixtures  # and torch
 
         folders = {name: folder / name for name in ("recordings", "mixtures")}
         for path in folders.values():

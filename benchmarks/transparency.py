@@ -2,7 +2,7 @@
 
     python benchmarks/transparency.py --data-dir DATA       # the bundled model, within a minute
     python benchmarks/transparency.py --data-dir DATA --model RUN --split valid --output FILE
-    python benchmarks/tables.py --write
+    python benchmarks/tables.py
 
 ``DATA`` (or TINYSIGNAL_DATA) holds ``speech`` and ``noise`` with their manifests. ``test`` is the
 half of their held-out groups that training with ``test_fraction = 0.5`` never reads; ``valid``, the

@@ -1,4 +1,4 @@
-"""What the package says of itself holds: exports, version, errors, wheel, cards, pins, README."""
+"""What the package says of itself holds: exports, version, errors, wheel, cards, pins."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import ast
 import doctest
 import inspect
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -15,7 +14,6 @@ from importlib import import_module, metadata
 from pathlib import Path
 
 import pytest
-import soundfile
 
 import tinysignal
 from tinysignal import errors
@@ -107,6 +105,7 @@ def test_the_wheel_holds_the_package_its_types_and_its_models(wheel_names: list[
     assert "tinysignal/py.typed" in wheel_names
     for name in bundled_models():
         assert f"tinysignal/models/{name}.onnx" in wheel_names
+        assert f"tinysignal/models/{name}.onnx.sha256" in wheel_names
         assert f"tinysignal/models/{name}.md" in wheel_names
     assert any(name.endswith("licenses/LICENSE") for name in wheel_names)
 
@@ -145,7 +144,7 @@ def test_the_extra_all_holds_every_other_extra() -> None:
     assert set(listed[1].split(",")) == set(extras) - {"all", "dev"}
 
 
-# Programs in the documentation
+# Programs in docstrings
 
 
 @needs_default_model
@@ -156,22 +155,3 @@ def test_examples_in_docstrings_run(home: str) -> None:
         pytest.importorskip("pesq", reason="the examples need the 'eval' extra")
     result = doctest.testmod(import_module(f"tinysignal.{home}"))
     assert result.failed == 0
-
-
-README_PROGRAMS = re.findall(
-    r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE
-)
-
-
-def test_the_readme_has_a_program() -> None:
-    assert README_PROGRAMS
-
-
-@needs_default_model
-@pytest.mark.parametrize("program", README_PROGRAMS, ids=range(len(README_PROGRAMS)))
-def test_readme_programs_run(program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copy(ROOT / "demo" / "talk.flac", tmp_path)
-    samples, rate_hz = soundfile.read(tmp_path / "talk.flac")
-    soundfile.write(tmp_path / "talk.wav", samples, rate_hz)
-    monkeypatch.chdir(tmp_path)
-    exec(compile(program, "README.md", "exec"), {})

@@ -1,11 +1,14 @@
 """Train small neural networks on signals, look inside them, shrink them and ship them.
 
 The names here are the light half: numpy and onnxruntime, never torch. They are imported when
-they are first used, so that `import tinysignal` does no work.
+they are first used, so that `import tinysignal` does no work. It only tells the libraries below to
+report nothing to anyone, see `tinysignal.privacy`.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from tinysignal.privacy import be_silent
 
 if TYPE_CHECKING:
     from tinysignal.classifier import Classifier
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
         TinysignalError,
     )
     from tinysignal.spec import ClassifierSpec, DenoiserSpec
+
+be_silent()
 
 __version__ = "0.1.0"
 

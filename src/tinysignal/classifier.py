@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinysignal.errors import ModelError, SignalError
+from tinysignal.errors import SignalError
 from tinysignal.images.files import read_framed
 from tinysignal.mel import read_patch
-from tinysignal.model import ClassifyingNetwork, load_classifying_network, model_path
+from tinysignal.model import ClassificationModel, load_classification_model, model_path
 from tinysignal.spec import ClassifierSpec, ImageInput
 
 Probabilities = NDArray[np.float32]
@@ -32,7 +32,7 @@ class Classifier:
     '7'
     """
 
-    def __init__(self, network: ClassifyingNetwork) -> None:
+    def __init__(self, network: ClassificationModel) -> None:
         self._network = network
 
     @classmethod
@@ -50,7 +50,7 @@ class Classifier:
         ModelError
             Missing, damaged or foreign file, or a model for another task.
         """
-        return cls(load_classifying_network(model_path(model), threads=threads))
+        return cls(load_classification_model(model_path(model), threads=threads))
 
     @property
     def spec(self) -> ClassifierSpec:
@@ -155,10 +155,7 @@ class Classifier:
                 f"pictures with values from {values.min():g} to {values.max():g}, expected 0 to 1. "
                 "Pass uint8 for 0 to 255."
             )
-        logits = self._network.run(values)
-        if not np.isfinite(logits).all():
-            raise ModelError(f"model '{self.spec.name}' answers with NaN or infinite values.")
-        return _softmax(logits)
+        return _softmax(self._network.run(values))
 
 
 def _softmax(logits: NDArray[np.float32]) -> Probabilities:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinysignal.audio.validate import check_block, check_channels, check_rate, check_signal
-from tinysignal.errors import SignalError
-from tinysignal.model import DEFAULT_MODEL, Network, load_network
+from tinysignal.errors import ModelError, SignalError
+from tinysignal.model import DEFAULT_MODEL, DenoisingModel, load_denoising_model
 from tinysignal.spec import DenoiserSpec
 from tinysignal.stft import IstftStream, Signal, Spectrum, StftSize, StftStream
 from tinysignal.upper_band import UpperBand
@@ -25,6 +25,7 @@ _FRAMES_AT_ONCE, _BINS_AT_ONCE = 128, 1 << 18
 # of them, so what the network says there counts only at that rate; those before say whether there
 # is speech in what lies above.
 _EDGE, _GUIDE = 1 / 32, 5 / 8
+_MOST_GAIN = 1e6  # from the loudest to the loudest; what is more is no denoiser
 _SILENCE = 1e-8  # magnitude far below one 24-bit step
 
 
@@ -72,7 +73,7 @@ class Denoiser:
     (1, 16000)
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: DenoisingModel) -> None:
         self._network = network
 
     @classmethod
@@ -90,7 +91,7 @@ class Denoiser:
         ModelError
             Missing, damaged or foreign file.
         """
-        return cls(load_network(model, threads=threads))
+        return cls(load_denoising_model(model, threads=threads))
 
     @property
     def spec(self) -> DenoiserSpec:
@@ -175,14 +176,14 @@ class DenoiserStream:
     """
 
     def __init__(
-        self, network: Network, sample_rate_hz: int, channels: int, options: DenoiseOptions
+        self, network: DenoisingModel, sample_rate_hz: int, channels: int, options: DenoiseOptions
     ) -> None:
         spec = network.spec
         self._network = network
         self._options = options
         self._channels = channels
         self._size = StftSize.at_rate(
-            fft_samples=spec.fft_samples,
+            window_samples=spec.window_samples,
             hop_samples=spec.hop_samples,
             model_rate_hz=spec.sample_rate_hz,
             sample_rate_hz=sample_rate_hz,
@@ -202,7 +203,7 @@ class DenoiserStream:
     def latency_samples(self) -> int:
         """The most samples that an output sample waits for, at the signal's rate."""
         size = self._size
-        return size.fft_samples + self._network.spec.lookahead_frames * size.hop_samples
+        return size.window_samples + self._network.spec.lookahead_frames * size.hop_samples
 
     @property
     def latency_s(self) -> float:
@@ -289,7 +290,14 @@ class DenoiserStream:
         gain = gain[:, dropped:]
         waiting = np.concatenate([self._waiting, spectrum], axis=1)
         self._waiting = waiting[:, gain.shape[1] :]
-        denoised: Spectrum = np.multiply(waiting[:, : gain.shape[1]], gain, dtype=np.complex64)
+        heard = waiting[:, : gain.shape[1]]
+        with np.errstate(over="ignore", invalid="ignore"):
+            denoised: Spectrum = np.multiply(heard, gain, dtype=np.complex64)
+        # A gain alone may be any: where it is quiet, it says nothing.
+        if not _largest(denoised) <= _MOST_GAIN * max(1.0, _largest(heard)):  # nor NaN
+            raise ModelError(
+                f"model '{self._network.spec.name}' makes the sound louder by more than 120 dB."
+            )
         return self._synthesis.feed(denoised)
 
     def _gain(self, spectrum: Spectrum) -> NDArray[Any]:
@@ -304,7 +312,7 @@ class DenoiserStream:
             heard = _shared(heard)
         inside = np.zeros((*heard.shape[:2], spec.bins), np.complex64)
         # A longer window sums more samples: back to the scale of the model's own.
-        scale = np.float32(spec.fft_samples / self._size.fft_samples)
+        scale = np.float32(spec.window_samples / self._size.window_samples)
         np.multiply(heard, scale, out=inside[:, :, :seen])
         inside_gain, self._state = self._network.run(inside, self._state)
         gain = np.empty((*heard.shape[:2], self._size.bins), inside_gain.dtype)
@@ -321,6 +329,11 @@ class DenoiserStream:
         if options.mix < 1:
             gain = np.float32(1 - options.mix) + np.float32(options.mix) * gain
         return gain
+
+
+def _largest(spectrum: Spectrum) -> float:
+    """The largest real or imaginary part."""
+    return float(np.abs(spectrum.view(np.float32)).max(initial=0))
 
 
 def _shared(spectrum: Spectrum) -> Spectrum:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
@@ -28,21 +29,25 @@ class Option:
         The default in words, where the value alone does not tell it.
     metavar : str
         Names of the values of a pair, such as ``LOW HIGH``.
-    at_least, at_most, below : float
-        Bounds of a number.
+    fraction : bool
+        Whether ``4.3%`` may be written for 0.043.
+    at_least, at_most, above, below : float
+        Bounds of a number; the last two are not reached.
     """
 
     help: str
     group: str
     shown: str = ""
     metavar: str = ""
+    fraction: bool = False
     at_least: float = float("-inf")
     at_most: float = float("inf")
+    above: float = float("-inf")
     below: float = float("inf")
 
     def allows(self, value: float) -> bool:
         """Whether a number is within the bounds."""
-        return self.at_least <= value <= self.at_most and value < self.below
+        return self.at_least <= value <= self.at_most and self.above < value < self.below
 
 
 def option(default: Any, help: str, **facts: Any) -> Any:
@@ -130,12 +135,13 @@ class Options:
 
 
 def _bounds(facts: Option) -> str:
-    parts = [f"at least {facts.at_least:g}"]
-    if facts.at_most < float("inf"):
-        parts.append(f"at most {facts.at_most:g}")
-    if facts.below < float("inf"):
-        parts.append(f"below {facts.below:g}")
-    return " and ".join(parts)
+    given = {
+        "at least": facts.at_least,
+        "more than": facts.above,
+        "at most": facts.at_most,
+        "below": facts.below,
+    }
+    return " and ".join(f"{word} {bound:g}" for word, bound in given.items() if isfinite(bound))
 
 
 def _cast(name: str, value: Any, kind: Any, source: str) -> Any:

@@ -13,6 +13,7 @@ from tinysignal.audio.files import open_sound
 from tinysignal.errors import MissingExtraError
 from tinysignal.files import atomic
 from tinysignal.metrics.classification import ClassificationReport, Mistake
+from tinysignal.privacy import leave_no_caches
 from tinysignal.stft import StftSize, StftStream
 
 _COLUMNS = 1000
@@ -49,7 +50,7 @@ def mean_spectrogram(
     with open_sound(path) as reader:
         info = reader.info
         size = StftSize.at_rate(
-            fft_samples=512,
+            window_samples=512,
             hop_samples=256,
             model_rate_hz=16_000,
             sample_rate_hz=info.sample_rate_hz,
@@ -90,6 +91,7 @@ def save_before_after(before: str | Path, after: str | Path, target: str | Path)
     MissingExtraError
         Matplotlib is not installed.
     """
+    leave_no_caches()
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - optional
     except ImportError:
@@ -141,6 +143,7 @@ def save_mistakes(
     MissingExtraError
         Matplotlib is not installed.
     """
+    leave_no_caches()
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - optional
     except ImportError:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from benchmarks import cost, cost_programs
+from benchmarks import cost, cost_programs, processes
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="wait4 is not on Windows")
 
@@ -20,10 +20,10 @@ def test_peak_memory_is_that_of_the_started_process() -> None:
     """In a process of its own: a child's peak is never below that of the one that starts it."""
     mib = 150
     program = (
-        "import sys; from benchmarks import cost\n"
+        "import sys; from benchmarks import processes\n"
         f"for size in (0, {mib}):\n"
         "    child = f'held = bytes(range(256)) * ({size} * 4096)'\n"
-        "    print(cost._run([sys.executable, '-c', child]).peak_bytes)"
+        "    print(processes.finish([sys.executable, '-c', child]).peak_bytes)"
     )
     run = subprocess.run(
         [sys.executable, "-c", program],
@@ -38,8 +38,8 @@ def test_peak_memory_is_that_of_the_started_process() -> None:
 
 
 def test_a_command_that_fails_stops_the_benchmark_with_its_message() -> None:
-    with pytest.raises(SystemExit, match="broken on purpose"):
-        cost._run([sys.executable, "-c", "raise SystemExit('broken on purpose')"])
+    with pytest.raises(processes.ProcessError, match="broken on purpose"):
+        processes.finish([sys.executable, "-c", "raise SystemExit('broken on purpose')"])
 
 
 def test_files_have_the_length_and_kind_asked_for(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from peer_sets import MIXTURES, each, make_sets, write
 
 import peers
 import peers_quality
-import tables_peers
+import processes
+import tables_denoising
 from peers_quality import Sets
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="wait4 is not on Windows")
@@ -58,7 +59,8 @@ def test_costs_are_read_from_what_a_peers_process_prints(
     env = make_env(tmp_path / "dtln", TALKATIVE)
     facts = {"version": "1.2", "install_bytes": 34, "packages": 5}
     (env / "installed.json").write_text(json.dumps(facts), encoding="utf-8")
-    starts = iter([peers.Run(wall, cpu, 0) for wall, cpu in ((0.9, 0.3), (0.7, 0.2), (0.8, 0.6))])
+    times_s = ((0.9, 0.3), (0.7, 0.2), (0.8, 0.6))
+    starts = iter([processes.Finished(*pair, 0) for pair in times_s])
     monkeypatch.setattr(peers.Bench, "whole", lambda *_: next(starts))
     row = bench("dtln", env).measure(FILES)
     assert row.items() >= facts.items()
@@ -71,7 +73,7 @@ def test_costs_are_read_from_what_a_peers_process_prints(
 
 def test_numbers_that_are_none_are_an_error() -> None:
     for printed, last in (("", ""), ("[1]\nSegmentation fault\n", "Segmentation fault")):
-        with pytest.raises(peers.PeerError, match=f"ended with '{last}', expected numbers"):
+        with pytest.raises(processes.ProcessError, match=f"ended with '{last}', expected numbers"):
             peers._numbers(printed)
 
 
@@ -120,12 +122,12 @@ def test_network_files_are_found_inside_the_environment(tmp_path: Path) -> None:
 def test_a_failed_process_is_an_error_of_one_line_without_places(
     program: str, message: str
 ) -> None:
-    failing = partial(peers._finish, [sys.executable, "-S", "-c", program])
+    failing = partial(processes.finish, [sys.executable, "-S", "-c", program])
     assert peers._tried(failing) == {"error": message}
 
 
 def test_a_program_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(peers.PeerError, match=r"^python: No such file"):
+    with pytest.raises(processes.ProcessError, match=r"^python: No such file"):
         bench("dtln", tmp_path / "gone").denoise_folder(tmp_path, tmp_path)
 
 
@@ -143,7 +145,7 @@ class MadeBench(peers.Bench):
     def measure(self, files: dict[str, Path]) -> dict[str, Any]:
         self.measured.append(self.name)
         if self.failing.get(self.name) == "cost":
-            raise peers.PeerError(f"{self.name} is broken")
+            raise processes.ProcessError(f"{self.name} is broken")
         return {"real_time_factor": 0.25}
 
     def install(self) -> dict[str, Any]:
@@ -188,7 +190,7 @@ def program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
     for name in ("measured", "installed", "scored", "failing"):
         monkeypatch.setattr(MadeBench, name, getattr(seen, name), raising=False)
     monkeypatch.setattr(peers, "Bench", MadeBench)
-    monkeypatch.setattr(peers, "_pin_to_one_core", lambda: None)  # it would pin the tests
+    monkeypatch.setattr(peers, "pin_to_one_core", lambda: None)  # it would pin the tests
     monkeypatch.setattr(peers, "_make_files", lambda folder: FILES)
     monkeypatch.setattr(Sets, "make", make)
     seen.run, seen.report = run, tmp_path / "report.json"
@@ -211,8 +213,8 @@ def test_failing_peers_are_in_the_report_with_their_error_and_the_others_go_on(p
         found = rows[name]["recordings"]["si_sdr"]["mean"]
         assert found == pytest.approx(report["noisy"]["recordings"]["si_sdr"]["mean"], abs=1e-3)
     assert program.scored == ["tinysignal", "gtcrn", "rnnoise", "nsnet2"]
-    text = tables_peers.peers_quality(report)
-    assert "dtln: dtln is broken." in text
+    text = "\n\n".join(tables_denoising.quality(report))
+    assert "- dtln: dtln is broken" in text
     assert text.count("| rnnoise | 5.00 ± 2.48 |") == 1  # t of two degrees of freedom: 4.303
     assert "| gtcrn |" not in text
 

@@ -1,13 +1,12 @@
-"""The tables of the documents are those of the committed reports."""
+"""The generated documents are those of the committed reports."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from benchmarks import tables
+from benchmarks import tables, tables_denoising
 
 
 def cost_report() -> dict[str, object]:
@@ -27,61 +26,49 @@ def cost_report() -> dict[str, object]:
             {"minutes": 10, "tinysignal": peak, "noisereduce": peak},
             {"minutes": 180, "tinysignal": peak},
         ],
-        "install": {
-            "tinysignal": {"bytes": 2**28, "packages": 12},
-            "noisereduce": {"bytes": 2**29, "packages": 20},
-        },
+        "install": {"tinysignal": {"bytes": 2**28, "packages": 12}},
     }
 
 
-@pytest.fixture
-def reports(tmp_path: Path) -> Path:
-    (tmp_path / "cost.json").write_text(json.dumps(cost_report()), encoding="utf-8")
-    return tmp_path
+@pytest.mark.parametrize("name", [*tables.PAGES, *tables.BLOCKS])
+def test_documents_equal_what_the_reports_generate(name: str) -> None:
+    path = tables.REPOSITORY / name
+    expected = tables.documents()[path]
+    assert path.read_text(encoding="utf-8") == expected, "run: python benchmarks/tables.py"
 
 
-@pytest.mark.parametrize("path", tables.documents(), ids=lambda path: path.name)
-def test_documents_equal_what_the_reports_generate(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert tables.update(text) == text, "run: python benchmarks/tables.py --write"
+def test_every_report_and_every_page_is_in_use() -> None:
+    sources = [*tables.PAGES.values(), *tables.BLOCKS.values()]
+    assert {path.stem for path in tables.REPORTS.glob("*.json")} == {name for name, _ in sources}
+    pages = (tables.REPOSITORY / "docs" / "benchmarks").glob("*.md")
+    assert {path.name for path in pages} == {Path(name).name for name in tables.PAGES} | {
+        "index.md"
+    }
 
 
-def test_only_what_is_between_the_markers_changes(reports: Path) -> None:
-    text = "before\n\n<!-- table: cost-memory -->\nold\n<!-- /table -->\n\nafter\n"
-    updated = tables.update(text, reports=reports)
-    assert updated.startswith("before\n\n<!-- table: cost-memory -->\n|")
-    assert updated.endswith("\n<!-- /table -->\n\nafter\n")
-    assert "old" not in updated
-    assert "| 180 min | 80 | not run |" in updated
-    assert tables.update(updated, reports=reports) == updated
+def test_only_what_is_between_the_markers_changes() -> None:
+    text = f"before\n\n{tables.BEGIN}\nold\n{tables.END}\n\nafter\n"
+    updated = tables.filled(text, "| new |")
+    assert updated == f"before\n\n{tables.BEGIN}\n| new |\n{tables.END}\n\nafter\n"
+    assert tables.filled(updated, "| new |") == updated
 
 
-def test_cost_table_holds_medians_spread_and_real_time_factors(reports: Path) -> None:
-    text = tables.render_table("cost", reports=reports)
+@pytest.mark.parametrize("marker", [tables.BEGIN, tables.END])
+def test_a_marker_without_its_counterpart_is_refused(marker: str) -> None:
+    with pytest.raises(ValueError, match="no block, expected one between"):
+        tables.filled(f"before\n{marker}\nafter\n", "| new |")
+
+
+def test_the_cost_page_holds_medians_spread_and_real_time_factors() -> None:
+    report = cost_report()
+    text = tables_denoising.cost(report)
     times = "1.5 s (1.25 to 2) | 6 s (1.25 to 2) | 0.025 | 0.1 |"
     assert f"| `tinysignal denoise`, 60 s stereo at 48 kHz | {times}" in text
     assert f"| library call, 60 s stereo at 48 kHz | {times}" in text
-    assert "| `pip install tinysignal` | 256 | 12 |" in text
+    assert "| 180 min | 80 | not run |" in text
+    assert "| tinysignal | 256 | 12 |" in text
     assert "A CPU, Python 3.12.0, tinysignal 0.1.0; 2025-01-02." in text
     assert "Trial" not in text
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("<!-- table: colour -->\nred\n<!-- /table -->\n", "table 'colour', expected one of"),
-        ("<!-- table: cost -->\n", "without its counterpart"),
-        ("<!-- /table -->\n", "without its counterpart"),
-    ],
-)
-def test_markers_that_mean_nothing_are_refused(reports: Path, text: str, message: str) -> None:
-    with pytest.raises(tables.TableError, match=message):
-        tables.update(text, reports=reports)
-
-
-def test_a_table_without_its_report_may_stand_empty_and_is_named(tmp_path: Path) -> None:
-    empty, filled = (f"<!-- table: cost -->\n{body}<!-- /table -->\n" for body in ("", "old\n"))
-    assert tables.update(empty, reports=tmp_path) == empty
-    assert tables.empty_tables(empty) == ["cost"]
-    with pytest.raises(tables.TableError, match=r"needs cost\.json"):
-        tables.update(filled, reports=tmp_path)
+    assert "Trial" in tables_denoising.cost(report | {"quick": True})
+    without = tables_denoising.cost(report | {"install": None})
+    assert "packages" not in without

@@ -191,7 +191,7 @@ def test_the_table_has_a_column_for_every_denoiser(signals) -> None:
     assert "|  | left | halved |" in text
     line = next(row for row in text.splitlines() if "file cut within a word" in row)
     cells = [
-        f"median {db}, one in twenty below {low}, lowest {low}"
+        f"median {db}, 5th percentile {low}, lowest {low}"
         for db, low in (("0.00", "0.0"), ("-6.02", "-6.0"))
     ]
     assert line.endswith(f"| {cells[0]} | {cells[1]} |")

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from tinysignal.compress import LayerPlan, Plan, apply, plan, profile
 from tinysignal.compress.factorize import moments_of
-from tinysignal.compress.layers.convolution import full_rank, patches
-from tinysignal.compress.layers.families import cost, factor, largest_rank
+from tinysignal.compress.layers import CONVOLUTION, largest_rank
+from tinysignal.compress.layers.convolution import patches
 
 CONVS = [
     nn.Conv2d(4, 6, 3, stride=2, padding=1),
@@ -20,11 +20,11 @@ CONVS = [
     nn.Conv1d(4, 6, 3, padding=1, padding_mode="circular"),
 ]
 CASES = [
-    (conv, form)
+    (conv, decomposition)
     for conv in CONVS
-    for form in ("channel", "spatial", "tucker")
-    if form == "channel"
-    or (conv.kernel_size[0] > 1 and (form != "spatial" or conv.weight.ndim > 3))
+    for decomposition in ("channel", "spatial", "tucker")
+    if decomposition == "channel"
+    or (conv.kernel_size[0] > 1 and (decomposition != "spatial" or conv.weight.ndim > 3))
 ]
 
 
@@ -44,33 +44,43 @@ def test_patches_times_the_matrix_are_the_convolution(conv: nn.Conv1d | nn.Conv2
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("conv", "form"), CASES)
-@pytest.mark.parametrize("method", ["plain", "activation", "sequential"])
+@pytest.mark.parametrize(("conv", "decomposition"), CASES)
+@pytest.mark.parametrize("method", ["svd", "activation", "sequential"])
 def test_every_form_of_a_convolution_is_exact_at_full_rank(
-    conv: nn.Conv1d | nn.Conv2d, form: str, method: str
+    conv: nn.Conv1d | nn.Conv2d, decomposition: str, method: str
 ) -> None:
-    x, rank = signal_for(conv), full_rank(conv, form)
+    x, rank = signal_for(conv), CONVOLUTION.full_rank(conv, decomposition)
     kind = type(conv).__name__
-    chosen = Plan(method, {}, (LayerPlan("", kind, form, rank, rank),))
+    chosen = Plan(method, {}, (LayerPlan("", kind, decomposition, rank, rank),))
     small = apply(conv, chosen, [x])
     assert isinstance(small, nn.Sequential)
     with torch.no_grad():
         torch.testing.assert_close(small(x), conv(x), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("conv", "form"), CASES)
+@pytest.mark.parametrize(("conv", "decomposition"), CASES)
 def test_the_modules_of_a_form_compute_its_product_and_weigh_what_was_said(
-    conv: nn.Conv1d | nn.Conv2d, form: str
+    conv: nn.Conv1d | nn.Conv2d, decomposition: str
 ) -> None:
     x, rank = signal_for(conv), 2
     profiled = profile(conv, [x])
     chosen = Plan(
-        "activation", {}, (LayerPlan("", type(conv).__name__, form, full_rank(conv, form), rank),)
+        "activation",
+        {},
+        (
+            LayerPlan(
+                "",
+                type(conv).__name__,
+                decomposition,
+                CONVOLUTION.full_rank(conv, decomposition),
+                rank,
+            ),
+        ),
     )
     small = apply(conv, chosen, profiled)
     layer = profiled.layers[0]
-    made = factor(
-        conv, form, layer.weight, rank, covariance=layer.inputs.covariance, bias=layer.bias
+    made = CONVOLUTION.factor(
+        conv, decomposition, layer.weight, rank, covariance=layer.inputs.covariance, bias=layer.bias
     )
     rows = patches(conv, x).double()
     with torch.no_grad():
@@ -78,14 +88,18 @@ def test_the_modules_of_a_form_compute_its_product_and_weigh_what_was_said(
     want = rows @ made.dense.T
     torch.testing.assert_close(got - got.mean(0), want - want.mean(0), atol=1e-4, rtol=1e-4)
     weights = sum(p.numel() for p in small.parameters() if p.ndim > 1)
-    assert weights == cost(conv, form, rank)[0]
+    assert weights == CONVOLUTION.cost(conv, decomposition, rank)[0]
 
 
 def test_the_largest_rank_is_the_last_that_makes_a_layer_smaller() -> None:
     conv = nn.Conv2d(16, 24, 3)
-    for form in ("channel", "spatial", "tucker"):
-        rank = largest_rank(conv, form)
-        assert cost(conv, form, rank)[0] < conv.weight.numel() <= cost(conv, form, rank + 1)[0]
+    for decomposition in ("channel", "spatial", "tucker"):
+        rank = largest_rank(CONVOLUTION, conv, decomposition)
+        assert (
+            CONVOLUTION.cost(conv, decomposition, rank)[0]
+            < conv.weight.numel()
+            <= CONVOLUTION.cost(conv, decomposition, rank + 1)[0]
+        )
 
 
 def test_of_equal_error_the_cheaper_form_is_taken() -> None:
@@ -96,7 +110,7 @@ def test_of_equal_error_the_cheaper_form_is_taken() -> None:
         conv.weight.copy_(torch.einsum("nh,mw->mnhw", column, row))
     x = torch.randn(10, 8, 12, 12)
     chosen = plan(profile(conv, [x]), rank=5)
-    assert chosen.layers[0].form == "spatial"
+    assert chosen.layers[0].decomposition == "spatial"
     assert chosen.layers[0].rank is not None
     small = apply(conv, chosen, [x])
     assert outputs_close(small(x), conv(x), share=0.5)
@@ -116,7 +130,7 @@ RECURRENT = [
 
 
 @pytest.mark.parametrize(("kind", "options"), RECURRENT)
-@pytest.mark.parametrize("method", ["plain", "activation", "sequential"])
+@pytest.mark.parametrize("method", ["svd", "activation", "sequential"])
 def test_a_recurrent_layer_with_factored_inputs_is_the_same_algebra(
     kind: type[nn.RNNBase], options: dict[str, object], method: str
 ) -> None:
@@ -125,7 +139,7 @@ def test_a_recurrent_layer_with_factored_inputs_is_the_same_algebra(
     x = torch.randn(9, 6, 7)
     profiled = profile(net, [x], forward=lambda m, x: m(x)[0])
     steps = tuple(
-        LayerPlan(layer.name, layer.kind, "pair", layer.full_rank, layer.full_rank)
+        LayerPlan(layer.name, layer.kind, "low_rank", layer.full_rank, layer.full_rank)
         for layer in profiled.layers
     )
     assert len(steps) == net.num_layers
@@ -147,7 +161,7 @@ def test_a_recurrent_layer_can_be_cut_again() -> None:
     for _ in range(2):  # the second time, the Linear before a cell, and what is left of the cell's
         profiled = profile(small, [x])
         steps = tuple(
-            LayerPlan(layer.name, layer.kind, "pair", layer.full_rank, layer.full_rank)
+            LayerPlan(layer.name, layer.kind, "low_rank", layer.full_rank, layer.full_rank)
             for layer in profiled.layers
         )
         small = apply(small, Plan("activation", {}, steps), profiled)
@@ -169,7 +183,7 @@ def test_packed_sequences_pass_through_a_factored_stack() -> None:
     x = nn.utils.rnn.pack_padded_sequence(torch.randn(3, 5, 8), [5, 3, 2], batch_first=True)
     profiled = profile(net, [x])
     steps = tuple(
-        LayerPlan(p.name, "LSTM", "pair", p.full_rank, p.full_rank) for p in profiled.layers
+        LayerPlan(p.name, "LSTM", "low_rank", p.full_rank, p.full_rank) for p in profiled.layers
     )
     small = apply(net, Plan("sequential", {}, steps), profiled)
     with torch.no_grad():
@@ -179,7 +193,7 @@ def test_packed_sequences_pass_through_a_factored_stack() -> None:
 def test_a_stack_in_which_nothing_is_cut_is_put_back() -> None:
     net = nn.Sequential(nn.Linear(12, 12), nn.GRU(12, 4, num_layers=2))
     profiled = profile(net, [torch.randn(9, 3, 12)])
-    steps = (LayerPlan("0", "Linear", "pair", 12, 3),)
+    steps = (LayerPlan("0", "Linear", "low_rank", 12, 3),)
     small = apply(net, Plan("sequential", {}, steps), profiled)
     assert type(small[1]) is nn.GRU
     for key, value in net[1].state_dict().items():

@@ -10,6 +10,7 @@ import pytest
 from onnx import numpy_helper
 
 from tinysignal import ModelError
+from tinysignal.budget import Budget
 from tinysignal.compress.quantize import WAYS, write_int8
 from tinysignal.model import read_spec
 from tinysignal.runs import report as reports
@@ -134,7 +135,7 @@ def test_the_command_keeps_the_fastest_that_is_as_good(
     digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reports, "SECONDS", 0.0)
-    options = CompressOptions(budget={"rank": 8}, method="activation", int8=True)
+    options = CompressOptions(budget=Budget(rank=8), method="activation", int8=True)
     report = compress_run(digits_run, tmp_path / "out", options)
     tried = report["int8"]["tried"]
     assert set(tried) == set(WAYS)

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from tinysignal import ConfigError, Denoiser
+from tinysignal.budget import Budget
 from tinysignal.compress import profile
-from tinysignal.model import load_network
+from tinysignal.model import load_denoising_model
 from tinysignal.nets import MaskingNet
 from tinysignal.runs import report as reports
 from tinysignal.runs.compress import CompressOptions, compress_run, open_run
 from tinysignal.runs.load import load_run
 from tinysignal.train.denoising.modules import MagnitudeModule
 from tinysignal.train.denoising.task import DenoiserRun, make_module
-from tinysignal.train.distillation import TuneOptions
+from tinysignal.train.tuning import TuneOptions
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +97,7 @@ def test_the_loss_mixes_the_clean_and_the_original_signals(
 
 def test_further_training_goes_on_from_the_cut(lstm_run: Path, tmp_path: Path) -> None:
     options = CompressOptions(
-        budget={"params": 0.75}, method="activation", tune=TuneOptions(epochs=1, device="cpu")
+        budget=Budget(params=0.75), method="activation", tune=TuneOptions(epochs=1, device="cpu")
     )
     report = compress_run(lstm_run, tmp_path / "out", options, quiet=True)
     assert report["parity"] < 1e-4
@@ -111,7 +112,7 @@ def test_a_teacher_that_masks_no_phases_is_refused(
     lstm_run: Path, cnn_run: Path, tmp_path: Path
 ) -> None:
     options = CompressOptions(
-        budget={"params": 0.75}, tune=TuneOptions(epochs=1, device="cpu"), teacher=cnn_run
+        budget=Budget(params=0.75), tune=TuneOptions(epochs=1, device="cpu"), teacher=cnn_run
     )
     with pytest.raises(ConfigError, match="differ in task, classes or input"):
         compress_run(lstm_run, tmp_path / "out", options)
@@ -129,7 +130,7 @@ def test_int8_without_a_budget_cuts_nothing(lstm_run: Path, tmp_path: Path) -> N
     assert report["after"]["parameters"] == report["before"]["parameters"]
     assert (output / "model.onnx").stat().st_size == report["int8"]["bytes"]
     assert report["int8"]["bytes"] < 0.7 * report["before"]["bytes"]
-    network = load_network(output / "model.onnx")
+    network = load_denoising_model(output / "model.onnx")
     assert network.is_complex
     assert not any("compressed network" in note for note in report["notes"])
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tinysignal import ConfigError, DataError, Denoiser, ModelError
+from tinysignal.budget import Budget
 from tinysignal.classifier import Classifier
 from tinysignal.compress import Plan
 from tinysignal.datasets import load_dataset
@@ -116,7 +117,7 @@ def test_the_plan_replayed_gives_the_same_network(
 
 
 def test_a_compressed_run_is_compressed_again(small_run: Path, tmp_path: Path) -> None:
-    report = compressed(small_run, tmp_path / "tiny", budget={"rank": 3}, method="activation")
+    report = compressed(small_run, tmp_path / "tiny", budget=Budget(rank=3), method="activation")
     assert report["after"]["parameters"] < report["before"]["parameters"]
     assert [plan.budget for plan in read_plans(tmp_path / "tiny")] == [{"rank": 8}, {"rank": 3}]
     net, _ = load_run(tmp_path / "tiny")
@@ -153,7 +154,7 @@ def test_a_denoiser_is_compressed_and_runs_as_a_stream(denoiser_run: Path, tmp_p
     output = tmp_path / "small"
     method = "sequential" if "linear" in denoiser_run.name else "activation"
     share = 0.75 if denoiser_run.name == "lstm-run" else 0.5  # recurrent weights stay
-    report = compressed(denoiser_run, output, budget={"params": share}, method=method)
+    report = compressed(denoiser_run, output, budget=Budget(params=share), method=method)
     assert report["after"]["parameters"] <= share * report["before"]["parameters"]
     assert report["parity"] < 1e-4
     taken = report["latency"]["onnxruntime"]["1"]["after"]["median_ms"]
@@ -204,7 +205,7 @@ def test_the_test_side_is_not_read(
         return replace(load_dataset(*args, **options), test=empty)
 
     monkeypatch.setattr("tinysignal.datasets.load_dataset", without_test)
-    compressed(digits_run, tmp_path / "out", budget={"rank": 6}, method="plain")
+    compressed(digits_run, tmp_path / "out", budget=Budget(rank=6), method="svd")
     assert (tmp_path / "out" / "report.json").is_file()
 
 
@@ -216,14 +217,14 @@ def test_an_interrupt_leaves_nothing(
 
     monkeypatch.setattr(compress, "finish", stop)
     with pytest.raises(KeyboardInterrupt):
-        compressed(digits_run, tmp_path / "out", budget={"rank": 8}, method="plain")
+        compressed(digits_run, tmp_path / "out", budget=Budget(rank=8), method="svd")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_holds_a_run_is_left_as_it_is(digits_run: Path, small_run: Path) -> None:
     before = {path.name: path.read_bytes() for path in small_run.iterdir()}
     with pytest.raises(ConfigError, match="holds a run already"):
-        compressed(digits_run, small_run, budget={"rank": 4})
+        compressed(digits_run, small_run, budget=Budget(rank=4))
     assert before == {path.name: path.read_bytes() for path in small_run.iterdir()}
 
 
@@ -258,11 +259,11 @@ def test_what_is_no_run_is_refused_by_name(small_run: Path, tmp_path: Path) -> N
 
 def test_ranks_that_cannot_be_and_other_data_are_refused(digits_run: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    for budget, said in (({"rank": 0}, "1 or more"), ({"rank": 900}, "above the full rank")):
+    for rank, said in ((0, "at least 1"), (900, "above the full rank")):
         with pytest.raises(ConfigError, match=said):
-            compressed(digits_run, output, budget=budget)
+            compressed(digits_run, output, budget=Budget(rank=rank))
     with pytest.raises(ConfigError, match="give one of them"):
-        CompressOptions(budget={"rank": 3}, plan=Plan("plain", {}, ()))
+        CompressOptions(budget=Budget(rank=3), plan=Plan("svd", {}, ()))
     with pytest.raises(DataError, match="no such folder"):
         compress_run(digits_run, output, CompressOptions(), data="nowhere")
     assert not output.exists()
@@ -271,7 +272,7 @@ def test_ranks_that_cannot_be_and_other_data_are_refused(digits_run: Path, tmp_p
 def test_by_default_half_a_point_may_be_lost(digits_run: Path) -> None:
     trained = open_run(digits_run)
     made = compress.cut(trained, CompressOptions(method="activation"))
-    assert made.plan.budget == {"max_drop": 0.5}
+    assert made.plan.budget == {"max_accuracy_drop": 0.5}
     assert sum(p.numel() for p in made.net.parameters()) < sum(
         p.numel() for p in trained.net.parameters()
     )

@@ -13,12 +13,13 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tinysignal import ConfigError
+from tinysignal.budget import Budget
 from tinysignal.runs import report as reports
 from tinysignal.runs.compress import CompressOptions, compress_run, open_run
 from tinysignal.runs.load import load_run
 from tinysignal.train import callbacks
 from tinysignal.train.classification.modules import ClassificationModule
-from tinysignal.train.distillation import TuneOptions
+from tinysignal.train.tuning import TuneOptions
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +30,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def tuned(run: Path, output: Path, *, resume: bool = False, **options: Any) -> dict[str, Any]:
     chosen = CompressOptions(
-        budget={"rank": 4},
+        budget=Budget(rank=4),
         method="activation",
         tune=TuneOptions(**{"epochs": 4, "device": "cpu", "learning_rate": 5e-3} | options),
     )
@@ -37,7 +38,7 @@ def tuned(run: Path, output: Path, *, resume: bool = False, **options: Any) -> d
 
 
 def test_training_wins_back_what_the_cut_lost(digits_run: Path, tmp_path: Path) -> None:
-    options = CompressOptions(budget={"rank": 4}, method="activation")
+    options = CompressOptions(budget=Budget(rank=4), method="activation")
     cut = compress_run(digits_run, tmp_path / "cut", options)
     made = tuned(digits_run, tmp_path / "tuned", epochs=8, ema_decay=0.9)
     assert made["after"]["parameters"] == cut["after"]["parameters"]
@@ -96,8 +97,8 @@ def test_the_teacher_may_be_another_run_of_the_same_task(
     digits_run: Path, small_run: Path, tmp_path: Path
 ) -> None:
     options = CompressOptions(
-        budget={"rank": 4},
-        method="plain",
+        budget=Budget(rank=4),
+        method="svd",
         tune=TuneOptions(epochs=1, device="cpu"),
         teacher=small_run,
     )
@@ -106,10 +107,10 @@ def test_the_teacher_may_be_another_run_of_the_same_task(
 
 
 def test_a_denoiser_is_trained_further(linear_run: Path, tmp_path: Path) -> None:
-    options = CompressOptions(budget={"params": 0.3}, method="activation")
+    options = CompressOptions(budget=Budget(params=0.3), method="activation")
     cut = compress_run(linear_run, tmp_path / "cut", options)
     options = CompressOptions(
-        budget={"params": 0.3}, method="activation", tune=TuneOptions(epochs=60, device="cpu")
+        budget=Budget(params=0.3), method="activation", tune=TuneOptions(epochs=60, device="cpu")
     )
     made = compress_run(linear_run, tmp_path / "tuned", options, quiet=True)
     key = "si_sdr_denoised_db"
@@ -119,7 +120,7 @@ def test_a_denoiser_is_trained_further(linear_run: Path, tmp_path: Path) -> None
 def test_a_teacher_of_another_task_is_refused(
     digits_run: Path, linear_run: Path, tmp_path: Path
 ) -> None:
-    options = CompressOptions(budget={"rank": 4}, tune=TuneOptions(epochs=1), teacher=linear_run)
+    options = CompressOptions(budget=Budget(rank=4), tune=TuneOptions(epochs=1), teacher=linear_run)
     with pytest.raises(ConfigError, match="differ in task, classes or input"):
         compress_run(digits_run, tmp_path / "out", options)
     with pytest.raises(ConfigError, match="Give its epochs"):

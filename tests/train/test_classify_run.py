@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from tinysignal import ConfigError, DataError, ModelError
 from tinysignal.datasets import load_dataset
-from tinysignal.model import load_classifying_network
+from tinysignal.model import load_classification_model
 from tinysignal.nets.mlp import Mlp
 from tinysignal.runs.load import load_run
 from tinysignal.spec import ImageInput
@@ -55,7 +55,7 @@ def test_the_embedded_digits_are_learnt(tmp_path: Path) -> None:
     assert result.metrics["data"]["name"] == "digits"
     # The chosen weights are those in the file: onnxruntime is as accurate on the same examples.
     valid = load_dataset("digits").valid
-    logits = load_classifying_network(tmp_path / "run" / "model.onnx").run(valid.as_float())
+    logits = load_classification_model(tmp_path / "run" / "model.onnx").run(valid.as_float())
     share = float(np.mean(logits.argmax(axis=1) == valid.labels))
     assert share == pytest.approx(result.metrics["valid"]["accuracy"])
 
@@ -116,7 +116,7 @@ def test_a_run_loads_as_the_network_that_was_exported(tmp_path: Path) -> None:
     examples = load_dataset("digits").test.as_float()
     with torch.no_grad():
         expected = net(torch.from_numpy(examples)).numpy()
-    logits = load_classifying_network(tmp_path / "run" / "model.onnx").run(examples)
+    logits = load_classification_model(tmp_path / "run" / "model.onnx").run(examples)
     np.testing.assert_allclose(logits, expected, atol=1e-4 * np.abs(expected).max())
     assert not net.training
     assert spec.classes == tuple("0123456789")
@@ -145,7 +145,7 @@ def test_a_file_that_differs_from_the_network_is_not_kept(
 
 
 def test_flags_win_over_the_file_and_the_file_over_the_recipe(tmp_path: Path) -> None:
-    (tmp_path / "c.toml").write_text('recipe = "best"\nbatch = 64\naverage = 0.5\n')
+    (tmp_path / "c.toml").write_text('recipe = "best"\nbatch = 64\nema_decay = 0.5\n')
     read = ClassifierConfig.read(tmp_path / "c.toml", {"ema_decay": 0.9, "steps": 7})
     assert (read.recipe, read.batch, read.ema_decay) == ("best", 64, 0.9)
     assert (read.steps, read.epochs) == (7, 0)
@@ -165,7 +165,7 @@ def test_the_default_is_the_course() -> None:
     ("changes", "message"),
     [
         ({"recipe": "secret"}, "recipe is 'secret', expected course or fast or best"),
-        ({"norm": "group"}, "norm is 'group', expected none or batch or layer"),
+        ({"norm": "group"}, "norm is 'group', expected none or batch"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"depth": -1}, "depth is -1"),
         ({"epochs": 2, "minutes": 1.0}, "give one of epochs, steps or minutes"),
@@ -195,7 +195,7 @@ def test_the_command_needs_nothing_and_names_its_folders(tmp_path: Path) -> None
     ("arguments", "message"),
     [
         (["--data", "absent"], "absent"),
-        (["--recipe", "secret"], "recipe is 'secret'"),
+        (["--recipe", "secret"], "--recipe': 'secret' is not one of"),
         (["--resume"], "--resume needs the run folder"),
         (["--device", "abacus"], "device is 'abacus'"),
     ],

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tinysignal.audio.files import SOUND_SUFFIXES, open_sound
 from tinysignal.audio.formats import CONTAINERS
 from tinysignal.batch import RESIDUAL, Outcome, Work, beside, pair, run_batch
 from tinysignal.cli.options import AttenuationLimit, Mix, Model
+from tinysignal.cli.terminal import Console
 from tinysignal.denoise_file import FileOptions, residual_suffix
 from tinysignal.denoiser import Denoiser
 from tinysignal.errors import ConfigError, MissingExtraError, TinysignalError

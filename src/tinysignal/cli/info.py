@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from tinysignal.audio.files import open_sound
+from tinysignal.cli.terminal import Console
 from tinysignal.model import (
     bundled_models,
-    load_classifying_network,
-    load_network,
+    load_classification_model,
+    load_denoising_model,
     model_path,
     read_spec,
 )
@@ -64,8 +64,8 @@ def model_facts(model: str) -> dict[str, Any]:
     """
     path = model_path(model)
     if isinstance(read_spec(path), ClassifierSpec):
-        return {"model": model, **asdict(load_classifying_network(path).spec)}
-    spec = load_network(path).spec
+        return {"model": model, **asdict(load_classification_model(path).spec)}
+    spec = load_denoising_model(path).spec
     field_s = spec.receptive_field_s
     return {
         "model": model,

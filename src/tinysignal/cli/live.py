@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +20,7 @@ from tinysignal.audio.ffmpeg import TrackReader
 from tinysignal.audio.files import open_sound
 from tinysignal.audio.libsndfile import Reader
 from tinysignal.cli.options import AttenuationLimit, Mix, Model
+from tinysignal.cli.terminal import Console
 from tinysignal.denoise_file import FileOptions, denoise_file
 from tinysignal.denoiser import Denoiser, DenoiserStream
 from tinysignal.errors import AudioFileError, ConfigError, MissingExtraError, TinysignalError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -43,36 +43,57 @@ Mix = Annotated[
 
 
 def with_options_of(
-    config: type[Options],
+    config: type[Options], *, rename: Mapping[str, str] | None = None
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A decorator: a command's ``**options`` become one option for each field of a configuration.
+    """A decorator: a command's ``**options`` become one option for each field of a dataclass.
 
-    Each has the field's name, type, help and group, and shows its default. One that is not given
-    is None, so that a recipe or a file can say it.
+    Each has the field's name, or what it is renamed to, its type, help and group, and shows its
+    default. One that is not given is None, so that a recipe or a file can say it. Applied twice, a
+    command has the fields of both.
     """
+    names = rename or {}
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(command, eval_str=True)
         own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        made = [_parameter(config, item.name) for item in fields(config)]
+        made = [
+            _parameter(config, item.name, names.get(item.name, item.name))
+            for item in fields(config)
+        ]
         command.__signature__ = signature.replace(parameters=[*own, *made])  # type: ignore[attr-defined]
         return command
 
     return decorate
 
 
-def _parameter(config: type[Options], name: str) -> inspect.Parameter:
-    facts = option_of(name, config)
-    kind = value_type(get_type_hints(config)[name])
+def _parameter(config: type[Options], field: str, name: str) -> inspect.Parameter:
+    facts = option_of(field, config)
+    default = config.__dataclass_fields__[field].default
     option = typer.Option(
         help=facts.help,
         metavar=facts.metavar or None,
-        show_default=facts.shown or in_words(config.__dataclass_fields__[name].default) or False,
+        show_default=facts.shown or in_words(default) or False,
         rich_help_panel=facts.group,
+        parser=_fraction if facts.fraction else None,
     )
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
-        annotation=Annotated[kind | None, option],
+        annotation=Annotated[value_type(get_type_hints(config)[field]) | None, option],
     )
+
+
+def _fraction(text: str) -> float:
+    """``4.3%`` and ``0.043`` are the same."""
+    try:
+        value = float(text.rstrip("%"))
+    except ValueError:
+        raise typer.BadParameter(
+            f"'{text}': expected a fraction such as 4.3%, or a number."
+        ) from None
+    if not text.endswith("%"):
+        return value
+    if value > 100:
+        raise typer.BadParameter(f"{text}: more than all of it.")
+    return value / 100

@@ -7,20 +7,38 @@
     allocate.py   ranks within a budget, by what cutting each layer costs in the outputs
     search.py     allocations compared on held-out batches
     apply.py      the compressed copy of the network
+    rebuild.py    a network in the shape of a plan, for compressed weights
+    compress.py   all of it in one call
     solve.py      the factors of one layer
     factorize.py  the algebra
+    structure.py  a network taken apart into factorable layers
     layers/       layers as matrices, a file for each family
     quantize.py   ONNX models in 8-bit numbers
     timing.py     calls timed side by side
 
->>> profiled = profile(model, batches)            # doctest: +SKIP
->>> chosen = plan(profiled, params=0.04)          # doctest: +SKIP
->>> small = apply(model, chosen, profiled)        # doctest: +SKIP
+`compress` is all in one call; `profile`, `plan` and `apply` are its steps; `rebuild` makes a
+network that takes the compressed weights in a new process.
 """
 
+from tinysignal.budget import Budget
 from tinysignal.compress.apply import apply
+from tinysignal.compress.compress import Compressed, compress
 from tinysignal.compress.plan import LayerPlan, Plan
 from tinysignal.compress.profile import LayerProfile, Profile, Skipped, profile
+from tinysignal.compress.rebuild import rebuild
 from tinysignal.compress.search import plan
 
-__all__ = ["LayerPlan", "LayerProfile", "Plan", "Profile", "Skipped", "apply", "plan", "profile"]
+__all__ = [
+    "Budget",
+    "Compressed",
+    "LayerPlan",
+    "LayerProfile",
+    "Plan",
+    "Profile",
+    "Skipped",
+    "apply",
+    "compress",
+    "plan",
+    "profile",
+    "rebuild",
+]

@@ -1,4 +1,4 @@
-"""Ranks for a budget: each layer's is bought where it gains most for its price."""
+"""Ranks within a budget: rank goes to the layers where it lowers the loss most for its cost."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tinysignal.compress.layers import families as layers
-from tinysignal.compress.plan import Steps
-from tinysignal.compress.profile import Held, LayerProfile, Profile
+from tinysignal.compress.plan import Choice, Choices
+from tinysignal.compress.profile import Batches, LayerProfile, Profile
 from tinysignal.compress.solve import from_moments, prefix
 from tinysignal.errors import ConfigError
-from tinysignal.nets.introspection import Forward, first_tensor, guarded, watching
+from tinysignal.nets.introspection import Forward, evaluating, first_tensor, guarded
 
 _LADDER = (1, 2, 3, 4, 6, 8, 10, 13, 16, 20, 26, 32, 40, 52, 64, 80, 104, 128, 160, 208, 256)
 _MOST_EXAMPLES = 256  # that losses of single cuts are measured on
+_NESTED = ("low_rank", "channel")  # a lower rank is a part of a higher one
 
 
 @dataclass(frozen=True)
-class Option:
-    """One way to store a layer: what it costs, and what it loses.
+class Candidate:
+    """One way to store a layer: its cost and its loss.
 
     Parameters
     ----------
-    form : str
+    decomposition : str
     rank : int or None
         None for the layer as it is.
-    price : float
+    cost : float
         Weights, or multiply-accumulates for one example.
     loss : float
     """
 
-    form: str
+    decomposition: str
     rank: int | None
-    price: float
+    cost: float
     loss: float
 
 
-Offers = dict[str, list[Option]]  # of each layer, its lower convex hull
+Candidates = dict[str, list[Candidate]]  # of each layer, the lower convex hull
 
 
-class Measure:
-    """How far outputs are from those of the uncompressed network, on calibration data."""
+class OutputLoss:
+    """Distance of a network's outputs from the uncompressed network's, on calibration data."""
 
     def __init__(
-        self, profile: Profile, batches: Held, loss: str, *, most: int = _MOST_EXAMPLES
+        self, profile: Profile, batches: Batches, loss: str, *, most: int = _MOST_EXAMPLES
     ) -> None:
         if loss not in ("auto", "kl", "mse"):
             raise ConfigError(f"loss '{loss}', expected auto, kl or mse.")
@@ -63,7 +63,7 @@ class Measure:
         self.kind = loss if loss != "auto" else ("kl" if labelled or classes else "mse")
 
     def _parts(self, network: nn.Module) -> list[Tensor]:
-        with watching(network):
+        with evaluating(network):
             return [first_tensor(guarded(self._run, network, one)) for one in self._inputs]
 
     def __call__(self, network: nn.Module) -> float:
@@ -84,52 +84,51 @@ def _flat(parts: list[Tensor]) -> Tensor:
     return torch.cat([one.reshape(-1, one.shape[-1]) for one in parts]).double()
 
 
-def _some(batches: Held, most: int) -> list[Any]:
+def _some(batches: Batches, most: int) -> list[Any]:
     """Inputs of some examples, an equal number of each batch where that is a Tensor."""
     share = math.ceil(most / len(batches))
     few = batches[:: math.ceil(len(batches) / most)]
     return [one[:share] if isinstance(one, Tensor) else one for one, _ in few]
 
 
-def priced(profile: Profile, measure: Measure, method: str, *, floor: int, by_macs: bool) -> Offers:
-    """For every layer its options on the lower convex hull, from the cheapest to the layer whole.
+def find_candidates(
+    profile: Profile, loss: OutputLoss, method: str, *, min_rank: int, by_macs: bool
+) -> Candidates:
+    """The candidates of every layer on the lower convex hull, from the cheapest to the whole layer.
 
     A layer is cut alone, in the closed form on what it sees in the uncompressed network.
     """
     network = copy.deepcopy(profile.network)
-    offers = {}
+    found = {}
     for layer in profile.layers:
         module = network.get_submodule(layer.name)
-        single = "plain" if method == "plain" else "activation"
-        options = [Option(layers.forms(module)[0], None, _whole(layer, by_macs), 0.0)]
-        held = copy.deepcopy(module.state_dict())
-        with_bias = getattr(module, "bias", None)
-        for form in layers.forms(module):
-            ranks = _ranks(module, layer, form, floor)
-            nested = form in ("pair", "channel") and ranks
-            most = from_moments(module, layer, form, ranks[-1], method=single) if nested else None
+        single = "svd" if method == "svd" else "activation"
+        kept = copy.deepcopy(module.state_dict())
+        candidates = [Candidate(layer.decompositions[0], None, _whole(layer, by_macs), 0.0)]
+        for decomposition in layer.decompositions:
+            ranks = _ranks(layer, decomposition, min_rank)
+            nested = decomposition in _NESTED and ranks
+            most = from_moments(layer, decomposition, ranks[-1], method=single) if nested else None
             for rank in ranks:
                 if most is None:
-                    made = from_moments(module, layer, form, rank, method=single)
+                    made = from_moments(layer, decomposition, rank, method=single)
                 else:
-                    made = prefix(most, layer, rank, corrected=method != "plain")
-                layers.write(module, made.dense, made.bias)
-                price = price_of(module, layer, form, rank, by_macs)
-                options.append(Option(form, rank, price, max(0.0, measure(network))))
-        if with_bias is None and not isinstance(module, nn.RNNBase):
+                    made = prefix(most, layer, rank, corrected=method != "svd")
+                layer.family.write(module, made.dense, made.bias)
+                cost = cost_of(layer, decomposition, rank, by_macs)
+                candidates.append(Candidate(decomposition, rank, cost, max(0.0, loss(network))))
+        if not layer.family.has_bias(layer.module) and not isinstance(module, nn.RNNBase):
             module.register_parameter("bias", None)
-        module.load_state_dict(held)
-        offers[layer.name] = lower_hull(options)
-    return offers
+        module.load_state_dict(kept)
+        found[layer.name] = lower_hull(candidates)
+    return found
 
 
-def _ranks(module: nn.Module, layer: LayerProfile, form: str, floor: int) -> list[int]:
-    largest = min(layers.largest_rank(module, form), layers.full_rank(module, form))
-    while largest and layers.cost(module, form, largest)[0] >= layer.parameters:
-        largest -= 1  # of a pair that was multiplied out
+def _ranks(layer: LayerProfile, decomposition: str, min_rank: int) -> list[int]:
+    largest = layer.largest_rank(decomposition)
     if largest == 0:
         return []
-    least = min(floor, largest)
+    least = min(min_rank, largest)
     return sorted({least, largest, *(rank for rank in _LADDER if least < rank < largest)})
 
 
@@ -137,85 +136,94 @@ def _whole(layer: LayerProfile, by_macs: bool) -> float:
     return layer.macs if by_macs else layer.parameters
 
 
-def price_of(module: nn.Module, layer: LayerProfile, form: str, rank: int, by_macs: bool) -> float:
-    weights, macs = layers.cost(module, form, rank)
+def cost_of(layer: LayerProfile, decomposition: str, rank: int, by_macs: bool) -> float:
+    """Weights, or multiply-accumulates for one example, of a layer at a rank."""
+    weights, macs = layer.cost(decomposition, rank)
     return macs * layer.rows_per_example if by_macs else weights
 
 
-def lower_hull(options: list[Option]) -> list[Option]:
-    """Options in order of price of which none is beaten by a mixture of two others."""
-    hull: list[Option] = []
-    for option in sorted(options, key=lambda o: (o.price, o.loss)):
-        if hull and option.loss >= hull[-1].loss:
+def lower_hull(candidates: list[Candidate]) -> list[Candidate]:
+    """Candidates in order of cost of which none is beaten by a mixture of two others."""
+    hull: list[Candidate] = []
+    for candidate in sorted(candidates, key=lambda c: (c.cost, c.loss)):
+        if hull and candidate.loss >= hull[-1].loss:
             continue
-        while len(hull) > 1 and _slope(hull[-2], hull[-1]) >= _slope(hull[-1], option):
+        while len(hull) > 1 and _slope(hull[-2], hull[-1]) >= _slope(hull[-1], candidate):
             hull.pop()
-        hull.append(option)
+        hull.append(candidate)
     return hull
 
 
-def _slope(cheap: Option, dear: Option) -> float:
-    return (dear.loss - cheap.loss) / (dear.price - cheap.price)
+def _slope(cheap: Candidate, dear: Candidate) -> float:
+    return (dear.loss - cheap.loss) / (dear.cost - cheap.cost)
 
 
-def tilted(offers: Offers, tilt: float) -> Offers:
-    """The offers with every layer's losses divided by ``tilt`` once more than the last's.
+def discounted(candidates: Candidates, factor: float) -> Candidates:
+    """Every layer's losses divided by ``factor`` once more than those of the layer before.
 
-    Cut alone and in closed form, late layers seem dearer than they are: refinement takes most of
-    their error away, and least of the first layer's. The last layer, which is not refined, keeps
+    Cut alone and in closed form, late layers seem to lose more than they do: refinement takes most
+    of their error away, and least of the first layer's. The last layer, which is not refined, keeps
     its own losses.
     """
-    *refined, last = offers
-    weights = {name: tilt**-place for place, name in enumerate(refined)} | {last: 1.0}
+    *refined, last = candidates
+    weights = {name: factor**-place for place, name in enumerate(refined)} | {last: 1.0}
     return {
-        name: [replace(option, loss=option.loss * weights[name]) for option in options]
-        for name, options in offers.items()
+        name: [replace(one, loss=one.loss * weights[name]) for one in own]
+        for name, own in candidates.items()
     }
 
 
-def buy(
-    profile: Profile, offers: Offers, limit: float | None, *, by_macs: bool
-) -> tuple[Steps, float]:
-    """The steepest gains first, as long as they can be paid; None for the cheapest of all.
+def allocate(
+    profile: Profile, candidates: Candidates, limit: float | None, *, by_macs: bool
+) -> tuple[Choices, float]:
+    """Choose among the candidates: the steepest gains first, as long as the limit allows them.
+
+    Parameters
+    ----------
+    limit : float or None
+        Cost of the whole network; None for the cheapest of all.
 
     Returns
     -------
     dict, float
-        Per layer the form, the rank and why; and the price of the whole network.
+        The choice for each layer, and the cost of the whole network.
     """
     whole = profile.macs if by_macs else profile.parameters
     fixed = whole - sum(_whole(layer, by_macs) for layer in profile.layers)
     fixed += _new_biases(profile, by_macs)
-    chosen = {name: options[0] for name, options in offers.items()}
-    spent = fixed + sum(option.price for option in chosen.values())
-    left = 0.0 if limit is None else limit - spent
+    chosen = {name: own[0] for name, own in candidates.items()}
+    left = 0.0 if limit is None else limit - fixed - sum(one.cost for one in chosen.values())
     gains = [
         (_slope(cheap, dear), name, place, dear)
-        for name, options in offers.items()
-        for place, (cheap, dear) in enumerate(pairwise(options))
+        for name, own in candidates.items()
+        for place, (cheap, dear) in enumerate(pairwise(own))
     ]
     stopped: set[str] = set()
     for _, name, _, dear in sorted(gains, key=lambda gain: gain[:3]):
         if name in stopped:
             continue
-        extra = dear.price - chosen[name].price
+        extra = dear.cost - chosen[name].cost
         if extra <= left:
             chosen[name], left = dear, left - extra
         else:
             stopped.add(name)
-            chosen[name], left = _partly(profile, name, chosen[name], left, by_macs)
-    steps = {name: (o.form, o.rank, f"loses {o.loss:.2g} alone") for name, o in chosen.items()}
-    return steps, fixed + sum(option.price for option in chosen.values())
+            chosen[name], left = _partly(profile.layer(name), chosen[name], left, by_macs)
+    choices = {
+        name: Choice(one.decomposition, one.rank, f"loses {one.loss:.2g} alone")
+        for name, one in chosen.items()
+    }
+    return choices, fixed + sum(one.cost for one in chosen.values())
 
 
-def price_of_steps(profile: Profile, steps: Steps, *, by_macs: bool) -> float:
-    """Parameters or multiply-accumulates of the whole network, cut so."""
+def total_cost(profile: Profile, choices: Choices, *, by_macs: bool) -> float:
+    """Parameters or multiply-accumulates of the whole network with these choices."""
     total = float(profile.macs if by_macs else profile.parameters)
     total += _new_biases(profile, by_macs)
-    for name, (form, rank, _) in steps.items():
-        layer, module = profile.layer(name), profile.network.get_submodule(name)
-        if rank is not None:
-            total += price_of(module, layer, form, rank, by_macs) - _whole(layer, by_macs)
+    for name, choice in choices.items():
+        if choice.rank is not None:
+            layer = profile.layer(name)
+            cost = cost_of(layer, choice.decomposition, choice.rank, by_macs)
+            total += cost - _whole(layer, by_macs)
     return total
 
 
@@ -223,29 +231,23 @@ def _new_biases(profile: Profile, by_macs: bool) -> int:
     """Parameters that layers without a bias get when they are factored."""
     if by_macs:
         return 0
-    count = 0
-    for layer in profile.layers:
-        module = profile.network.get_submodule(layer.name)
-        if isinstance(module, nn.RNNBase):
-            count += 0 if module.bias else 2 * len(layer.bias)
-        else:
-            count += len(layer.bias) if module.bias is None else 0
-    return count
+    return sum(
+        len(layer.bias) * (2 if isinstance(layer.module, nn.RNNBase) else 1)
+        for layer in profile.layers
+        if not layer.family.has_bias(layer.module)
+    )
 
 
 def _partly(
-    profile: Profile, name: str, option: Option, left: float, by_macs: bool
-) -> tuple[Option, float]:
-    """The largest rank of an option's form that can still be paid."""
-    if option.rank is None:
-        return option, left
-    layer, module = profile.layer(name), profile.network.get_submodule(name)
-    largest = min(layers.largest_rank(module, option.form), layers.full_rank(module, option.form))
-    low, high = option.rank, max(option.rank, largest)
+    layer: LayerProfile, candidate: Candidate, left: float, by_macs: bool
+) -> tuple[Candidate, float]:
+    """The largest rank of a candidate's decomposition that is still within the limit."""
+    if candidate.rank is None:
+        return candidate, left
+    low, high = candidate.rank, max(candidate.rank, layer.largest_rank(candidate.decomposition))
     while low < high:
         middle = (low + high + 1) // 2
-        extra = price_of(module, layer, option.form, middle, by_macs) - option.price
-        fits = extra <= left and layers.cost(module, option.form, middle)[0] < layer.parameters
-        low, high = (middle, high) if fits else (low, middle - 1)
-    price = price_of(module, layer, option.form, low, by_macs)
-    return replace(option, rank=low, price=price), left - (price - option.price)
+        extra = cost_of(layer, candidate.decomposition, middle, by_macs) - candidate.cost
+        low, high = (middle, high) if extra <= left else (low, middle - 1)
+    cost = cost_of(layer, candidate.decomposition, low, by_macs)
+    return replace(candidate, rank=low, cost=cost), left - (cost - candidate.cost)

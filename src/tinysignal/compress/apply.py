@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from tinysignal.compress.factorize import WIDE, WIDE_ROWS, Factors
-from tinysignal.compress.layers import families as layers
 from tinysignal.compress.plan import LayerPlan, Plan
 from tinysignal.compress.profile import Profile, profile
 from tinysignal.compress.solve import from_moments, from_rows
+from tinysignal.compress.structure import is_within, prepare, put
 from tinysignal.errors import ConfigError
-from tinysignal.nets.introspection import Forward, first_input, guarded, watching
+from tinysignal.nets.introspection import Forward, evaluating, first_input, guarded
 
 REFINE_STEPS = 300
 _MOST_ROWS = 20_000
@@ -82,9 +82,8 @@ def compressed(profiled: Profile, plan: Plan, *, refine: int, seed: int = 0) -> 
         for layer in profiled.layers:
             step = planned.get(layer.name)
             if step is not None and step.rank is not None:
-                module = network.get_submodule(layer.name)
-                made = from_moments(module, layer, step.form, step.rank, method=plan.method)
-                network = layers.put(network, layer.name, layers.build(module, made))
+                made = from_moments(layer, step.decomposition, step.rank, method=plan.method)
+                network = put(network, layer.name, layer.family.replacement(layer.module, made))
     return _restored(network, profiled, planned)
 
 
@@ -102,18 +101,17 @@ def check_plan(plan: Plan, profiled: Profile) -> None:
         if step.name not in known:
             reason = reasons.get(step.name, f"the network's are {', '.join(known)}")
             raise ConfigError(f"plan: layer '{step.name}' cannot be factored ({reason}).")
-        module = profiled.network.get_submodule(step.name)
-        if step.kind != known[step.name].kind:
+        layer = known[step.name]
+        if step.kind != layer.kind:
             raise ConfigError(
-                f"plan: layer '{step.name}' is a {step.kind}, "
-                f"in the network a {known[step.name].kind}."
+                f"plan: layer '{step.name}' is a {step.kind}, in the network a {layer.kind}."
             )
-        if step.form not in layers.forms(module):
+        if step.decomposition not in layer.decompositions:
             raise ConfigError(
-                f"plan: layer '{step.name}' has no form '{step.form}', "
-                f"expected {', '.join(layers.forms(module))}."
+                f"plan: layer '{step.name}' has no decomposition '{step.decomposition}', "
+                f"expected {', '.join(layer.decompositions)}."
             )
-        full = layers.full_rank(module, step.form)
+        full = layer.exact_rank(step.decomposition)
         if step.full_rank != full:
             raise ConfigError(
                 f"plan: layer '{step.name}' has full rank {full}, not {step.full_rank}."
@@ -121,8 +119,8 @@ def check_plan(plan: Plan, profiled: Profile) -> None:
 
 
 def _check_same(model: nn.Module, profiled: Profile) -> None:
-    """A profile of other weights gives factors of nothing."""
-    prepared, _ = layers.prepare(model, copy.deepcopy)
+    """Refuse a profile of another network, whose factors would not fit."""
+    prepared, _ = prepare(model)
     ours, theirs = prepared.state_dict(), profiled.network.state_dict()
     if ours.keys() != theirs.keys() or not all(
         ours[key].shape == theirs[key].shape and torch.equal(ours[key], theirs[key]) for key in ours
@@ -131,11 +129,11 @@ def _check_same(model: nn.Module, profiled: Profile) -> None:
 
 
 def _restored(network: nn.Module, profiled: Profile, planned: dict[str, LayerPlan]) -> nn.Module:
-    """What was taken apart and is not factored, put back as it was."""
+    """Put back the modules that were taken apart and are not factored."""
     cut = {name for name, step in planned.items() if step.rank is not None}
     for name, module in profiled.replaced.items():
-        if not any(layers.is_within(layer, name) for layer in cut):
-            network = layers.put(network, name, copy.deepcopy(module))
+        if not any(is_within(layer, name) for layer in cut):
+            network = put(network, name, copy.deepcopy(module))
     return network
 
 
@@ -160,27 +158,27 @@ def _sequential(
     for layer in profiled.layers:
         step = planned.get(layer.name)
         rank = None if step is None else step.rank
-        whole = any(layers.is_within(layer.name, name) for name in kept)
+        whole = any(is_within(layer.name, name) for name in kept)
         before = originals.pop(layer.name)
         if rank is None and (not begun or whole):
             continue
         given = _gather(network, profiled, [layer.name], strides)[layer.name] if begun else before
         module = network.get_submodule(layer.name)
         target = before @ layer.weight.T + layer.bias.to(before.dtype)
-        form = layers.forms(module)[0] if step is None else step.form
+        decomposition = layer.decompositions[0] if step is None else step.decomposition
         made = from_rows(
-            module, layer, form, rank, given=given, target=target, refine=refine, seed=seed
+            layer, decomposition, rank, given=given, target=target, refine=refine, seed=seed
         )
         begun = True
         if isinstance(made, Factors):
-            network = layers.put(network, layer.name, layers.build(module, made))
+            network = put(network, layer.name, layer.family.replacement(module, made))
         else:
-            layers.write(module, *made)
+            layer.family.write(module, *made)
     return network
 
 
 def _strides(profiled: Profile) -> dict[str, int]:
-    """Of every layer, which rows are kept: as many as memory and time allow."""
+    """Which rows of every layer are kept: as many as memory and time allow."""
     widths = sum(layer.weight.shape[1] for layer in profiled.layers)
     most = min(_MOST_ROWS, max(1, _MOST_VALUES // widths))
     strides = {}
@@ -193,15 +191,15 @@ def _strides(profiled: Profile) -> dict[str, int]:
 def _gather(
     network: nn.Module, profiled: Profile, names: list[str], strides: dict[str, int]
 ) -> dict[str, Tensor]:
-    """Every so-manieth row of inputs of some layers, the same in every network."""
+    """Every k-th row of inputs of some layers, the same rows in every network."""
     found: dict[str, list[Tensor]] = {name: [] for name in names}
     counts = dict.fromkeys(names, 0)
-    with watching(network) as handles:
+    with evaluating(network) as handles:
         for name in names:
             module = network.get_submodule(name)
 
             def before(module: nn.Module, args: Any, kwargs: Any, name: str = name) -> None:
-                rows = layers.rows(module, first_input(args, kwargs))
+                rows = profiled.layer(name).family.rows(module, first_input(args, kwargs))
                 start = -counts[name] % strides[name]
                 counts[name] += len(rows)
                 found[name].append(rows[start :: strides[name]].clone())

@@ -16,20 +16,21 @@ WIDE_ROWS = 2048  # that the covariance of more inputs is taken from
 
 @dataclass(frozen=True)
 class Factors:
-    """What a weight is replaced by.
+    """The factors that replace a weight.
 
     Parameters
     ----------
-    form : {"pair", "channel", "spatial", "tucker"}
+    decomposition : str
+        ``low_rank``, or of a convolution see `tinysignal.compress.layers.convolution`.
     parts : tuple of float64 Tensor
-        In the order in which an input meets them. A pair and a channel form: (rank, inputs) and
-        (outputs, rank). The forms of convolutions: see `tinysignal.compress.layers.convolution`.
+        In the order in which an input meets them: (rank, inputs) and (outputs, rank) of
+        ``low_rank`` and ``channel``.
     dense : float64 Tensor (outputs, inputs)
         Their product.
     bias : float64 Tensor (outputs,)
     """
 
-    form: str
+    decomposition: str
     parts: tuple[Tensor, ...]
     dense: Tensor
     bias: Tensor

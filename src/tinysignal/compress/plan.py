@@ -1,61 +1,59 @@
-"""A plan: which layers are factored, at which ranks. A JSON file that people can edit."""
+"""A plan: the rank and the decomposition of each layer. A JSON file that people can edit."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from tinysignal.budget import Budget
 from tinysignal.compress.factorize import output_spectrum
-from tinysignal.compress.layers import families as layers
 from tinysignal.compress.profile import LayerProfile, Profile
-from tinysignal.compress.solve import cheapest_form
+from tinysignal.compress.solve import cheapest_decomposition
 from tinysignal.errors import ConfigError
 
-VERSION = 1
-METHODS = ("sequential", "activation", "plain")
-FORMS = ("pair", "channel", "spatial", "tucker")
+VERSION = 2
+METHODS = ("sequential", "activation", "svd")
 
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """What becomes of one layer.
+    """The rank and decomposition of one layer.
 
     Parameters
     ----------
     name, kind : str
-    form : {"pair", "channel", "spatial", "tucker"}
-        Two Linears, or of a convolution see `tinysignal.compress.layers.convolution`.
+        Name in the network, and type.
+    decomposition : str
+        ``low_rank``: two Linears; of a convolution ``channel``, ``spatial`` or ``tucker``.
     full_rank : int
-        The rank at which the form is exact.
+        The rank at which the decomposition is exact.
     rank : int or None
         None leaves the layer as it is.
-    why : str
-        For people.
+    reason : str
+        Why this rank, for people.
     """
 
     name: str
     kind: str
-    form: str
+    decomposition: str
     full_rank: int
     rank: int | None
-    why: str = ""
+    reason: str = ""
 
     def __post_init__(self) -> None:
-        for key in ("name", "kind", "form", "why"):
+        for key in ("name", "kind", "decomposition", "reason"):
             if not isinstance(getattr(self, key), str):
                 raise ConfigError(
                     f"plan, layer '{self.name}': {key} = {getattr(self, key)!r}, expected text."
                 )
-        if self.form not in FORMS:
-            raise ConfigError(
-                f"plan, layer '{self.name}': form '{self.form}', expected {', '.join(FORMS)}."
-            )
         if type(self.full_rank) is not int or self.full_rank < 1:
-            raise ConfigError(f"plan, layer '{self.name}': full_rank = {self.full_rank!r}.")
+            raise ConfigError(
+                f"plan, layer '{self.name}': full_rank = {self.full_rank!r}, expected 1 or more."
+            )
         if self.rank is not None and (
             type(self.rank) is not int or not 1 <= self.rank <= self.full_rank
         ):
@@ -65,21 +63,21 @@ class LayerPlan:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """Which layers are factored, and how.
 
     Parameters
     ----------
-    method : {"sequential", "activation", "plain"}
+    method : {"sequential", "activation", "svd"}
     budget : dict of str to float
-        What was asked for: ``{"rank": 20}``, ``{"params": 0.04}``.
+        The budget that was asked for: ``{"rank": 20}``, ``{"params": 0.04}``.
     layers : tuple of LayerPlan
         In the order in which the network calls them.
     skipped : dict of str to str
         Layers that cannot be factored, and why.
     measured : dict
-        What the choice of the ranks was made from.
+        The measurements that the ranks were chosen by.
     version : int
     """
 
@@ -100,6 +98,13 @@ class Plan:
         for name in names:
             if names.count(name) > 1:
                 raise ConfigError(f"plan: layer '{name}' is there {names.count(name)} times.")
+
+    def __repr__(self) -> str:
+        cut = [layer.rank for layer in self.layers if layer.rank is not None]
+        ranks = f" at rank {min(cut)} to {max(cut)}" if cut else ""
+        budget = ", ".join(f"{key}={value:g}" for key, value in self.budget.items())
+        about = f"{self.method}{budget and ', '}{budget}"
+        return f"Plan({about}: {len(cut)} of {len(self.layers)} layers factored{ranks})"
 
     @property
     def ranks(self) -> dict[str, int | None]:
@@ -146,7 +151,7 @@ def _layer(values: Any) -> LayerPlan:
 
 
 def check_method(method: object) -> None:
-    """Refuse a method that is not there.
+    """Refuse a method that is not known.
 
     Raises
     ------
@@ -156,78 +161,84 @@ def check_method(method: object) -> None:
         raise ConfigError(f"method {method!r:.80}, expected {', '.join(METHODS)}.")
 
 
-Steps = dict[str, tuple[str, int | None, str]]  # per layer: form, rank, why
+class Choice(NamedTuple):
+    """The decomposition and rank of a layer, None to leave it whole, and the reason."""
+
+    decomposition: str
+    rank: int | None
+    reason: str
 
 
-def uniform(profile: Profile, rank: int, *, one_form: bool = False) -> Steps:
-    """One rank for all layers: per layer the form, the rank and why.
+Choices = dict[str, Choice]  # by the layers' names
 
-    With ``one_form``, a convolution keeps its first form even where another is cheaper.
+
+def uniform(profile: Profile, rank: int, *, first_only: bool = False) -> Choices:
+    """One rank for all layers.
+
+    With ``first_only``, a convolution keeps its first decomposition even where another is cheaper.
 
     Raises
     ------
     ConfigError
-        It is above every layer's full rank, or shrinks none.
+        The rank is above every layer's full rank.
     """
     largest = max(layer.full_rank for layer in profile.layers)
     if rank > largest:
         raise ConfigError(f"rank {rank} is above the full rank of every layer (at most {largest}).")
-    steps: Steps = {}
+    choices: Choices = {}
     for layer in profile.layers:
-        module = profile.network.get_submodule(layer.name)
-        form = layers.forms(module)[0]
-        if not shrinks(profile, layer, form, rank):
-            steps[layer.name] = form, None, f"rank {rank} does not make it smaller"
-        else:
-            form, own = (form, rank) if one_form else cheapest_form(module, layer, rank)
-            steps[layer.name] = form, own, f"as good as rank {rank}" if own != rank else ""
-    return steps
-
-
-def shrinks(profile: Profile, layer: LayerProfile, form: str, rank: int) -> bool:
-    """Whether a rank is possible and has fewer weights than the layer."""
-    module = profile.network.get_submodule(layer.name)
-    if rank > layers.full_rank(module, form):
-        return False
-    return layers.cost(module, form, rank)[0] < layer.parameters
+        usual = layer.decompositions[0]
+        if not layer.shrinks(usual, rank):
+            reason = f"rank {rank} does not make it smaller"
+            choices[layer.name] = Choice(usual, None, reason)
+            continue
+        found, own = (usual, rank) if first_only else cheapest_decomposition(layer, rank)
+        reason = f"as good as rank {rank}" if own != rank else ""
+        choices[layer.name] = Choice(found, own, reason)
+    return choices
 
 
 def spectrum(layer: LayerProfile, method: str) -> Tensor:
     """Squared singular values, descending, float64, of the weight or of its outputs."""
-    if method == "plain":
+    if method == "svd":
         values: Tensor = torch.linalg.svdvals(layer.weight.double()).square()
         return values
     return output_spectrum(layer.weight, layer.inputs.covariance)[0][: layer.full_rank]
 
 
-def by_energy(profile: Profile, share: float, method: str) -> Steps:
-    """Per layer the smallest rank that keeps a share of the squared singular values."""
-    steps: Steps = {}
+def by_energy(profile: Profile, fraction: float, method: str) -> Choices:
+    """Per layer the smallest rank that keeps a fraction of the squared singular values."""
+    choices: Choices = {}
     for layer in profile.layers:
-        module = profile.network.get_submodule(layer.name)
-        form = layers.forms(module)[0]
+        usual = layer.decompositions[0]
         kept = spectrum(layer, method).cumsum(0)
-        enough = kept >= share * kept[-1] * (1 - 1e-12)
+        enough = kept >= fraction * kept[-1] * (1 - 1e-12)
         rank = int(enough.nonzero()[0, 0]) + 1
-        if shrinks(profile, layer, form, rank):
-            steps[layer.name] = (*cheapest_form(module, layer, rank), f"keeps {share:.4g}")
+        if layer.shrinks(usual, rank):
+            found = cheapest_decomposition(layer, rank)
+            choices[layer.name] = Choice(*found, f"keeps {fraction:.4g}")
         else:
-            steps[layer.name] = form, None, f"rank {rank} does not make it smaller"
-    return steps
+            choices[layer.name] = Choice(usual, None, f"rank {rank} does not make it smaller")
+    return choices
 
 
 def assemble(
     profile: Profile,
-    steps: Steps,
+    choices: Choices,
     method: str,
-    budget: dict[str, Any],
+    budget: Budget | None,
     measured: dict[str, Any] | None = None,
 ) -> Plan:
-    """A plan of forms and ranks."""
+    """A plan of chosen decompositions and ranks."""
     parts = []
     for layer in profile.layers:
-        form, rank, why = steps[layer.name]
-        full = layers.full_rank(profile.network.get_submodule(layer.name), form)
-        parts.append(LayerPlan(layer.name, layer.kind, form, full, rank, why))
+        choice = choices[layer.name]
+        full = layer.exact_rank(choice.decomposition)
+        parts.append(
+            LayerPlan(
+                layer.name, layer.kind, choice.decomposition, full, choice.rank, choice.reason
+            )
+        )
     skipped = {one.name: one.reason for one in profile.skipped}
-    return Plan(method, budget, tuple(parts), skipped, measured or {})
+    asked = {} if budget is None else budget.to_dict()
+    return Plan(method, asked, tuple(parts), skipped, measured or {})

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tinysignal.compress.factorize import Moments, MomentSum
-from tinysignal.compress.layers import families as layers
-from tinysignal.errors import DataError, ModelError
+from tinysignal.compress.layers import Family, family_of, largest_rank
+from tinysignal.compress.structure import candidates, is_within, prepare
+from tinysignal.errors import ConfigError, DataError, ModelError
 from tinysignal.nets.introspection import (
     Forward,
-    _macs,
-    _recurrent_macs,
+    call,
+    evaluating,
     first_input,
     first_tensor,
     guarded,
-    watching,
+    layer_macs,
 )
 
-Held = tuple[tuple[Any, Tensor | None], ...]  # batches: inputs, and labels or None
+Batches = tuple[tuple[Any, Tensor | None], ...]  # batches: inputs, and labels or None
 _MOST_ROWS_A_CALL = 16_384  # positions of a convolution are many and alike
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.ELU, nn.Tanh, nn.Sigmoid)
 
@@ -37,10 +38,10 @@ class LayerProfile:
     ----------
     name : str
         In the network, with stacked recurrent layers taken apart: ``gru.layers.0``.
-    kind : str
-        ``Linear``, ``Conv1d``, ``Conv2d``, ``RNN``, ``GRU`` or ``LSTM``.
+    module : nn.Module
+        The layer in the network of the profile.
     weight : Tensor (outputs, inputs)
-        What is factored; of a convolution (filters, inputs * kernel).
+        The matrix that is factored; of a convolution (filters, inputs * kernel).
     bias : float64 Tensor (outputs,)
     inputs : Moments
         Of the inputs on the calibration data, float64.
@@ -55,29 +56,61 @@ class LayerProfile:
     """
 
     name: str
-    kind: str
-    weight: Tensor
-    bias: Tensor
-    inputs: Moments
+    module: nn.Module = field(repr=False)
+    weight: Tensor = field(repr=False)
+    bias: Tensor = field(repr=False)
+    inputs: Moments = field(repr=False)
     parameters: int
     rows_per_example: float
     calls: float
     activation: nn.Module | None = None
 
     @property
+    def kind(self) -> str:
+        """The type of the layer: ``Linear``, ``Conv2d``, ``GRU``, ..."""
+        return type(self.module).__name__
+
+    @property
+    def family(self) -> Family:
+        """How layers of this kind are factored."""
+        family = family_of(self.module)
+        assert family is not None
+        return family
+
+    @property
+    def decompositions(self) -> tuple[str, ...]:
+        """Names of the ways to factor it, the usual one first."""
+        return self.family.decompositions(self.module)
+
+    @property
     def full_rank(self) -> int:
         """Smaller side of the matrix."""
         return min(self.weight.shape)
+
+    def exact_rank(self, decomposition: str) -> int:
+        """The rank at which a decomposition is exact."""
+        return self.family.full_rank(self.module, decomposition)
+
+    def cost(self, decomposition: str, rank: int) -> tuple[int, float]:
+        """Weights of a decomposition, and its multiply-accumulates for a row of inputs."""
+        return self.family.cost(self.module, decomposition, rank)
+
+    def largest_rank(self, decomposition: str) -> int:
+        """The largest rank at which a decomposition has fewer weights; 0 if there is none."""
+        largest = largest_rank(self.family, self.module, decomposition)
+        while largest and self.cost(decomposition, largest)[0] >= self.parameters:
+            largest -= 1  # of a pair that was multiplied out
+        return largest
+
+    def shrinks(self, decomposition: str, rank: int) -> bool:
+        """Whether a rank is possible and has fewer weights than the layer."""
+        possible = rank <= self.exact_rank(decomposition)
+        return possible and self.cost(decomposition, rank)[0] < self.parameters
 
     @property
     def macs(self) -> float:
         """Multiply-accumulates of the matrix for one example."""
         return self.parameters * self.rows_per_example
-
-    @property
-    def output_mean(self) -> Tensor:
-        """Mean output, float64 (outputs,)."""
-        return self.weight.double() @ self.inputs.mean + self.bias
 
 
 @dataclass(frozen=True)
@@ -89,9 +122,9 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Profile:
-    """What `profile` found.
+    """A network with what every layer sees on calibration data; made by `profile`.
 
     Parameters
     ----------
@@ -115,10 +148,17 @@ class Profile:
     skipped: tuple[Skipped, ...]
     parameters: int
     macs: float
-    batches: Held = field(repr=False)
+    batches: Batches = field(repr=False)
     forward: Forward = field(repr=False)
     network: nn.Module = field(repr=False)
     replaced: dict[str, nn.Module] = field(repr=False)
+
+    def __repr__(self) -> str:
+        left = f", {len(self.skipped)} left whole" if self.skipped else ""
+        return (
+            f"Profile({len(self.layers)} layers to factor{left}; {self.parameters} parameters, "
+            f"{self.macs:.4g} multiply-accumulates an example; {len(self.batches)} batches)"
+        )
 
     def layer(self, name: str) -> LayerProfile:
         """A layer by its name.
@@ -130,8 +170,15 @@ class Profile:
         return {layer.name: layer for layer in self.layers}[name]
 
 
-def profile(model: nn.Module, batches: Iterable[Any], *, forward: Forward | None = None) -> Profile:
-    """Look at every layer of a network while it works on calibration data.
+def profile(
+    model: nn.Module,
+    batches: Iterable[Any],
+    *,
+    forward: Forward | None = None,
+    ignore: Sequence[str] = (),
+    only: Sequence[str] = (),
+) -> Profile:
+    """Watch every layer of a network while it runs on calibration data.
 
     The network is copied; it is run in evaluation mode and without gradients.
 
@@ -143,6 +190,10 @@ def profile(model: nn.Module, batches: Iterable[Any], *, forward: Forward | None
         the steps that follow; some thousand examples are enough.
     forward : callable or None
         ``forward(model, inputs)`` gives the outputs; None for ``model(inputs)``.
+    ignore : sequence of str
+        Names or patterns (``head``, ``encoder.*``) of layers to leave whole, with all inside them.
+    only : sequence of str
+        The same of the only layers to factor; empty for all.
 
     Returns
     -------
@@ -154,41 +205,68 @@ def profile(model: nn.Module, batches: Iterable[Any], *, forward: Forward | None
         No batch, inputs that the network does not take, or NaN in what a layer sees.
     ModelError
         No layer can be factored.
+    ConfigError
+        A pattern fits no layer.
+
+    Example
+    -------
+    >>> import torch
+    >>> from tinysignal.compress import profile
+    >>> net = torch.nn.Sequential(torch.nn.Linear(20, 30), torch.nn.ReLU(), torch.nn.Linear(30, 5))
+    >>> profile(net, [torch.randn(200, 20)], ignore=["2"])
+    Profile(1 layers to factor, 1 left whole; 785 parameters, 750 multiply-accumulates an example; \
+1 batches)
     """
-    run = _call if forward is None else forward
+    run = call if forward is None else forward
     held = tuple(_split(batch) for batch in batches)
     if not held:
         raise DataError("no calibration batch. Give at least one with some hundred examples.")
-    network, replaced = layers.prepare(model, copy.deepcopy)
-    count = sum(p.numel() for p in model.parameters())
-    return _profiled(network, replaced, held, run, parameters=count)
+    network, replaced = prepare(model)
+    found = list(candidates(network))
+    left = _left_whole([name for name, _, _ in found], ignore, only)
+    return _profiled(
+        network,
+        replaced,
+        held,
+        run,
+        parameters=sum(p.numel() for p in model.parameters()),
+        left=left,
+    )
 
 
-def on_batches(profiled: Profile, held: Held) -> Profile:
+def on_batches(profiled: Profile, held: Batches) -> Profile:
     """The profile of the same network on other batches."""
     return _profiled(
-        profiled.network, profiled.replaced, held, profiled.forward, parameters=profiled.parameters
+        profiled.network,
+        profiled.replaced,
+        held,
+        profiled.forward,
+        parameters=profiled.parameters,
+        left={one.name: one.reason for one in profiled.skipped},
     )
 
 
 def _profiled(
     network: nn.Module,
     replaced: dict[str, nn.Module],
-    held: Held,
+    held: Batches,
     run: Forward,
     *,
     parameters: int,
+    left: dict[str, str],
 ) -> Profile:
-    found = list(layers.candidates(network))
+    found = [
+        (name, module, reason or left.get(name)) for name, module, reason in candidates(network)
+    ]
     factorable = {name: module for name, module, reason in found if reason is None}
     skipped = [Skipped(name, type(m).__name__, r) for name, m, r in found if r is not None]
     seen = _watch(network, factorable, held, run)
     skipped += [
-        Skipped(name, layers.kind_of(module), "not reached in calibration")
+        Skipped(name, type(module).__name__, "not reached in calibration")
         for name, module in factorable.items()
         if seen.sums[name].rows == 0
     ]
-    examples = max(1, sum(_examples(inputs) for inputs, _ in held))
+    examples = max(1, sum(examples_in(inputs) for inputs, _ in held))
     profiled = tuple(
         _layer(name, factorable[name], seen, (examples, len(held)), replaced)
         for name in seen.order
@@ -201,8 +279,21 @@ def _profiled(
     return Profile(profiled, tuple(skipped), parameters, macs, held, run, network, replaced)
 
 
-def _call(model: nn.Module, inputs: Any) -> Any:
-    return model(inputs)
+def _left_whole(names: list[str], ignore: Sequence[str], only: Sequence[str]) -> dict[str, str]:
+    """Layers that are not to be factored, with the reason."""
+
+    def fitting(pattern: str) -> set[str]:
+        found = {n for n in names if fnmatchcase(n, pattern) or is_within(n, pattern)}
+        if not found or not pattern:
+            shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+            raise ConfigError(f"no layer is called '{pattern}'. The network's are {shown}.")
+        return found
+
+    left = {name: "ignored" for pattern in ignore for name in fitting(pattern)}
+    if only:
+        wanted = set().union(*(fitting(pattern) for pattern in only))
+        left |= {name: "not among those asked for" for name in names if name not in wanted}
+    return left
 
 
 def _split(batch: Any) -> tuple[Any, Tensor | None]:
@@ -213,13 +304,14 @@ def _split(batch: Any) -> tuple[Any, Tensor | None]:
     return batch, None
 
 
-def _examples(inputs: Any) -> int:
+def examples_in(inputs: Any) -> int:
+    """Number of examples in a batch, by the first axis of its first tensor."""
     if isinstance(inputs, Tensor):
         return len(inputs) if inputs.ndim else 1
     if isinstance(inputs, dict):
-        return _examples(next(iter(inputs.values()), None))
+        return examples_in(next(iter(inputs.values()), None))
     if isinstance(inputs, list | tuple) and inputs:
-        return _examples(inputs[0])
+        return examples_in(inputs[0])
     return 1
 
 
@@ -234,18 +326,22 @@ class _Seen:
         self.activations: dict[str, nn.Module | None] = {}
         self.other_macs = 0
         self.latest: tuple[Any, str] = (None, "")  # the output of a layer, and its name
+        self.latest_rows = 0
 
 
-def _watch(network: nn.Module, factorable: dict[str, nn.Module], held: Held, run: Forward) -> _Seen:
+def _watch(
+    network: nn.Module, factorable: dict[str, nn.Module], held: Batches, run: Forward
+) -> _Seen:
     seen = _Seen(factorable)
     named = {module: name for name, module in factorable.items()}
 
     def before(module: nn.Module, args: Any, kwargs: Any) -> None:
         name = named[module]
-        rows = layers.rows(module, first_input(args, kwargs))
+        rows = _rows(module, first_input(args, kwargs))
         if not torch.isfinite(rows).all():
             raise DataError(f"NaN or infinity goes into layer '{name}' on the calibration data.")
         seen.uses[name] += len(rows)
+        seen.latest_rows = len(rows)
         seen.calls[name] += 1
         seen.sums[name].add(rows[:: math.ceil(len(rows) / _MOST_ROWS_A_CALL) or 1])
         if name not in seen.order:
@@ -258,15 +354,16 @@ def _watch(network: nn.Module, factorable: dict[str, nn.Module], held: Held, run
                 raise DataError(f"layer '{name}' gives NaN or infinity on the calibration data.")
             seen.latest = output, name
             seen.activations.setdefault(name, None)
-            seen.other_macs += _recurrent_macs(module, output)
+            beside = layer_macs(module, output) or 0  # recurrent weights are not factored
+            seen.other_macs += beside - seen.latest_rows * _matrix_size(module)
         elif isinstance(module, _ACTIVATIONS):
             value, name = seen.latest
             if value is not None and first_input(args, kwargs) is value:
                 seen.activations[name] = module
         else:
-            seen.other_macs += _macs(module, output)
+            seen.other_macs += layer_macs(module, output, given=_tensor(args)) or 0
 
-    with watching(network) as handles:
+    with evaluating(network) as handles:
         for module in network.modules():
             if module in named:
                 handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
@@ -285,19 +382,38 @@ def _layer(
 ) -> LayerProfile:
     examples, batches = amounts
     held = replaced.get(name)
-    weight = layers.matrix(module)
+    family = _family(module)
+    weight = family.matrix(module)
     # A pair that was multiplied out costs what the pair costs.
     parameters = weight.numel()
-    if held is not None and isinstance(held, nn.Sequential):
-        parameters = sum(layers.matrix(part).numel() for part in held)
+    if isinstance(held, nn.Sequential):
+        parameters = sum(_matrix_size(part) for part in held)
     return LayerProfile(
         name,
-        layers.kind_of(module),
+        module,
         weight,
-        layers.bias(module),
+        family.bias(module),
         seen.sums[name].moments(),
         parameters,
         seen.uses[name] / examples,
         seen.calls[name] / batches,
         seen.activations.get(name),
     )
+
+
+def _family(module: nn.Module) -> Family:
+    family = family_of(module)
+    assert family is not None
+    return family
+
+
+def _rows(module: nn.Module, given: Any) -> Tensor:
+    return _family(module).rows(module, given)
+
+
+def _matrix_size(module: nn.Module) -> int:
+    return _family(module).matrix(module).numel()
+
+
+def _tensor(args: tuple[Any, ...]) -> Tensor | None:
+    return args[0] if args and isinstance(args[0], Tensor) else None

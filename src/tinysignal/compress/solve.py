@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tinysignal.compress.factorize import (
+    Covariance,
     Factors,
     Moments,
     ThinCovariance,
@@ -20,7 +22,6 @@ from tinysignal.compress.factorize import (
     squared_error,
     thin,
 )
-from tinysignal.compress.layers import families as layers
 from tinysignal.compress.profile import LayerProfile
 from tinysignal.compress.timing import one_thread
 
@@ -29,46 +30,61 @@ _REFINE_BATCH = 256
 _REFINE_RATE = 3e-3
 
 
-def from_moments(
-    module: nn.Module, layer: LayerProfile, form: str, rank: int, *, method: str
-) -> Factors:
+def from_moments(layer: LayerProfile, decomposition: str, rank: int, *, method: str) -> Factors:
     """Factors from what the layer sees in the uncompressed network.
 
     Parameters
     ----------
-    module : nn.Module
-        The layer.
     layer : LayerProfile
-    form : str
+    decomposition : str
     rank : int
-    method : {"activation", "plain"}
-        ``plain``: the best of its rank for the weights, the bias as it was.
+    method : {"activation", "svd"}
+        ``svd``: the best of its rank for the weights, the bias as it was.
     """
-    if method == "plain":
-        return layers.factor(module, form, layer.weight, rank, covariance=None, bias=layer.bias)
-    found = _projected(module, layer, form, rank)
+    if method == "svd":
+        return _factor(layer, decomposition, rank, weight=layer.weight, bias=layer.bias)
+    found = _projected(layer, decomposition, rank)
     bias = corrected_bias(layer.bias, layer.weight, found.dense, layer.inputs.mean)
-    return Factors(found.form, found.parts, found.dense, bias)
+    return replace(found, bias=bias)
+
+
+def _factor(
+    layer: LayerProfile,
+    decomposition: str,
+    rank: int,
+    *,
+    weight: Tensor,
+    bias: Tensor,
+    covariance: Covariance | None = None,
+) -> Factors:
+    return layer.family.factor(
+        layer.module, decomposition, weight, rank, covariance=covariance, bias=bias
+    )
 
 
 def prefix(factors: Factors, layer: LayerProfile, rank: int, *, corrected: bool) -> Factors:
-    """A pair or channel form cut further: its components come in the order of what they keep."""
+    """Two factors cut further: their components are in descending order of energy."""
     first, second = factors.parts[0][:rank], factors.parts[1][:, :rank]
     dense, bias = second @ first, layer.bias
     if corrected:
         bias = corrected_bias(bias, layer.weight, dense, layer.inputs.mean)
-    return Factors(factors.form, (first, second), dense, bias)
+    return Factors(factors.decomposition, (first, second), dense, bias)
 
 
-def _projected(module: nn.Module, layer: LayerProfile, form: str, rank: int) -> Factors:
-    covariance = layer.inputs.covariance
-    return layers.factor(module, form, layer.weight, rank, covariance=covariance, bias=layer.bias)
+def _projected(layer: LayerProfile, decomposition: str, rank: int) -> Factors:
+    return _factor(
+        layer,
+        decomposition,
+        rank,
+        weight=layer.weight,
+        bias=layer.bias,
+        covariance=layer.inputs.covariance,
+    )
 
 
 def from_rows(
-    module: nn.Module,
     layer: LayerProfile,
-    form: str,
+    decomposition: str,
     rank: int | None,
     *,
     given: Tensor,
@@ -105,10 +121,12 @@ def from_rows(
     mean = target.mean(dim=0, dtype=torch.float64)
     if rank is None:
         return best, mean - best @ moments.mean
-    found = layers.factor(module, form, best, rank, covariance=moments.covariance, bias=mean)
-    bias = mean - found.dense @ moments.mean
-    found = Factors(found.form, found.parts, found.dense, bias)
-    if refine and layer.activation is not None and len(found.parts) == 2 and form != "spatial":
+    found = _factor(
+        layer, decomposition, rank, weight=best, bias=mean, covariance=moments.covariance
+    )
+    found = replace(found, bias=mean - found.dense @ moments.mean)
+    two = len(found.parts) == 2 and decomposition != "spatial"
+    if refine and layer.activation is not None and two:
         return refined(found, given, target, layer.activation, steps=refine, seed=seed)
     return found
 
@@ -153,7 +171,7 @@ def refined(
     steps: int,
     seed: int,
 ) -> Factors:
-    """A pair improved for what comes after the activation: an error that it hides is none.
+    """Two factors fitted to the values behind the activation, where some errors vanish.
 
     Adam on the mean squared error behind the activation, on this layer's rows alone. Labels are not
     used, nor other layers. With one thread: the steps are too small to be shared.
@@ -188,30 +206,34 @@ def refined(
         if not loss(slice(None)) < before:
             return factors
     first, second, bias = (v.detach().double() for v in values)
-    return Factors(factors.form, (first, second), second @ first, bias)
+    return Factors(factors.decomposition, (first, second), second @ first, bias)
 
 
-def cheapest_form(module: nn.Module, layer: LayerProfile, rank: int) -> tuple[str, int]:
-    """The form and rank of the fewest multiply-accumulates that err no more than ``channel``.
+def cheapest_decomposition(layer: LayerProfile, rank: int) -> tuple[str, int]:
+    """The decomposition and rank with the fewest multiply-accumulates, at most the usual error.
 
-    Of a layer with one form, that one.
+    Parameters
+    ----------
+    layer : LayerProfile
+    rank : int
+        Of the layer's first decomposition.
     """
-    own = layers.forms(module)[0]
-    if len(layers.forms(module)) == 1:
-        return own, rank
+    usual = layer.decompositions[0]
+    if len(layer.decompositions) == 1:
+        return usual, rank
 
-    def error(form: str, at: int) -> float:
-        dense = _projected(module, layer, form, at).dense
+    def error(decomposition: str, at: int) -> float:
+        dense = _projected(layer, decomposition, at).dense
         return squared_error(layer.weight, dense, layer.inputs.covariance)
 
-    allowed = error(own, rank) * (1 + 1e-9)
-    best = own, rank
-    for form in layers.forms(module)[1:]:
-        low, high = 1, layers.full_rank(module, form)
+    allowed = error(usual, rank) * (1 + 1e-9)
+    best = usual, rank
+    for other in layer.decompositions[1:]:
+        low, high = 1, layer.exact_rank(other)
         while low < high:
             middle = (low + high) // 2
-            low, high = (low, middle) if error(form, middle) <= allowed else (middle + 1, high)
-        cheaper = layers.cost(module, form, low)[1] < layers.cost(module, *best)[1]
-        if cheaper and error(form, low) <= allowed:
-            best = form, low
+            low, high = (low, middle) if error(other, middle) <= allowed else (middle + 1, high)
+        cheaper = layer.cost(other, low)[1] < layer.cost(*best)[1]
+        if cheaper and error(other, low) <= allowed:
+            best = other, low
     return best

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tinysignal.errors import DataError, TinysignalError
-from tinysignal.nets.introspection import _device_of, shape_text
-
-Forward = Callable[[nn.Module, Any], Tensor]
+from tinysignal.errors import DataError
+from tinysignal.nets.introspection import Forward, call, device_of, guarded, shape_text
 
 
 @dataclass
@@ -34,23 +32,14 @@ class Runner:
     forward: Forward | None = None
 
     def __post_init__(self) -> None:
-        self.device = _device_of(self.model)
+        self.device = device_of(self.model)
         floats = [p.dtype for p in self.model.parameters() if p.is_floating_point()]
         self.dtype = floats[0] if floats else torch.float32
 
     def __call__(self, inputs: Tensor) -> NDArray[np.float64]:
         """Logits (examples, classes)."""
         dtype = self.dtype if inputs.is_floating_point() else inputs.dtype
-        forward = self.forward or _call
-        try:
-            logits = forward(self.model, inputs.to(self.device, dtype))
-        except TinysignalError:
-            raise
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise DataError(
-                f"a batch of {shape_text(inputs.shape)}: the network does not take it ({reason})."
-            ) from error
+        logits = guarded(self.forward or call, self.model, inputs.to(self.device, dtype))
         if not isinstance(logits, Tensor):
             raise DataError(
                 f"the network gives a {type(logits).__name__}, expected a tensor of logits "
@@ -68,11 +57,6 @@ def _as_logits(given: NDArray[np.float64]) -> NDArray[np.float64]:
     if (given >= 0).all() and np.allclose(given.sum(axis=1), 1, atol=1e-4):
         return np.log(np.maximum(given, 1e-30))
     return given
-
-
-def _call(model: nn.Module, inputs: Tensor) -> Tensor:
-    logits: Tensor = model(inputs)
-    return logits
 
 
 def checked_batches(loader: Iterable[Any]) -> Iterator[tuple[Tensor, NDArray[np.int64]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from tinysignal.errors import ConfigError, DataError
-from tinysignal.inspect.batches import Forward, Runner, checked_batches
+from tinysignal.inspect.batches import Runner, checked_batches
 from tinysignal.inspect.hooks import Call, Watch
 from tinysignal.inspect.result import Ranking
 from tinysignal.inspect.sampling import Extremes, RandomSample, probabilities, project
-from tinysignal.nets.introspection import left_as_it_was, shape_text
+from tinysignal.nets.introspection import Forward, evaluating, shape_text
 
 Array = NDArray[np.float32]
 
@@ -254,7 +254,6 @@ def record_outputs(
     seed: int = 0,
     layers: Iterable[str] | None = None,
     forward: Forward | None = None,
-    on_batch: Callable[[int], None] | None = None,
 ) -> Recording:
     """Run a network over all batches, in evaluation mode, and keep what is to be looked at.
 
@@ -278,8 +277,6 @@ def record_outputs(
         behind it.
     forward : callable or None
         Computes the logits from the model and a batch's inputs; by default ``model(inputs)``.
-    on_batch : callable or None
-        Told after every batch how many examples are done.
 
     Raises
     ------
@@ -294,12 +291,10 @@ def record_outputs(
     wanted = None if layers is None else _check_names(model, layers)
     recorder = Recorder(wanted, RandomSample(points, seed), Extremes(best))
     run = Runner(model, forward)
-    with left_as_it_was(model, seed), Watch(model, wanted) as watch:
+    with evaluating(model, seed=seed), Watch(model, wanted) as watch:
         for inputs, labels in checked_batches(loader):
             watch.clear()
             recorder.add(inputs, labels, run(inputs), watch.calls)
-            if on_batch is not None:
-                on_batch(recorder.sample.seen)
     return recorder.finish()
 
 

@@ -115,7 +115,7 @@ class Watch:
             if starts:
                 first = examples_first(passed_on, module)
                 value = first.detach().clone() if wanted else None
-                macs = layer_macs(module, given, passed_on)
+                macs = layer_macs(module, passed_on, given=given)
                 call = Call(passed_on, value, tuple(first.shape[1:]), macs)
                 self.calls.setdefault(name, []).append(call)
                 if is_layer(module):

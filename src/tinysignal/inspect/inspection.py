@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tinysignal.errors import ConfigError, DataError
-from tinysignal.inspect.batches import Forward
 from tinysignal.inspect.capture import Recording, record_outputs
 from tinysignal.inspect.hooks import is_layer
 from tinysignal.inspect.maps import (
@@ -32,6 +31,7 @@ from tinysignal.inspect.maps import (
 from tinysignal.inspect.result import Inspection, LayerView
 from tinysignal.inspect.sampling import MOST_VALUES, grey_images, project
 from tinysignal.inspect.weights import table_of_layers
+from tinysignal.nets.introspection import Forward
 
 MOST_POINTS = 10_000  # every pair of points is compared
 LEAST_PERPLEXITY = 2.0

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from tinysignal.budget import Budget
 from tinysignal.compress.apply import apply
 from tinysignal.compress.plan import Plan, check_method
 from tinysignal.compress.profile import Profile, profile
-from tinysignal.compress.search import check_budget, plan
+from tinysignal.compress.rebuild import rebuild
+from tinysignal.compress.search import plan_for
 from tinysignal.errors import ConfigError
 from tinysignal.files import make_folder
 from tinysignal.runs.load import (
     PLAN,
-    in_form,
     load_run,
     open_run,
     read_plan,
@@ -26,11 +27,11 @@ from tinysignal.runs.load import (
 )
 from tinysignal.runs.report import Cut, Tell, finish, silent, timed, write_cut
 from tinysignal.spec import Spec
-from tinysignal.train.distillation import TuneOptions
 from tinysignal.train.export import folded
 from tinysignal.train.fit import RunResult, Training, begin, fit
 from tinysignal.train.folder import check_free, staged
 from tinysignal.train.task import TrainedRun
+from tinysignal.train.tuning import TuneOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +40,13 @@ class CompressOptions:
 
     Parameters
     ----------
-    budget : dict of str to number
-        One budget of `tinysignal.compress.plan` by its name, such as ``{"rank": 20}``; empty for a
-        loss of at most half a percentage point, or, with ``int8``, for a network left whole.
+    budget : Budget or None
+        None for the task's default (a classifier may lose half a percentage point of accuracy) or,
+        with ``int8``, for a network left whole.
     plan : Plan or None
         Instead of a budget.
-    method : {"sequential", "activation", "plain"}
+    method : {"sequential", "activation", "svd"}
+        See `tinysignal.compress.compress`.
     tune : TuneOptions or None
         Further training.
     teacher : Path or None
@@ -54,7 +56,7 @@ class CompressOptions:
         Of the choice of calibration data and the order in which they are seen.
     """
 
-    budget: dict[str, Any] = field(default_factory=dict)
+    budget: Budget | None = None
     plan: Plan | None = None
     method: str = "sequential"
     tune: TuneOptions | None = None
@@ -65,13 +67,11 @@ class CompressOptions:
     @property
     def whole(self) -> bool:
         """Whether nothing is to be cut."""
-        return self.int8 and not self.budget and self.plan is None
+        return self.int8 and self.budget is None and self.plan is None
 
     def __post_init__(self) -> None:
-        if self.plan is not None and self.budget:
+        if self.plan is not None and self.budget is not None:
             raise ConfigError("a plan and a budget: give one of them.")
-        for key, value in self.budget.items():  # before data are read
-            check_budget(key, value)
         check_method(self.method)
         if self.teacher is not None and self.tune is None:
             raise ConfigError("a teacher is for the further training. Give its epochs as well.")
@@ -168,18 +168,20 @@ def cut(
         with timed(seconds, "profile", tell):
             profiled = profile(trained.net, trained.batches)
     with timed(seconds, "plan", tell):
-        chosen = options.plan or plan(profiled, **_budget(trained, options), method=options.method)
+        chosen = options.plan or plan_for(
+            profiled, _budget(trained, options), method=options.method
+        )
     with timed(seconds, "apply", tell):
         small = apply(trained.net, chosen, profiled, seed=options.seed)
     return Cut(chosen, small, seconds)
 
 
-def _budget(trained: TrainedRun, options: CompressOptions) -> dict[str, Any]:
-    if options.budget:
+def _budget(trained: TrainedRun, options: CompressOptions) -> Budget:
+    if options.budget is not None:
         return options.budget
     if not trained.default_budget:
         raise ConfigError(f"{trained.folder}: no budget given; pass one, such as --params 10%.")
-    return dict(trained.default_budget)
+    return Budget.from_values(trained.default_budget, "default budget")
 
 
 def load_teacher(trained: TrainedRun, teacher: Path | None) -> nn.Module:
@@ -233,8 +235,8 @@ def cut_before(trained: TrainedRun, folder: Path) -> Cut:
     """
     chosen = read_plan(folder / PLAN)
     try:
-        return Cut(chosen, in_form(trained.net, chosen), {})
-    except AttributeError:
+        return Cut(chosen, rebuild(trained.net, chosen), {})
+    except ConfigError:
         raise ConfigError(f"{folder / PLAN}: not a plan for {trained.folder}.") from None
 
 

@@ -7,17 +7,13 @@ before in ``plan-1.json``, ``plan-2.json``, ...
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from torch import nn
 
-from tinysignal.compress.factorize import Factors
-from tinysignal.compress.layers import families as layers
-from tinysignal.compress.layers.convolution import tucker_inputs
-from tinysignal.compress.plan import LayerPlan, Plan
+from tinysignal.compress.plan import Plan
+from tinysignal.compress.rebuild import rebuild
 from tinysignal.errors import ConfigError, ModelError
 from tinysignal.files import atomic
 from tinysignal.model import read_spec
@@ -131,8 +127,8 @@ def _shaped(run: Path, spec: Spec) -> nn.Module:
         net = folded(net)
     for plan in plans:
         try:
-            net = in_form(net, plan)
-        except (AttributeError, ConfigError):
+            net = rebuild(net, plan)
+        except ConfigError:
             raise ModelError(f"{run / PLAN}: not a plan for the network in {CONFIG}.") from None
     return net
 
@@ -182,42 +178,3 @@ def write_plans(folder: Path, plans: Sequence[Plan]) -> None:
 
 def _earlier(number: int) -> str:
     return f"plan-{number}.json"
-
-
-def in_form(net: nn.Module, plan: Plan) -> nn.Module:
-    """A copy of a network in the forms and ranks of a plan; the weights are not set.
-
-    Raises
-    ------
-    AttributeError
-        The network has no such layer.
-    ConfigError
-        A layer has no such form.
-    """
-    shaped, replaced = layers.prepare(net, copy.deepcopy)
-    cut = [step for step in plan.layers if step.rank is not None]
-    for step in cut:
-        module = shaped.get_submodule(step.name)
-        if layers.why_not(module, {}) is not None or step.form not in layers.forms(module):
-            raise ConfigError(f"layer '{step.name}' has no form '{step.form}'.")
-        shaped = layers.put(shaped, step.name, layers.build(module, _empty(module, step)))
-    for name, module in replaced.items():
-        if not any(layers.is_within(step.name, name) for step in cut):
-            shaped = layers.put(shaped, name, module)
-    return shaped
-
-
-def _empty(module: nn.Module, step: LayerPlan) -> Factors:
-    """Factors of zeros in the shapes of a form."""
-    assert step.rank is not None
-    outputs, inputs = layers.matrix(module).shape
-    sizes: list[tuple[int, ...]] = [(step.rank, inputs), (outputs, step.rank)]
-    if isinstance(module, nn.Conv1d | nn.Conv2d):
-        kernel, channels = tuple(module.kernel_size), module.in_channels
-        if step.form == "spatial":
-            sizes = [(step.rank, channels, kernel[0], 1), (outputs, step.rank, 1, kernel[-1])]
-        elif step.form == "tucker":
-            within = tucker_inputs(module, step.rank)
-            sizes = [(within, channels), (step.rank, within, *kernel), (outputs, step.rank)]
-    parts = tuple(torch.zeros(size, dtype=torch.float64) for size in sizes)
-    return Factors(step.form, parts, parts[0], torch.zeros(outputs, dtype=torch.float64))

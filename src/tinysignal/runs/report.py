@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
 import time
 import zlib
@@ -15,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tinysignal.compress.layers import families as layers
 from tinysignal.compress.plan import Plan
 from tinysignal.compress.quantize import write_int8
+from tinysignal.compress.structure import prepare
 from tinysignal.compress.timing import side_by_side
 from tinysignal.files import atomic, write_json
 from tinysignal.model import read_spec
-from tinysignal.nets.introspection import first_tensor, watching
+from tinysignal.nets.introspection import evaluating, first_tensor
 from tinysignal.runs.load import REPORT, load_run, read_plans, write_plans
 from tinysignal.train.checkpoint import save_weights
 from tinysignal.train.folder import CONFIG, METRICS, MODEL, WEIGHTS
@@ -144,6 +143,7 @@ def _measured(trained: TrainedRun, made: Cut, small: nn.Module, models: dict[str
         "budget": made.plan.budget,
         "data": trained.data_facts,
         "split": trained.split,
+        "metric": asdict(trained.metric),
         **found,
         "latency": times,
         "parity": trained.parity(small, models[AFTER]),
@@ -242,7 +242,7 @@ def layer_errors(trained: TrainedRun, small: nn.Module, plan: Plan) -> list[Fact
     batch = trained.batches[0]
     inputs = batch[0] if isinstance(batch, tuple) else batch
     # Stacks of recurrent layers are one module where none of them was cut.
-    nets = [layers.prepare(net, copy.deepcopy, merge=False)[0] for net in (trained.net, small)]
+    nets = [prepare(net, merge=False)[0] for net in (trained.net, small)]
     original, found = (_outputs(net, names, inputs) for net in nets)
     rows = []
     for step in plan.layers:
@@ -253,7 +253,7 @@ def layer_errors(trained: TrainedRun, small: nn.Module, plan: Plan) -> list[Fact
             {
                 "name": step.name,
                 "kind": step.kind,
-                "form": step.form,
+                "decomposition": step.decomposition,
                 "full_rank": step.full_rank,
                 "rank": step.rank,
                 "parameters": [_size(net, step.name) for net in nets],
@@ -266,7 +266,7 @@ def layer_errors(trained: TrainedRun, small: nn.Module, plan: Plan) -> list[Fact
 def _outputs(net: nn.Module, names: list[str], inputs: Tensor) -> dict[str, Tensor]:
     """What layers put out, float64 (examples, frames or positions, outputs)."""
     seen: dict[str, Tensor] = {}
-    with watching(net) as handles:
+    with evaluating(net) as handles:
         for name in names:
 
             def keep(module: nn.Module, args: Any, output: Any, name: str = name) -> None:

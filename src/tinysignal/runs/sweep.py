@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from tinysignal.budget import Budget
 from tinysignal.compress.profile import Profile, profile
 from tinysignal.compress.search import plan
 from tinysignal.datasets.dataset import SPLITS
@@ -35,7 +36,7 @@ from tinysignal.train.folder import MODEL, check_free, staged
 from tinysignal.train.task import TrainedRun
 
 PICTURE, TABLE, NUMBERS = "sweep.png", "sweep.csv", "sweep.json"
-ORIGINAL, PLAIN = "original", "plain"
+ORIGINAL, SVD = "original", "svd"
 
 
 def sweep_run(
@@ -79,7 +80,7 @@ def sweep_run(
     ModelError, DataError, AudioFileError, MissingExtraError
     """
     ranks = sorted(set(ranks))
-    if options.budget or options.plan is not None:
+    if options.budget is not None or options.plan is not None:
         raise ConfigError("a sweep goes over ranks: give no other budget, nor a plan.")
     if not ranks:
         raise ConfigError("a sweep needs ranks, such as 10,20,50.")
@@ -95,7 +96,7 @@ def sweep_run(
     with staged(output) as folder:
         for rank in ranks:
             tell(f"rank {rank}")
-            own = replace(options, budget={"rank": rank})
+            own = replace(options, budget=Budget(rank=rank))
             place, name = folder / _folder(rank), f"{output.resolve().name}-{_folder(rank)}"
             make_folder(place)
             made = cut(trained, own, profiled=profiled, tell=tell)
@@ -117,6 +118,7 @@ def sweep_run(
         found = {
             "run": str(run),
             "best_rank": best,
+            "metric": asdict(trained.metric),
             "data": trained.data_facts,
             "points": rows,
             "notes": notes,
@@ -137,8 +139,8 @@ def _nets(
     Those of one rank have the same shapes, and so the same costs, but for int8.
     """
     nets: dict[str, tuple[nn.Module | Path, str]] = {}
-    if own.method != PLAIN:
-        nets[PLAIN] = cut(trained, replace(own, method=PLAIN), profiled=profiled).net, AFTER
+    if own.method != SVD:
+        nets[SVD] = cut(trained, replace(own, method=SVD), profiled=profiled).net, AFTER
     nets[own.method] = made.net, AFTER
     if own.tune is not None:
         nets[f"{own.method}, retrained"] = load_run(place)[0], AFTER

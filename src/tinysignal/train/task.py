@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from tinysignal.spec import Spec
 from tinysignal.train.config import TrainConfig
 from tinysignal.train.data.batches import BatchSource
-from tinysignal.train.distillation import TuneOptions
 from tinysignal.train.fit import RunResult
 from tinysignal.train.module import TrainingModule, ValidationMetric
+from tinysignal.train.tuning import TuneOptions
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,36 @@
-"""Layers as matrices: a file for each family, `families.py` chooses among them."""
+"""Layers as matrices: a file for each family.
+
+::
+
+    family.py       what a family must tell, and the registry
+    linear.py       Linear
+    convolution.py  Conv1d, Conv2d
+    recurrent.py    RNN, GRU, LSTM
+
+Another family is a subclass of `Family` that is given to `register`.
+"""
+
+from tinysignal.compress.layers.convolution import CONVOLUTION
+from tinysignal.compress.layers.family import (
+    LOW_RANK,
+    Family,
+    family_of,
+    largest_rank,
+    register,
+)
+from tinysignal.compress.layers.linear import LINEAR, is_pair, merged
+from tinysignal.compress.layers.recurrent import RECURRENT, Recurrent
+
+__all__ = [
+    "CONVOLUTION",
+    "LINEAR",
+    "LOW_RANK",
+    "RECURRENT",
+    "Family",
+    "Recurrent",
+    "family_of",
+    "is_pair",
+    "largest_rank",
+    "merged",
+    "register",
+]

@@ -24,13 +24,14 @@ from tinysignal.compress.factorize import (
     Covariance,
     Factors,
     outputs_covariance,
-    project,
     top_eigenvectors,
     truncate,
     variances,
 )
+from tinysignal.compress.layers.family import Family, on_cpu, register, zeros
 
 Conv = nn.Conv1d | nn.Conv2d
+CHANNEL, SPATIAL, TUCKER = "channel", "spatial", "tucker"
 
 
 def patches(module: Conv, given: Tensor) -> Tensor:
@@ -55,81 +56,9 @@ def _plane(sizes: tuple[int, ...]) -> tuple[int, int]:
     return (1, sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1])
 
 
-def forms(module: Conv) -> tuple[str, ...]:
-    """The forms that make sense for a kernel."""
-    if prod(module.kernel_size) == 1:
-        return ("channel",)
-    both = len(module.kernel_size) == 2 and min(module.kernel_size) > 1
-    return ("channel", "spatial", "tucker") if both else ("channel", "tucker")
-
-
-def full_rank(module: Conv, form: str) -> int:
-    """The rank at which a form is exact."""
-    if form == "spatial":
-        height, width = module.kernel_size
-        return min(module.in_channels * height, module.out_channels * width)
-    if form == "tucker":
-        return module.out_channels
-    return min(module.out_channels, module.in_channels * prod(module.kernel_size))
-
-
-def parameters(module: Conv, form: str, rank: int) -> int:
-    """Weights of a form, the bias not counted."""
-    inputs, outputs, kernel = module.in_channels, module.out_channels, module.kernel_size
-    if form == "spatial":
-        return rank * (inputs * kernel[0] + outputs * kernel[-1])
-    if form == "tucker":
-        within = tucker_inputs(module, rank)
-        return inputs * within + within * rank * prod(kernel) + rank * outputs
-    return rank * (inputs * prod(kernel) + outputs)
-
-
-def macs_per_position(module: Conv, form: str, rank: int) -> float:
-    """Multiply-accumulates for one output position; strides make the inputs' side dearer."""
-    if form == "channel":
-        return parameters(module, form, rank)
-    inputs, outputs, kernel = module.in_channels, module.out_channels, module.kernel_size
-    if form == "spatial":
-        return rank * (inputs * kernel[0] * module.stride[-1] + outputs * kernel[-1])
-    within = tucker_inputs(module, rank)
-    return inputs * within * prod(module.stride) + within * rank * prod(kernel) + rank * outputs
-
-
 def tucker_inputs(module: Conv, rank: int) -> int:
-    """Inputs that a Tucker form keeps: the share of them that it keeps of the filters."""
+    """Inputs that a Tucker decomposition keeps, in proportion to the filters that it keeps."""
     return ceil(rank * module.in_channels / module.out_channels)
-
-
-def factor(
-    module: Conv,
-    form: str,
-    weight: Tensor,
-    rank: int,
-    *,
-    covariance: Covariance | None,
-    bias: Tensor,
-) -> Factors:
-    """A convolution's matrix in one of the forms.
-
-    Parameters
-    ----------
-    module : nn.Conv1d or nn.Conv2d
-        Its sizes count; its weight is given apart.
-    form : {"channel", "spatial", "tucker"}
-    weight : Tensor (filters, inputs * kernel)
-    rank : int
-    covariance : Covariance (inputs * kernel, inputs * kernel) or None
-        Of the patches; None for errors of weights instead of outputs. The spatial form looks at
-        the weights alone.
-    bias : float64 Tensor (filters,)
-    """
-    weight = weight.double()
-    if form == "spatial":
-        return _spatial(module, weight, rank, bias)
-    if form == "tucker":
-        return _tucker(module, weight, covariance, rank, bias)
-    pair = truncate(weight, rank) if covariance is None else project(weight, covariance, rank)
-    return Factors("channel", pair, pair[1] @ pair[0], bias)
 
 
 def _spatial(module: Conv, weight: Tensor, rank: int, bias: Tensor) -> Factors:
@@ -140,7 +69,7 @@ def _spatial(module: Conv, weight: Tensor, rank: int, bias: Tensor) -> Factors:
     first = columns.view(rank, inputs, height)
     second = rows.view(outputs, width, rank)
     dense = torch.einsum("dnh,mwd->mnhw", first, second).reshape(outputs, -1)
-    return Factors("spatial", (first[..., None], second.transpose(1, 2)[:, :, None]), dense, bias)
+    return Factors(SPATIAL, (first[..., None], second.transpose(1, 2)[:, :, None]), dense, bias)
 
 
 def _tucker(
@@ -159,45 +88,7 @@ def _tucker(
     down = within.T * scale.reciprocal()  # undone by the core
     core = torch.einsum("mr,mnk,n,ns->rsk", left, full, scale, within)
     dense = torch.einsum("mr,rsk,sn->mnk", left, core, within.T / scale).reshape(outputs, -1)
-    return Factors("tucker", (down, core.view(rank, -1, *module.kernel_size), left), dense, bias)
-
-
-def build(module: Conv, factors: Factors) -> nn.Sequential:
-    """The convolutions of a form, in place of a convolution."""
-    kind: Any = type(module)
-    ones = (1,) * len(module.kernel_size)
-    place = {"device": module.weight.device, "dtype": module.weight.dtype}
-    inputs, outputs = module.in_channels, module.out_channels
-    rank = factors.parts[-1].shape[1]
-    kept = {
-        "stride": module.stride,
-        "padding": module.padding,
-        "dilation": module.dilation,
-        "padding_mode": module.padding_mode,
-    }
-    if factors.form == "spatial":
-        # Each way keeps its own strides, paddings and dilations. Columns come first.
-        (height, width), place = module.kernel_size, place | {"padding_mode": module.padding_mode}
-        parts = [
-            kind(inputs, rank, (height, 1), bias=False, **_one_way(module, 0), **place),
-            kind(rank, outputs, (1, width), **_one_way(module, 1), **place),
-        ]
-    elif factors.form == "tucker":
-        within = factors.parts[0].shape[0]
-        parts = [
-            kind(inputs, within, ones, bias=False, **place),
-            kind(within, rank, module.kernel_size, bias=False, **kept, **place),
-            kind(rank, outputs, ones, **place),
-        ]
-    else:
-        parts = [
-            kind(inputs, rank, module.kernel_size, bias=False, **kept, **place),
-            kind(rank, outputs, ones, **place),
-        ]
-    for part, values in zip(parts, factors.parts, strict=True):
-        part.weight.data.copy_(values.reshape(part.weight.shape))
-    parts[-1].bias.data.copy_(factors.bias)
-    return nn.Sequential(*parts)
+    return Factors(TUCKER, (down, core.view(rank, -1, *module.kernel_size), left), dense, bias)
 
 
 def _one_way(module: Conv, axis: int) -> dict[str, Any]:
@@ -210,3 +101,122 @@ def _one_way(module: Conv, axis: int) -> dict[str, Any]:
         "padding": padding if isinstance(padding, str) else only(padding, 0),
         "dilation": only(module.dilation, 1),
     }
+
+
+class _Convolution(Family):
+    kinds = (nn.Conv1d, nn.Conv2d)
+
+    def why_not(self, module: Conv) -> str | None:
+        """Grouped convolutions are left whole."""
+        if module.groups != 1:
+            return f"a convolution in {module.groups} groups has few weights already"
+        return None
+
+    def rows(self, module: Conv, given: Tensor) -> Tensor:
+        """See `Family.rows`; one row for each output position."""
+        return on_cpu(patches(module, given))
+
+    def decompositions(self, module: Conv) -> tuple[str, ...]:
+        """Those that make sense for the kernel."""
+        if prod(module.kernel_size) == 1:
+            return (CHANNEL,)
+        both = len(module.kernel_size) == 2 and min(module.kernel_size) > 1
+        return (CHANNEL, SPATIAL, TUCKER) if both else (CHANNEL, TUCKER)
+
+    def full_rank(self, module: Conv, decomposition: str) -> int:
+        """See `Family.full_rank`."""
+        if decomposition == SPATIAL:
+            height, width = module.kernel_size
+            return min(module.in_channels * height, module.out_channels * width)
+        if decomposition == TUCKER:
+            return module.out_channels
+        return min(module.out_channels, module.in_channels * prod(module.kernel_size))
+
+    def cost(self, module: Conv, decomposition: str, rank: int) -> tuple[int, float]:
+        """See `Family.cost`; with strides, the layers before the last one cost more."""
+        inputs, outputs, kernel = module.in_channels, module.out_channels, module.kernel_size
+        if decomposition == SPATIAL:
+            first, second = rank * inputs * kernel[0], rank * outputs * kernel[-1]
+            return first + second, first * module.stride[-1] + second
+        if decomposition == TUCKER:
+            within = tucker_inputs(module, rank)
+            first, rest = inputs * within, within * rank * prod(kernel) + rank * outputs
+            return first + rest, first * prod(module.stride) + rest
+        weights = rank * (inputs * prod(kernel) + outputs)
+        return weights, weights
+
+    def factor(
+        self,
+        module: Conv,
+        decomposition: str,
+        weight: Tensor,
+        rank: int,
+        *,
+        covariance: Covariance | None,
+        bias: Tensor,
+    ) -> Factors:
+        """See `Family.factor`; the spatial decomposition looks at the weights alone."""
+        weight = weight.double()
+        if decomposition == SPATIAL:
+            return _spatial(module, weight, rank, bias)
+        if decomposition == TUCKER:
+            return _tucker(module, weight, covariance, rank, bias)
+        return super().factor(module, decomposition, weight, rank, covariance=covariance, bias=bias)
+
+    def empty(self, module: Conv, decomposition: str, rank: int) -> Factors:
+        """See `Family.empty`."""
+        inputs, outputs, kernel = module.in_channels, module.out_channels, module.kernel_size
+        if decomposition == SPATIAL:
+            sizes: list[tuple[int, ...]] = [
+                (rank, inputs, kernel[0], 1),
+                (outputs, rank, 1, kernel[-1]),
+            ]
+            return zeros(decomposition, outputs, sizes)
+        if decomposition == TUCKER:
+            within = tucker_inputs(module, rank)
+            sizes = [(within, inputs), (rank, within, *kernel), (outputs, rank)]
+            return zeros(decomposition, outputs, sizes)
+        return super().empty(module, decomposition, rank)
+
+    def build(self, module: Conv, factors: Factors) -> nn.Sequential:
+        """Two or three convolutions; strides, paddings and dilations are kept."""
+        kind: Any = type(module)
+        ones = (1,) * len(module.kernel_size)
+        place = {"device": module.weight.device, "dtype": module.weight.dtype}
+        inputs, outputs = module.in_channels, module.out_channels
+        rank = factors.parts[-1].shape[1]
+        kept = {
+            "stride": module.stride,
+            "padding": module.padding,
+            "dilation": module.dilation,
+            "padding_mode": module.padding_mode,
+        }
+        if factors.decomposition == SPATIAL:
+            # Each way keeps its own strides, paddings and dilations. Columns come first.
+            (height, width), place = (
+                module.kernel_size,
+                place | {"padding_mode": module.padding_mode},
+            )
+            parts = [
+                kind(inputs, rank, (height, 1), bias=False, **_one_way(module, 0), **place),
+                kind(rank, outputs, (1, width), **_one_way(module, 1), **place),
+            ]
+        elif factors.decomposition == TUCKER:
+            within = factors.parts[0].shape[0]
+            parts = [
+                kind(inputs, within, ones, bias=False, **place),
+                kind(within, rank, module.kernel_size, bias=False, **kept, **place),
+                kind(rank, outputs, ones, **place),
+            ]
+        else:
+            parts = [
+                kind(inputs, rank, module.kernel_size, bias=False, **kept, **place),
+                kind(rank, outputs, ones, **place),
+            ]
+        for part, values in zip(parts, factors.parts, strict=True):
+            part.weight.data.copy_(values.reshape(part.weight.shape))
+        parts[-1].bias.data.copy_(factors.bias)
+        return nn.Sequential(*parts)
+
+
+CONVOLUTION = register(_Convolution())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, TypeGuard
 
-from torch import nn
+from torch import Tensor, nn
 
 from tinysignal.compress.factorize import Factors
+from tinysignal.compress.layers.family import Family, on_cpu, register
 
 
 def is_pair(module: nn.Module) -> TypeGuard[nn.Sequential]:
-    """Whether a module is two Linears that are one of a low rank."""
+    """Whether a module is two Linears that multiply to one of a lower rank."""
     if type(module) is not nn.Sequential or [type(part) for part in module] != [nn.Linear] * 2:
         return False
     first, second = module
@@ -18,7 +19,8 @@ def is_pair(module: nn.Module) -> TypeGuard[nn.Sequential]:
     return first.bias is None and inside < min(first.in_features, second.out_features)
 
 
-def _merged(pair: nn.Sequential) -> nn.Linear:
+def merged(pair: nn.Sequential) -> nn.Linear:
+    """Two Linears multiplied out to one."""
     first, second = pair
     assert isinstance(first, nn.Linear)
     assert isinstance(second, nn.Linear)
@@ -37,12 +39,23 @@ def _merged(pair: nn.Sequential) -> nn.Linear:
     return merged
 
 
-def _two_linears(module: nn.Linear, factors: Factors) -> nn.Sequential:
-    first, second = factors.parts
-    place: dict[str, Any] = {"device": module.weight.device, "dtype": module.weight.dtype}
-    down = nn.Linear(module.in_features, len(first), bias=False, **place)
-    up = nn.Linear(len(first), module.out_features, **place)
-    down.weight.data.copy_(first)
-    up.weight.data.copy_(second)
-    up.bias.data.copy_(factors.bias)
-    return nn.Sequential(down, up)
+class _Linear(Family):
+    kinds = (nn.Linear,)
+
+    def rows(self, module: nn.Linear, given: Tensor) -> Tensor:
+        """See `Family.rows`."""
+        return on_cpu(given.reshape(-1, given.shape[-1]))
+
+    def build(self, module: nn.Linear, factors: Factors) -> nn.Sequential:
+        """Two Linears, the first without a bias."""
+        first, second = factors.parts
+        place: dict[str, Any] = {"device": module.weight.device, "dtype": module.weight.dtype}
+        down = nn.Linear(module.in_features, len(first), bias=False, **place)
+        up = nn.Linear(len(first), module.out_features, **place)
+        down.weight.data.copy_(first)
+        up.weight.data.copy_(second)
+        up.bias.data.copy_(factors.bias)
+        return nn.Sequential(down, up)
+
+
+LINEAR = register(_Linear())

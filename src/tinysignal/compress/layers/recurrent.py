@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from tinysignal.compress.factorize import Factors
+from tinysignal.compress.layers.family import Family, on_cpu, register
+
 
 class Recurrent(nn.Module):
     """The layers of an RNN, GRU or LSTM, one after the other; called like the module it replaces.
@@ -107,3 +110,67 @@ def parameter_names(module: nn.RNNBase) -> tuple[str, ...]:
     """Beginnings of the names of a layer's weights."""
     biases = ("bias_ih", "bias_hh") if module.bias else ()
     return ("weight_ih", "weight_hh", *biases)
+
+
+class _Recurrent(Family):
+    kinds = (nn.RNN, nn.GRU, nn.LSTM)
+
+    def why_not(self, module: nn.RNNBase) -> str | None:
+        """LSTMs with projections are left whole."""
+        return "an LSTM with projections is not factored" if module.proj_size else None
+
+    def matrix(self, module: nn.RNNBase) -> Tensor:
+        """Input weights of all gates and directions, one below the other."""
+        return _stacked(module, "weight_ih")
+
+    def bias(self, module: nn.RNNBase) -> Tensor:
+        """See `Family.bias`; that of the inputs."""
+        if module.bias:
+            return _stacked(module, "bias_ih").double()
+        return torch.zeros(len(self.matrix(module)), dtype=torch.float64)
+
+    def has_bias(self, module: nn.RNNBase) -> bool:
+        """See `Family.has_bias`."""
+        return bool(module.bias)
+
+    def rows(self, module: nn.RNNBase, given: Any) -> Tensor:
+        """See `Family.rows`; one row for each step of each sequence."""
+        values: Tensor = given.data if isinstance(given, PackedSequence) else given
+        return on_cpu(values.reshape(-1, values.shape[-1]))
+
+    def write(self, module: nn.RNNBase, dense: Tensor, bias: Tensor) -> None:
+        """See `Family.write`; without a bias, that is left out."""
+        for name, values in (("weight_ih", dense), ("bias_ih", bias)):
+            if hasattr(module, f"{name}_l0"):
+                parts = values.chunk(len(directions(module)))
+                for end, part in zip(directions(module), parts, strict=True):
+                    getattr(module, f"{name}_l0{end}").data.copy_(part)
+
+    def build(self, module: nn.RNNBase, factors: Factors) -> nn.Sequential:
+        """A Linear, and a recurrent layer of its outputs."""
+        first, second = factors.parts
+        like: Tensor = module.weight_hh_l0  # type: ignore[assignment]
+        down = nn.Linear(
+            module.input_size, len(first), bias=False, device=like.device, dtype=like.dtype
+        )
+        down.weight.data.copy_(first)
+        cell = new_layer(module, len(first), bias=True)
+        for end in directions(module):
+            for name in ("weight_hh", "bias_hh"):
+                own = getattr(module, f"{name}_l0{end}", None)
+                target = getattr(cell, f"{name}_l0{end}").data
+                target.zero_() if own is None else target.copy_(own.data)
+        self.write(cell, second, factors.bias)
+        return nn.Sequential(down, cell)
+
+    def split(self, module: nn.RNNBase) -> Recurrent:
+        """See `Family.split`."""
+        return split_layers(module)
+
+
+def _stacked(module: nn.RNNBase, name: str) -> Tensor:
+    values = [getattr(module, f"{name}_l0{end}").detach() for end in directions(module)]
+    return on_cpu(torch.cat(values))
+
+
+RECURRENT = register(_Recurrent())

@@ -17,18 +17,19 @@ from tinysignal.classifier import Classifier
 from tinysignal.datasets import Dataset, Examples, load_dataset
 from tinysignal.errors import DataError
 from tinysignal.metrics.classification import ClassificationReport
-from tinysignal.model import load_classifying_network
+from tinysignal.model import load_classification_model
 from tinysignal.nets.mlp import Mlp
 from tinysignal.spec import ClassifierSpec, SoundInput, Spec
 from tinysignal.train.classification.augment import Deformation
 from tinysignal.train.classification.config import RECIPES, ClassifierConfig
 from tinysignal.train.classification.modules import ClassificationModule
 from tinysignal.train.data.batches import BatchSource, ExampleBatches
-from tinysignal.train.distillation import Teacher, TuneOptions
+from tinysignal.train.distillation import Teacher
 from tinysignal.train.export import export_classifier, folded
 from tinysignal.train.fit import RunResult, Training, begin, fit
 from tinysignal.train.module import TrainingModule
 from tinysignal.train.task import HeldOut, Task, TrainedRun
+from tinysignal.train.tuning import TuneOptions
 
 ARCH = "mlp"
 
@@ -155,7 +156,7 @@ class ClassifierRun(TrainedRun):
 
     metric = ClassificationModule.metric
     tolerance = 0.005
-    default_budget: ClassVar[dict[str, float]] = {"max_drop": 0.5}  # percentage points
+    default_budget: ClassVar[dict[str, float]] = {"max_accuracy_drop": 0.5}  # percentage points
 
     def interface(self, net: nn.Module, spec: Spec) -> tuple[object, ...]:
         """See `TrainedRun.interface`."""
@@ -199,7 +200,7 @@ class ClassifierRun(TrainedRun):
         """See `TrainedRun.runner`."""
         shown = np.resize(self.data.train.as_float()[:count], (count, *self.spec.input.shape))
         if isinstance(model, Path):
-            network = load_classifying_network(model)
+            network = load_classification_model(model)
             return lambda: network.run(shown)
         net, inputs = model.eval(), torch.from_numpy(shown)
         return lambda: net(inputs)
@@ -209,7 +210,7 @@ class ClassifierRun(TrainedRun):
         """See `TrainedRun.parity`."""
         inputs = self.batches[0][0]
         expected = net.eval()(inputs).numpy()
-        found = load_classifying_network(model).run(inputs.numpy())
+        found = load_classification_model(model).run(inputs.numpy())
         return float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
 
     def examples(self) -> list[NDArray[np.float32]]:

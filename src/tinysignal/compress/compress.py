@@ -1,0 +1,152 @@
+"""A network compressed in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from tinysignal.compress.apply import REFINE_STEPS, apply
+from tinysignal.compress.plan import Plan
+from tinysignal.compress.profile import Profile, examples_in, profile
+from tinysignal.compress.search import accuracy, plan
+from tinysignal.nets.introspection import Forward, count_macs, guarded
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A compressed network with the plan of its layers; ``print`` shows it before and after.
+
+    It unpacks: ``network, plan = compress(...)``.
+
+    Parameters
+    ----------
+    network : nn.Module
+    plan : Plan
+    before, after : dict of str to float
+        Parameters, multiply-accumulates of an example and, where the calibration data are
+        labelled, accuracy on them in percent.
+    """
+
+    network: nn.Module = field(repr=False)
+    plan: Plan
+    before: dict[str, float]
+    after: dict[str, float]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.network, self.plan))
+
+    def __str__(self) -> str:
+        rows = [("", "before", "after", "kept")]
+        for key, value in self.before.items():
+            found = self.after[key]
+            kept = f"{found / value:.1%}" if value and key != _ACCURACY else ""
+            form = "{:.2f} %" if key == _ACCURACY else "{:.0f}"
+            rows.append((key, form.format(value), form.format(found), kept))
+        rows += [("", "", "", ""), ("layer", "full rank", "rank", "decomposition")]
+        for layer in self.plan.layers:
+            rank = "whole" if layer.rank is None else str(layer.rank)
+            rows.append((layer.name, str(layer.full_rank), rank, layer.decomposition))
+        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        lines = [
+            f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}  {d}".rstrip()
+            for a, b, c, d in rows
+        ]
+        lines += [f"{name}: left whole, {why}" for name, why in self.plan.skipped.items()]
+        return "\n".join(lines)
+
+
+_ACCURACY = "accuracy"
+
+
+def compress(
+    model: nn.Module,
+    batches: Iterable[Any],
+    *,
+    rank: int | None = None,
+    energy: float | None = None,
+    params: float | None = None,
+    macs: float | None = None,
+    max_accuracy_drop: float | None = None,
+    method: str = "sequential",
+    ignore: Sequence[str] = (),
+    only: Sequence[str] = (),
+    min_rank: int = 4,
+    loss: str = "auto",
+    forward: Forward | None = None,
+    refine: int = REFINE_STEPS,
+    seed: int = 0,
+) -> Compressed:
+    """Factor the layers of a trained network, as far as a budget asks.
+
+    It is `profile`, `plan` and `apply` in one call.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Left as it is.
+    batches : iterable
+        Calibration data, see `profile`.
+    rank, energy, params, macs, max_accuracy_drop : number or None
+        Exactly one budget, see `Budget`: ``params=0.04`` keeps 4 % of the parameters.
+    method : {"sequential", "activation", "svd"}
+        ``sequential`` uses the outputs of the already compressed layers, ``activation`` the
+        calibration data layer by layer, ``svd`` the weights alone.
+    ignore, only : sequence of str
+        Names or patterns of layers to leave whole, or of the only ones to factor.
+    min_rank, loss
+        See `plan`.
+    forward : callable or None
+        ``forward(model, inputs)`` gives the outputs; None for ``model(inputs)``.
+    refine, seed
+        See `apply`.
+
+    Returns
+    -------
+    Compressed
+
+    Raises
+    ------
+    ConfigError
+        Not exactly one budget, or one that cannot be met; a pattern that fits no layer.
+    DataError, ModelError
+        See `profile`.
+
+    Example
+    -------
+    >>> import torch
+    >>> from tinysignal.compress import compress
+    >>> net = torch.nn.Sequential(torch.nn.Linear(30, 40), torch.nn.ReLU(), torch.nn.Linear(40, 9))
+    >>> result = compress(net, [torch.randn(300, 30)], params=0.5, ignore=["2"])
+    >>> sum(p.numel() for p in result.network.parameters()) <= 0.5 * 1609
+    True
+    """
+    found = profile(model, batches, forward=forward, ignore=ignore, only=only)
+    chosen = plan(
+        found,
+        rank=rank,
+        energy=energy,
+        params=params,
+        macs=macs,
+        max_accuracy_drop=max_accuracy_drop,
+        method=method,
+        min_rank=min_rank,
+        loss=loss,
+    )
+    network = apply(model, chosen, found, refine=refine, seed=seed)
+    before, after = (_measured(found, net) for net in (model, network))
+    return Compressed(network, chosen, before, after)
+
+
+def _measured(found: Profile, net: nn.Module) -> dict[str, float]:
+    batch = found.batches[0][0]
+    macs = count_macs(net, lambda: guarded(found.forward, net, batch))
+    measured = {
+        "parameters": float(sum(p.numel() for p in net.parameters())),
+        "multiply-accumulates": macs / max(1, examples_in(batch)),
+    }
+    if any(labels is not None for _, labels in found.batches):
+        measured[_ACCURACY] = accuracy(found, net, found.batches)
+    return measured
