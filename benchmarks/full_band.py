@@ -1,12 +1,12 @@
 """What a denoiser does above 8 kHz: SNR and noise in pauses by band, on mixtures at 48 kHz.
 
     python benchmarks/full_band.py --data-dir DATA                   # the bundled model
-    python benchmarks/full_band.py --data-dir DATA --split train     # other speakers and noises
+    python benchmarks/tables.py
 
 ``DATA/fullband`` holds speech and noise at 48 kHz with a manifest. Every recording of speech meets
-one of noise at 0, 5 or 10 dB. In each band: the SNR of the noisy and of the denoised signal against
-the clean one, the change of the SNR, its worst file, and the change of the level where nobody
-speaks, all in dB.
+one of noise of its split at 0, 5 or 10 dB. In each band: the SNR of the noisy and of the denoised
+signal against the clean one, the change of the SNR, its worst file, and the change of the level
+where nobody speaks, all in dB.
 """
 
 from __future__ import annotations
@@ -42,20 +42,19 @@ def main() -> None:
     named = os.environ.get("TINYSIGNAL_DATA")
     parser.add_argument("--data-dir", default=named, required=not named)
     parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--split", choices=("train", "valid"), default="valid")
     parser.add_argument("--output", type=Path, default=REPORT)
     options = parser.parse_args()
     try:
         denoiser = Denoiser.load(model_path(options.model))
-        pairs = mixtures(Path(options.data_dir) / "fullband", options.split)
-        rows = [by_band(n, c, denoiser(n, sample_rate_hz=RATE_HZ)) for n, c in pairs]
+        report: dict[str, Any] = {"model": denoiser.spec.name, "splits": {}}
+        for split in ("valid", "train"):
+            pairs = mixtures(Path(options.data_dir) / "fullband", split)
+            rows = [by_band(n, c, denoiser(n, sample_rate_hz=RATE_HZ)) for n, c in pairs]
+            report["splits"][split] = {"mixtures": len(rows), "bands": summary(rows)}
     except TinysignalError as error:
         sys.exit(str(error))
-    report = {"split": options.split, "mixtures": len(rows), "bands": summary(rows)}
     with atomic(options.output) as path:
         path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    for band, row in report["bands"].items():
-        print(f"{band:>12}  " + "  ".join(f"{key} {value:6.1f}" for key, value in row.items()))
 
 
 def mixtures(folder: Path, split: str) -> list[tuple[Signal, Signal]]:
