@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tinysignal.batch import find_sounds, is_done, pair
-from tinysignal.errors import AudioFileError, ConfigError
+from tinysignal.errors import AudioFileError, ConfigError, FileError
 from tinysignal.files import Pair, atomic, check_pairs, check_writable, find_files
 
 
@@ -49,7 +49,7 @@ def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path: Path) -> None:
 
 
 def test_a_name_longer_than_that_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(AudioFileError, match="File name too long"):
+    with pytest.raises(FileError, match="File name too long"):
         fail_half_way(tmp_path / ("x" * 252 + ".wav"), ValueError)
 
 
@@ -81,7 +81,7 @@ def test_places_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
         (tmp_path / "no" / "x.wav", "there is no folder"),
         (Path("/dev/null"), "not a regular file"),
     ]:
-        with pytest.raises(AudioFileError, match=message), atomic(target):
+        with pytest.raises(FileError, match=message), atomic(target):
             pytest.fail("the block was entered")
 
 
@@ -90,9 +90,9 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
 import resource, sys
 from pathlib import Path
 import numpy as np
-from tinysignal.audio_file import Writer
-from tinysignal.audio_format import AudioFormat
-from tinysignal.errors import AudioFileError
+from tinysignal.audio.libsndfile import Writer
+from tinysignal.audio.formats import AudioFormat
+from tinysignal.errors import FileError
 from tinysignal.files import atomic
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 kind = AudioFormat(sys.argv[2], sys.argv[3])
@@ -103,7 +103,7 @@ try:
         for seed in range(20):
             noise = np.random.default_rng(seed).normal(0, 0.1, (1, 48000))
             writer.write(noise.astype(np.float32))
-except AudioFileError as error:
+except FileError as error:
     print(error)
 """
     for kind in (("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS")):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinysignal.errors import AudioFileError, ConfigError
+from tinysignal.errors import ConfigError, FileError
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def atomic(target: str | Path) -> Iterator[Path]:
 
     Raises
     ------
-    AudioFileError
+    FileError
         The folder is missing or cannot be written, ``target`` is a folder or a device, or the disk
         is full.
     """
@@ -55,10 +55,10 @@ def atomic(target: str | Path) -> Iterator[Path]:
         _sync(part)
         part.replace(final)
     except OSError as error:
-        if isinstance(error, AudioFileError):
+        if isinstance(error, FileError):
             # People know the file by its own name.
-            raise AudioFileError(str(error).replace(str(part), str(target))) from None
-        raise AudioFileError(f"{target}: cannot be written ({error.strerror}).") from None
+            raise type(error)(str(error).replace(str(part), str(target))) from None
+        raise FileError(f"{target}: cannot be written ({error.strerror}).") from None
     finally:
         with suppress(OSError):  # mostly, it is not there
             part.unlink()
@@ -82,7 +82,7 @@ def check_writable(*targets: Path | None) -> None:
     for target in asked:
         try:
             _check_place(target, Path(os.path.realpath(target)))
-        except AudioFileError as error:
+        except FileError as error:
             raise ConfigError(str(error)) from None
         except OSError as error:
             raise ConfigError(f"{target}: cannot be written ({error.strerror}).") from None
@@ -90,13 +90,13 @@ def check_writable(*targets: Path | None) -> None:
 
 def _check_place(target: Path, final: Path) -> None:
     if final.is_dir():
-        raise AudioFileError(f"{target}: a folder, expected the name of a file to write.")
+        raise FileError(f"{target}: a folder, expected the name of a file to write.")
     if final.exists() and not final.is_file():
-        raise AudioFileError(f"{target}: not a regular file, expected the name of one to write.")
+        raise FileError(f"{target}: not a regular file, expected the name of one to write.")
     if not final.parent.is_dir():
-        raise AudioFileError(f"{target}: there is no folder {final.parent}. Create it first.")
+        raise FileError(f"{target}: there is no folder {final.parent}. Create it first.")
     if not os.access(final.parent, os.W_OK | os.X_OK):
-        raise AudioFileError(f"{target}: the folder {final.parent} cannot be written to.")
+        raise FileError(f"{target}: the folder {final.parent} cannot be written to.")
 
 
 def _sync(path: Path) -> None:
@@ -112,12 +112,12 @@ def make_folder(folder: Path) -> None:
 
     Raises
     ------
-    AudioFileError
+    FileError
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise AudioFileError(
+        raise FileError(
             f"{folder}: cannot be created ({os.strerror(error.errno or errno.EIO)})."
         ) from None
 
@@ -137,14 +137,14 @@ def find_files(
 
     Raises
     ------
-    AudioFileError
+    FileError
         A folder that cannot be read.
     """
     left_out = None if leave_out is None else leave_out.resolve()
     found = []
 
     def refuse(error: OSError) -> None:
-        raise AudioFileError(f"{error.filename}: cannot be read ({error.strerror}).")
+        raise FileError(f"{error.filename}: cannot be read ({error.strerror}).")
 
     for where, folders, names in os.walk(folder, onerror=refuse):
         here = Path(where)
@@ -208,7 +208,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, str | int | float]]) -> No
 
     Raises
     ------
-    AudioFileError
+    FileError
         See `tinysignal.files.atomic`.
     """
     with atomic(path) as part, part.open("w", newline="", encoding="utf-8") as file:

@@ -18,7 +18,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
-from tinysignal import AudioFileError, ConfigError, DataError, Denoiser, ModelError
+from tinysignal import ConfigError, DataError, Denoiser, FileError, ModelError
 from tinysignal.train import callbacks
 from tinysignal.train.checkpoint import load_state
 from tinysignal.train.denoising.config import DenoiserConfig
@@ -64,7 +64,7 @@ def test_a_run_folder_that_cannot_be_made_is_refused_by_name(
     speech_and_noise: tuple[Path, Path], tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(AudioFileError, match="cannot be created"):
+    with pytest.raises(FileError, match="cannot be created"):
         train_denoiser(
             DenoiserConfig.read(None, mixing(speech_and_noise)), tmp_path / "file", quiet=True
         )

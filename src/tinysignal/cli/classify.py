@@ -18,8 +18,8 @@ from rich.table import Table
 from tinysignal.batch import find_sounds
 from tinysignal.classifier import Classifier, Probabilities
 from tinysignal.errors import (
-    AudioFileError,
     ConfigError,
+    FileError,
     MissingExtraError,
     ModelError,
     TinysignalError,
@@ -99,7 +99,7 @@ def _find(inputs: list[Path], kind: str) -> tuple[list[Path], list[str]]:
             continue
         try:
             inside = find_sounds(item) if kind == "sound" else find_files(item, SUFFIXES)
-        except AudioFileError as error:
+        except FileError as error:
             problems.append(str(error))
             continue
         if not inside:

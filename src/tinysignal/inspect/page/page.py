@@ -54,7 +54,7 @@ def write_page(inspection: Inspection, path: str | Path) -> list[Path]:
 
     Raises
     ------
-    AudioFileError
+    FileError
         A file cannot be written.
     DataError
         The inspection has no images, or its parts do not fit together.
