@@ -13,12 +13,13 @@ from typing import Literal, get_args
 import numpy as np
 import soundfile as sf
 
+from tinysignal import audio
 from tinysignal.audio.ffmpeg import SUFFIXES as VIDEO_SUFFIXES
 from tinysignal.audio.ffmpeg import TrackReader
 from tinysignal.audio.ffmpeg_writer import TrackWriter
-from tinysignal.audio.files import open_sound
 from tinysignal.audio.formats import LOSSY, AudioInfo, choose_format
-from tinysignal.audio.libsndfile import Reader, Writer
+from tinysignal.audio.libsndfile import Writer
+from tinysignal.audio.reader import SoundReader
 from tinysignal.audio.validate import Signal
 from tinysignal.denoiser import ChannelMode, Denoiser
 from tinysignal.errors import AudioFileError, ConfigError
@@ -139,7 +140,7 @@ def denoise_file(
     source, target = Path(source), Path(target)
     started = time.perf_counter()
     with ExitStack() as stack:
-        with open_sound(source) as reader:
+        with audio.open(source) as reader:
             info = reader.info
             film = isinstance(reader, TrackReader)
         if target.suffix.lower() in VIDEO_SUFFIXES and not film:
@@ -199,7 +200,7 @@ class _Job:
         """Write the denoised signal, and the residual if there are two outputs."""
         done = _Pass()
         with ExitStack() as stack:
-            reader = open_sound(self.source)
+            reader = audio.open(self.source)
             stack.push(reader.__exit__)
             writers = []
             for path in outputs:
@@ -219,7 +220,7 @@ class _Job:
         self.subtype = writers[0].audio_format.subtype
         return done
 
-    def _denoised(self, reader: Reader | TrackReader) -> Iterator[tuple[Signal, Signal]]:
+    def _denoised(self, reader: SoundReader) -> Iterator[tuple[Signal, Signal]]:
         """Blocks of the signal and of the same stretch denoised."""
         info, options = self.info, self.options
         stream = self.denoiser.stream(

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinysignal import audio
-from tinysignal.audio.files import open_sound
 from tinysignal.errors import SignalError
 from tinysignal.spec import SoundInput
 
@@ -23,7 +22,7 @@ def read_patch(path: str | Path, spec: SoundInput) -> NDArray[np.float32]:
     Parameters
     ----------
     path : str or Path
-        Of any file that `tinysignal.audio.files.open_sound` opens.
+        Any file that `tinysignal.audio.open` reads.
     spec : SoundInput
 
     Returns
@@ -39,9 +38,7 @@ def read_patch(path: str | Path, spec: SoundInput) -> NDArray[np.float32]:
     MissingExtraError
         Only FFmpeg may read it, and PyAV is not installed.
     """
-    with open_sound(path) as reader:
-        signal = np.concatenate(list(reader.blocks()), axis=1)
-        rate_hz = reader.info.sample_rate_hz
+    signal, rate_hz = audio.read(path)
     try:
         return log_mel(signal, sample_rate_hz=rate_hz, spec=spec)
     except SignalError as error:

@@ -2,7 +2,8 @@
 
 ::
 
-    files.py          read, write, resample, open: any file that libsndfile or FFmpeg reads
+    files.py          open, info, read, write, resample: any file that libsndfile or FFmpeg reads
+    reader.py         what the two readers have in common
     validate.py       the one validator of signals, rates and channels
     formats.py        containers and subtypes
     headers.py        files that end before their header says
@@ -11,9 +12,10 @@
     ffmpeg_writer.py  a sound track written back into its container
 """
 
-from tinysignal.audio.files import SOUND_SUFFIXES, info, open_sound, read, resample, write
+from tinysignal.audio.files import SOUND_SUFFIXES, info, open, read, resample, write
 from tinysignal.audio.formats import AudioFormat, AudioInfo, choose_format
-from tinysignal.audio.libsndfile import Reader, Writer
+from tinysignal.audio.libsndfile import Writer
+from tinysignal.audio.reader import SoundReader
 from tinysignal.audio.validate import (
     MAX_AMPLITUDE,
     MAX_CHANNELS,
@@ -34,8 +36,8 @@ __all__ = [
     "SOUND_SUFFIXES",
     "AudioFormat",
     "AudioInfo",
-    "Reader",
     "Signal",
+    "SoundReader",
     "Writer",
     "check_block",
     "check_channels",
@@ -43,7 +45,7 @@ __all__ = [
     "check_signal",
     "choose_format",
     "info",
-    "open_sound",
+    "open",
     "read",
     "resample",
     "write",

@@ -17,7 +17,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tinysignal.audio.files import SOUND_SUFFIXES, open_sound
+from tinysignal import audio
+from tinysignal.audio.files import SOUND_SUFFIXES
 from tinysignal.audio.formats import CONTAINERS
 from tinysignal.batch import RESIDUAL, Outcome, Work, beside, pair, run_batch
 from tinysignal.cli.options import AttenuationLimit, Mix, Model
@@ -256,8 +257,7 @@ def _progress(work: list[Work], console: Console) -> Iterator[Callable[[float], 
 
 def _seconds(item: Work) -> float:
     try:
-        with open_sound(item.files.source) as reader:
-            return reader.info.duration_s
+        return audio.info(item.files.source).duration_s
     except TinysignalError:
         return 0.0  # the run itself reports it
 

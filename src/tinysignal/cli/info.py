@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tinysignal.audio.files import open_sound
+from tinysignal import audio
 from tinysignal.model import (
     bundled_models,
     load_classifying_network,
@@ -49,9 +49,8 @@ def info(
 
 def sound_facts(path: str) -> dict[str, Any]:
     """The facts of a sound file, as they are printed."""
-    with open_sound(path) as reader:
-        facts = asdict(reader.info)
-        return {"file": path, **facts, "duration_s": round(reader.info.duration_s, 6)}
+    facts = audio.info(path)
+    return {"file": path, **asdict(facts), "duration_s": round(facts.duration_s, 6)}
 
 
 def model_facts(model: str) -> dict[str, Any]:

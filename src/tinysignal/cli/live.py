@@ -17,9 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tinysignal.audio.ffmpeg import TrackReader
-from tinysignal.audio.files import open_sound
-from tinysignal.audio.libsndfile import Reader
+from tinysignal import audio
 from tinysignal.cli.options import AttenuationLimit, Mix, Model
 from tinysignal.denoise_file import FileOptions, denoise_file
 from tinysignal.denoiser import Denoiser, DenoiserStream
@@ -196,11 +194,11 @@ def play(
         denoise_file(file, cleaned, denoiser=denoiser, options=FileOptions(subtype="FLOAT"))
         for title, path in (("before", file), ("after", cleaned)):
             print(f"{title} ...", file=sys.stderr)
-            with open_sound(path) as reader:
+            with audio.open(path) as reader:
                 _play(device, reader)
 
 
-def _play(device: Any, reader: Reader | TrackReader) -> None:
+def _play(device: Any, reader: audio.SoundReader) -> None:
     info = reader.info
     try:
         with device.OutputStream(
