@@ -14,8 +14,9 @@ from onnx import TensorProto, helper
 
 from onset import save_onset_model
 from tinysignal.audio.validate import MAX_CHANNELS
-from tinysignal.denoiser import ChannelMode, Denoiser, DenoiserStream, denoise
-from tinysignal.errors import SignalError
+from tinysignal.denoiser import Denoiser, DenoiserStream, denoise
+from tinysignal.errors import ConfigError, SignalError
+from tinysignal.gain import ChannelMode
 from tinysignal.model import METADATA_KEY
 from tinysignal.spec import DenoiserSpec
 from tinysignal.stft import StftSize, istft, stft
@@ -445,8 +446,8 @@ def test_any_level_stays_finite(denoiser: Denoiser, level: float) -> None:
 # Refusals
 
 
-def refused(action: Callable[[], object], found: str) -> None:
-    with pytest.raises(SignalError, match=found) as raised:
+def refused(action: Callable[[], object], found: str, error: type[Exception] = SignalError) -> None:
+    with pytest.raises(error, match=found) as raised:
         action()
     assert len(str(raised.value).splitlines()) == 1
 
@@ -500,13 +501,14 @@ def test_absurd_channel_counts_are_refused(denoiser: Denoiser, channels: int) ->
         ({"mix": float("nan")}, "mix is nan"),
         ({"attenuation_limit_db": -1}, "attenuation_limit_db is -1"),
         ({"attenuation_limit_db": float("nan")}, "attenuation_limit_db is nan"),
-        ({"channel_mode": "mono"}, "channel_mode 'mono'"),
+        ({"channel_mode": "mono"}, "channel_mode is 'mono', expected shared or independent"),
     ],
 )
 def test_options_out_of_bounds_are_refused(
     denoiser: Denoiser, options: dict[str, object], found: str
 ) -> None:
-    refused(lambda: denoiser.stream(sample_rate_hz=16_000, **options), found)  # type: ignore[arg-type]
+    refused(lambda: denoiser.stream(sample_rate_hz=16_000, **options), found, ConfigError)
+    refused(lambda: Denoiser.load(**options), found, ConfigError)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tinysignal.batch import find_sounds, is_done, pair
+from tinysignal.batch import Work, find_sounds, plan_work
 from tinysignal.errors import AudioFileError, ConfigError, FileError
-from tinysignal.files import Pair, atomic, check_pairs, check_writable, find_files
+from tinysignal.files import atomic, check_outputs, check_writable, find_files
 
 
 def touch(*paths: Path) -> None:
@@ -173,20 +173,20 @@ def test_a_folder_without_sounds_is_refused(tmp_path: Path) -> None:
 def test_structure_is_kept(tmp_path: Path) -> None:
     touch(tmp_path / "in" / "a" / "x.wav", tmp_path / "in" / "y.flac")
     out = tmp_path / "out"
-    pairs = pair([tmp_path / "in"], out_folder=out)
+    pairs = plan_work([tmp_path / "in"], out_folder=out)
     assert [p.target for p in pairs] == [out / "a" / "x.wav", out / "y.flac"]
-    (only,) = pair([tmp_path / "in" / "y.flac"], out_folder=out, suffix=".wav")
+    (only,) = plan_work([tmp_path / "in" / "y.flac"], out_folder=out, suffix=".wav")
     assert only.target == out / "y.wav"
-    (beside,) = pair([tmp_path / "in" / "y.flac"])
+    (beside,) = plan_work([tmp_path / "in" / "y.flac"])
     assert beside.target == tmp_path / "in" / "y.clean.flac"
 
 
 def test_two_inputs_for_one_output_are_refused(tmp_path: Path) -> None:
     touch(tmp_path / "a" / "x.wav", tmp_path / "b" / "x.wav", tmp_path / "a" / "x.flac")
     with pytest.raises(ConfigError, match="would be written twice"):
-        pair([tmp_path / "a", tmp_path / "b"], out_folder=tmp_path / "out")
+        plan_work([tmp_path / "a", tmp_path / "b"], out_folder=tmp_path / "out")
     with pytest.raises(ConfigError, match="would be written twice"):
-        pair([tmp_path / "a"], out_folder=tmp_path / "out", suffix=".wav")
+        plan_work([tmp_path / "a"], out_folder=tmp_path / "out", suffix=".wav")
 
 
 @pytest.mark.parametrize("link", ["none", "symbolic", "hard", "folder"])
@@ -204,14 +204,14 @@ def test_an_input_is_never_overwritten(link: str, tmp_path: Path) -> None:
         (tmp_path / "loop").symlink_to(tmp_path)
         target = tmp_path / "loop" / "x.wav"
     with pytest.raises(ConfigError, match="the output is the input"):
-        check_pairs([Pair(source, target)])
+        check_outputs([(source, target)])
 
 
 def test_done_means_the_output_is_no_older(tmp_path: Path) -> None:
-    item = Pair(tmp_path / "x.wav", tmp_path / "y.wav")
+    item = Work(tmp_path / "x.wav", tmp_path / "y.wav")
     touch(item.source)
-    assert not is_done(item)
+    assert not item.is_done()
     touch(item.target)
-    assert is_done(item)
+    assert item.is_done()
     os.utime(item.source, (2e9, 2e9))
-    assert not is_done(item)
+    assert not item.is_done()

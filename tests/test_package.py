@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import tinysignal
+from templates import blots, save_blots, save_template_model
 from tinysignal import errors
 from tinysignal.model import DEFAULT_MODEL, bundled_models
 
@@ -135,23 +136,37 @@ LIGHT_WITH_EXAMPLES = [
     "audio.files",
     "batch",
     "classifier",
+    "denoise_file",
     "denoiser",
     "evaluation.classifier",
     "evaluation.denoiser",
+    "gain",
     "metrics.audio",
     "metrics.classification",
 ]
 
 
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that the examples run in, with the files that they name."""
+    for name in ("run", "data"):
+        (tmp_path / name).mkdir()
+    save_blots(tmp_path / "data")
+    digits = tuple("0123456789")
+    save_template_model(tmp_path / "run" / "model.onnx", blots() / 255, digits, sharpness=0.02)
+    (tmp_path / "seven.png").write_bytes(b"P5 28 28 255 " + blots()[7].tobytes())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @needs_default_model
 @pytest.mark.parametrize("home", LIGHT_WITH_EXAMPLES)
-def test_examples_in_docstrings_run(
-    home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_examples_in_docstrings_run(home: str, workplace: Path) -> None:
     if home == "metrics.audio":
         pytest.importorskip("pystoi", reason="the examples need the 'eval' extra")
         pytest.importorskip("pesq", reason="the examples need the 'eval' extra")
-    monkeypatch.chdir(tmp_path)
+    if home == "classifier":
+        pytest.importorskip("PIL", reason="the example needs the 'image' extra")
     result = doctest.testmod(import_module(f"tinysignal.{home}"))
     assert result.attempted > 0
     assert result.failed == 0

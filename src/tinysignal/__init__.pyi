@@ -8,7 +8,6 @@ from . import metrics as metrics
 from . import runs as runs
 from . import train as train
 from .classifier import Classifier as Classifier
-from .denoiser import DenoiseOptions as DenoiseOptions
 from .denoiser import Denoiser as Denoiser
 from .denoiser import DenoiserStream as DenoiserStream
 from .denoiser import denoise as denoise
@@ -20,6 +19,7 @@ from .errors import MissingExtraError as MissingExtraError
 from .errors import ModelError as ModelError
 from .errors import SignalError as SignalError
 from .errors import TinysignalError as TinysignalError
+from .gain import DenoiseOptions as DenoiseOptions
 from .spec import ClassifierSpec as ClassifierSpec
 from .spec import DenoiserSpec as DenoiserSpec
 

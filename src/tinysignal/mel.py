@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from tinysignal import audio
 from tinysignal.errors import SignalError
 from tinysignal.spec import SoundInput
+from tinysignal.stft import hann
 
 RANGE_DB = 80.0
 _FRAMES_AT_ONCE = 4096  # so that an hour of sound needs little memory
@@ -105,11 +106,6 @@ def _loudest_stretch(power: NDArray[np.float64], frames: int) -> NDArray[np.floa
     sums = np.cumsum(np.concatenate([[0.0], power.sum(axis=1)]))
     start = int(np.argmax(sums[frames:] - sums[:-frames]))
     return power[start : start + frames]
-
-
-def hann(samples: int) -> NDArray[np.float64]:
-    """The periodic Hann window."""
-    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(samples) / samples)
 
 
 @cache

@@ -13,7 +13,7 @@ import pytest
 import soundfile as sf
 
 from tinysignal import audio
-from tinysignal.denoise_file import FileOptions, denoise_file
+from tinysignal.denoise_file import denoise_file
 from tinysignal.denoiser import Denoiser
 from tinysignal.errors import AudioFileError, MissingExtraError
 
@@ -109,7 +109,7 @@ def test_with_mix_0_the_sound_stays_in_place(
     sound = make_noisy(seconds=1.0, rate_hz=RATE_HZ, channels=1)
     source = make_film(tmp_path / "x.mkv", sound, codec="flac", start=RATE_HZ // 4)
     target = tmp_path / "y.mkv"
-    denoise_file(source, target, denoiser=Denoiser.load(onset_model), options=FileOptions(mix=0))
+    denoise_file(source, target, denoiser=Denoiser.load(onset_model, mix=0))
     np.testing.assert_allclose(read(target), sound, atol=2**-14)
     assert packets(target, "audio")[0][0] == packets(source, "audio")[0][0] == Fraction(1, 4)
 

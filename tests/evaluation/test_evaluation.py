@@ -19,6 +19,7 @@ from tinysignal.denoiser import Denoiser
 from tinysignal.errors import ConfigError, DataError, MissingExtraError
 from tinysignal.evaluation import Failure, ModelProcess, Pair, evaluate_pairs, match_folders
 from tinysignal.evaluation.report import mean_interval, student_t_975
+from tinysignal.files import json_text
 
 RATE_HZ = 16_000
 FAST = ("snr", "si_sdr", "segmental_snr")
@@ -73,7 +74,7 @@ def test_manifest_paths_are_relative_to_the_manifest(tmp_path: Path) -> None:
     manifest.parent.mkdir()
     manifest.write_text("noisy,clean\n../noisy/a.wav,../clean/a.wav\n", encoding="utf-8")
     pair = save_pair(tmp_path, "a")
-    (listed,) = evaluation.read_manifest(manifest)
+    (listed,) = evaluation.read_pairs(manifest)
     assert listed.name == "noisy/a"
     assert listed.noisy.samefile(pair.noisy)
     assert listed.clean.samefile(pair.clean)
@@ -93,7 +94,7 @@ def test_a_manifest_that_says_too_little_is_refused(
     manifest = tmp_path / "pairs.csv"
     manifest.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=message):
-        evaluation.read_manifest(manifest)
+        evaluation.read_pairs(manifest)
 
 
 def test_scores_are_those_of_the_metrics_before_and_after(tmp_path: Path) -> None:
@@ -201,11 +202,13 @@ def test_any_number_of_jobs_gives_the_same_report(tmp_path: Path, onset_model: P
     pairs = [save_pair(tmp_path, f"file {n}") for n in range(3)]
     pairs[1].noisy.unlink()
     process = ModelProcess(str(onset_model))
-    done: list[int] = []
+    done: list[tuple[int, ...]] = []
     alone = evaluate_pairs(process, pairs, metrics=FAST)
-    shared = evaluate_pairs(process, pairs, metrics=FAST, jobs=2, on_progress=done.append)
-    assert shared.to_json() == alone.to_json()
-    assert done == [1, 2, 3]
+    shared = evaluate_pairs(
+        process, pairs, metrics=FAST, jobs=2, on_progress=lambda *counts: done.append(counts)
+    )
+    assert shared.to_dict() == alone.to_dict()
+    assert done == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_model_process_is_the_denoiser(tmp_path: Path, onset_model: Path) -> None:
@@ -258,7 +261,7 @@ def test_all_installed_metrics_reach_the_report_with_their_implementation(
     if evaluation.missing_metrics():
         pytest.skip("the 'eval' extra is not installed")
     pair = save_pair(tmp_path, "a", seconds=9.1)  # one window of DNSMOS
-    report = json.loads(evaluate_pairs(ModelProcess(str(onset_model)), [pair]).to_json())
+    report = json.loads(json_text(evaluate_pairs(ModelProcess(str(onset_model)), [pair]).to_dict()))
     assert report["failures"] == []
     assert set(report["mean"]) == set(report["metrics"])
     assert report["metrics"]["pesq_wb"]["implementation"].startswith("pesq 0.")
@@ -269,7 +272,7 @@ def test_all_installed_metrics_reach_the_report_with_their_implementation(
 def test_a_file_that_is_clean_already_keeps_the_json_valid(tmp_path: Path) -> None:
     pair = save_pair(tmp_path, "a")
     same = Pair(name="a", noisy=pair.clean, clean=pair.clean)
-    report = json.loads(evaluate_pairs(halve, [same], metrics=FAST).to_json())
+    report = json.loads(json_text(evaluate_pairs(halve, [same], metrics=FAST).to_dict()))
     assert report["per_file"][0]["input_snr_db"] == 100
     assert report["by_input_snr"][0]["label"] == "15 dB and above"
 

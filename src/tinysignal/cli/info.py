@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from tinysignal import audio
+from tinysignal.cli.options import Report
+from tinysignal.files import json_text
 from tinysignal.model import (
     bundled_models,
     load_classifying_network,
@@ -28,7 +29,7 @@ def info(
         str, typer.Argument(metavar="FILE|MODEL", help="A sound file, a model or a run folder.")
     ],
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout, no table.")] = False,
+    as_json: Report = False,
 ) -> None:
     """Show the facts of a sound file or of a model.
 
@@ -38,7 +39,7 @@ def info(
     is_model = path.suffix.lower() == ".onnx" or path.is_dir() or item in bundled_models()
     facts = model_facts(item) if is_model else sound_facts(item)
     if as_json:
-        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        print(json_text(facts))
         return
     table = Table("", "", show_header=False, box=None)
     table.columns[1].overflow = "fold"

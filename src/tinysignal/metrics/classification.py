@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -93,7 +92,7 @@ class ClassificationReport:
     worst: tuple[Mistake, ...]
 
     @classmethod
-    def of(
+    def from_probabilities(
         cls,
         probabilities: ArrayLike,
         labels: ArrayLike,
@@ -124,7 +123,8 @@ class ClassificationReport:
         Example
         -------
         >>> from tinysignal.metrics.classification import ClassificationReport
-        >>> report = ClassificationReport.of([[0.9, 0.1], [0.6, 0.4]], [0, 1], ["cat", "dog"])
+        >>> probabilities = [[0.9, 0.1], [0.6, 0.4]]
+        >>> report = ClassificationReport.from_probabilities(probabilities, [0, 1], ["cat", "dog"])
         >>> report.accuracy, report.worst[0].predicted
         (0.5, 'cat')
         """
@@ -166,10 +166,6 @@ class ClassificationReport:
         worst = [asdict(mistake) for mistake in self.worst]
         lists = {"classes": list(self.classes), "confusion": self.confusion.tolist()}
         return {**vars(self), **lists, "per_class": per_class, "worst": worst}
-
-    def to_json(self) -> str:
-        """`to_dict` as JSON text."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2, allow_nan=False)
 
 
 def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, *, classes: int) -> Counts:

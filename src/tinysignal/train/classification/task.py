@@ -192,7 +192,9 @@ class ClassifierRun(TrainedRun):
             probabilities = Classifier.load(model)(examples.values)
         else:
             probabilities = _probabilities(model, examples)
-        report = ClassificationReport.of(probabilities, examples.labels, self.spec.classes)
+        report = ClassificationReport.from_probabilities(
+            probabilities, examples.labels, self.spec.classes
+        )
         keys = ("accuracy", "accuracy_low", "accuracy_high", "nll", "examples")
         return {key: getattr(report, key) for key in keys}
 

@@ -11,8 +11,8 @@ from tinysignal.stft import StftSize
 from tinysignal.train.data.batches import BatchSource
 from tinysignal.train.data.mixing import MixOptions, Mixtures
 from tinysignal.train.data.pairs import (
-    Pair,
     PairClips,
+    SignalPair,
     WholePair,
     hold_out_end,
     load_pair,
@@ -43,7 +43,7 @@ class TrainingData:
     Parameters
     ----------
     source : BatchSource
-    score : list of Pair
+    score : list of SignalPair
     split : {"valid", "train"}
         What ``score`` is to the training.
     data_facts : dict
@@ -51,7 +51,7 @@ class TrainingData:
     """
 
     source: BatchSource
-    score: list[Pair]
+    score: list[SignalPair]
     split: str
     data_facts: dict[str, Any]
 
@@ -154,7 +154,7 @@ def _mixtures(config: DenoiserConfig, clips: dict[str, int], data_dir: Path | No
     train = Mixtures(
         loaded["speech", "train"], loaded["noise", "train"], options, sample_rate_hz=rate, **clips
     )
-    score: list[Pair] = []
+    score: list[SignalPair] = []
     if loaded["speech", "valid"] and loaded["noise", "valid"]:
         # Validation is the same for every seed and filter, so that runs can be compared.
         plain = MixOptions(
