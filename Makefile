@@ -24,11 +24,11 @@ demo: .venv-demo/.installed  ## denoise the demo recording, print the levels, dr
 test: lint test-full test-light  ## check style, types and layers, run every test
 
 test-full: .venv/.installed  ## run every test
-	$(DEV)/python -m pytest
+	$(DEV)/python -m pytest -n auto --dist loadfile
 
 test-light: .venv-light/.installed  ## run the tests of the light half where torch is not installed
 	$(LIGHT)/python -c "import importlib.util as u, sys; sys.exit('torch is here' if u.find_spec('torch') else 0)"
-	$(LIGHT)/python -m pytest $(NEEDS_TORCH:%=--ignore=%)
+	$(LIGHT)/python -m pytest -n auto --dist loadfile $(NEEDS_TORCH:%=--ignore=%)
 
 lint: .venv/.installed  ## check style, types and layers
 	$(DEV)/ruff check
@@ -56,7 +56,7 @@ clean:  ## remove the environments and what was made in them
 
 .venv-light/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-light
-	$(LIGHT)/python $(PIP_INSTALL) --editable . hatchling hypothesis onnx pillow pytest
+	$(LIGHT)/python $(PIP_INSTALL) --editable . filelock hatchling hypothesis onnx pillow pytest pytest-xdist
 	@touch $@
 
 .venv-demo/.installed: pyproject.toml constraints.txt

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+# Workers share the processors: one thread each, in their children too. Before numpy and torch.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
@@ -13,6 +19,10 @@ from hypothesis import settings
 from onset import save_onset_model
 
 pytest_plugins = ["trained_runs"]
+
+# A suite that is started in the background inherits an ignored SIGINT, and so would its children.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The programs in benchmarks/ import each other by name: they are run from their own folder.
 sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks"))

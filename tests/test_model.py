@@ -158,13 +158,14 @@ def test_a_garbled_spec_is_refused(
     refused(with_spec(onset_model, tmp_path / "m.onnx", text), found)
 
 
-@pytest.mark.parametrize("fft_samples", [2, 256, 1024, 10**15])
+@pytest.mark.parametrize("fft_samples", [2, 256, 1024])
 def test_a_spec_that_does_not_fit_its_network_is_refused(
     onset_model: Path, tmp_path: Path, fft_samples: int
 ) -> None:
     spec = json.loads(load_network(onset_model).spec.to_json())
     text = json.dumps({**spec, "fft_samples": fft_samples, "hop_samples": fft_samples // 2})
-    refused(with_spec(onset_model, tmp_path / "m.onnx", text), "does not run")
+    found = r"magnitude has shape \(free, free, 257\), expected float32 \(channels, frames, \d+\)"
+    refused(with_spec(onset_model, tmp_path / "m.onnx", text), found)
 
 
 def test_another_number_of_inputs_and_outputs_is_refused(tmp_path: Path) -> None:
@@ -211,7 +212,7 @@ def test_a_state_of_free_size_is_refused(tmp_path: Path) -> None:
 def test_magnitudes_in_double_precision_are_refused(tmp_path: Path) -> None:
     names = ("magnitude", "gain")
     ends = [helper.make_tensor_value_info(n, TensorProto.DOUBLE, ["c", "t", 257]) for n in names]
-    refused(save_graph(tmp_path / "m.onnx", ends[:1], ends[1:]), "does not run")
+    refused(save_graph(tmp_path / "m.onnx", ends[:1], ends[1:]), "not of float32")
 
 
 def test_a_gain_of_another_shape_is_refused(onset_model: Path, tmp_path: Path) -> None:
@@ -221,9 +222,9 @@ def test_a_gain_of_another_shape_is_refused(onset_model: Path, tmp_path: Path) -
     axes = onnx.numpy_helper.from_array(np.array([1], np.int64), "axes")
     model.graph.initializer.append(axes)
     model.graph.node.append(helper.make_node("Squeeze", ["every_gain", "axes"], ["gain"]))
-    del model.graph.output[0].type.tensor_type.shape.dim[1]
+    model.graph.output[0].type.tensor_type.ClearField("shape")
     onnx.save(model, tmp_path / "m.onnx")
-    refused(tmp_path / "m.onnx", "gain of")
+    refused(tmp_path / "m.onnx", "does not run")
 
 
 @pytest.mark.parametrize("name", bundled_models())
@@ -273,7 +274,7 @@ def test_a_classifier_with_other_classes_than_its_network_is_refused(
     tmp_path: Path, classes: tuple[str, ...]
 ) -> None:
     path = save_template_model(tmp_path / "m.onnx", stripes(), classes)
-    classifier_refused(path, r"answers one example with \(1, 3\), expected \(1, \d\)")
+    classifier_refused(path, r"logits has shape \(free, 3\), expected float32 \(examples, \d\)")
 
 
 def test_a_classifier_whose_network_takes_other_shapes_is_refused(
@@ -281,7 +282,8 @@ def test_a_classifier_whose_network_takes_other_shapes_is_refused(
 ) -> None:
     spec = json.loads(read_spec(template_model).to_json())
     text = json.dumps({**spec, "input": {**spec["input"], "height": 9}})
-    classifier_refused(with_spec(template_model, tmp_path / "m.onnx", text), "does not run")
+    found = r"examples has shape \(free, 8, 8\), expected float32 \(examples, 9, 8\)"
+    classifier_refused(with_spec(template_model, tmp_path / "m.onnx", text), found)
 
 
 @pytest.mark.parametrize("name", ["examples", "logits"])
@@ -291,7 +293,7 @@ def test_a_classifier_with_other_names_is_refused(
     path = tmp_path / "m.onnx"
     content = template_model.read_bytes().replace(name.encode(), name[::-1].encode())
     path.write_bytes(content)
-    classifier_refused(path, "does not run")
+    classifier_refused(path, "expected examples and logits")
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

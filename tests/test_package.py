@@ -91,6 +91,7 @@ def test_the_wheel_holds_the_package_its_types_and_its_models(wheel_names: list[
     assert "tinysignal/py.typed" in wheel_names
     for name in bundled_models():
         assert f"tinysignal/models/{name}.onnx" in wheel_names
+        assert f"tinysignal/models/{name}.onnx.sha256" in wheel_names
         assert f"tinysignal/models/{name}.md" in wheel_names
     assert any(name.endswith("licenses/LICENSE") for name in wheel_names)
 

@@ -8,11 +8,16 @@
     batch, datasets                      many files, labelled examples
     train, compress, inspect, runs       networks in the making; need the 'train' extra
 
-Every name is imported when it is first used, so that `import tinysignal` does no work. All but the
-last line need numpy and onnxruntime and never PyTorch.
+Every name is imported when it is first used, so that `import tinysignal` does no work; it only
+tells the libraries below to report nothing to anyone, see `tinysignal.privacy`. All but the last
+line need numpy and onnxruntime and never PyTorch.
 """
 
 import lazy_loader
+
+from tinysignal.privacy import be_silent
+
+be_silent()
 
 __version__ = "0.1.0"
 

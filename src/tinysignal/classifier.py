@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinysignal.errors import ModelError, SignalError
+from tinysignal.errors import SignalError
 from tinysignal.images.files import read_framed
 from tinysignal.mel import read_patch
 from tinysignal.model import (
@@ -183,10 +183,7 @@ class Classifier:
                 f"pictures with values from {values.min():g} to {values.max():g}, expected 0 to 1. "
                 "Pass uint8 for 0 to 255."
             )
-        logits = self._network.run(values)
-        if not np.isfinite(logits).all():
-            raise ModelError(f"model '{self.spec.name}' answers with NaN or infinite values.")
-        return _softmax(logits)
+        return _softmax(self._network.run(values))
 
 
 def _softmax(logits: NDArray[np.float32]) -> Probabilities:

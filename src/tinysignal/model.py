@@ -14,22 +14,28 @@ All are float32.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
+from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from tinysignal.errors import ModelError
+from tinysignal.model_graph import MOST_BYTES, ModelGraph, Port, read_graph
+from tinysignal.model_session import open_session, run, time_limit
 from tinysignal.spec import ClassifierSpec, DenoiserSpec, Spec, spec_from_json
 from tinysignal.stft import Spectrum
 
 METADATA_KEY = "tinysignal"
 DEFAULT_MODEL = "default"
-_GARBLED = "not a readable ONNX model (a garbled name)."
+MOST_GAIN = 1e6  # 120 dB
+MOST_STATE = 4_000_000  # numbers for each channel
 
 Array = NDArray[np.float32]
 State = tuple[Array, ...]
@@ -50,26 +56,38 @@ class Network:
             np.zeros((channels, *shape), np.float32) for shape in self.state_shapes.values()
         )
 
-    def run(self, spectrum: Spectrum, state: State) -> tuple[Array | Spectrum, State]:
+    def run(
+        self, spectrum: Spectrum, state: State, options: ort.RunOptions | None = None
+    ) -> tuple[Array | Spectrum, State]:
         """What to multiply a spectrum by, and the next state.
 
         Parameters
         ----------
         spectrum : complex64 (channels, frames, freq)
         state : tuple of float32 (channels, ...)
+        options : RunOptions or None
+            Of ONNX Runtime.
 
         Returns
         -------
         float32 or complex64 (channels, frames, freq), and the next state
+
+        Raises
+        ------
+        ModelError
+            It does not run, or answers with NaN, infinite values or a gain beyond `MOST_GAIN`.
         """
-        inputs: dict[str, Array] = dict(zip(self.state_shapes, state, strict=True))
+        first = _as_parts(spectrum) if self.is_complex else np.abs(spectrum)
+        inputs = {"spectrum" if self.is_complex else "magnitude": first}
+        inputs.update(zip(self.state_shapes, state, strict=True))
+        shapes = [first.shape, *(part.shape for part in state)]
+        try:
+            factor, *next_state = run(self.session, inputs, shapes, options)
+            _check_gain(factor)
+        except ModelError as error:
+            raise ModelError(f"model '{self.spec.name}': {error}") from None
         if self.is_complex:
-            inputs["spectrum"] = _as_parts(spectrum)
-        else:
-            inputs["magnitude"] = np.abs(spectrum)
-        factor, *next_state = self.session.run(None, inputs)
-        if self.is_complex:
-            factor = np.ascontiguousarray(factor).view(np.complex64)[..., 0]
+            return np.ascontiguousarray(factor).view(np.complex64)[..., 0], tuple(next_state)
         return factor, tuple(next_state)
 
 
@@ -80,10 +98,30 @@ class ClassifyingNetwork:
     spec: ClassifierSpec
     session: ort.InferenceSession
 
-    def run(self, examples: Array) -> Array:
-        """Logits (examples, classes) of examples (examples, rows, columns)."""
-        logits: Array = self.session.run(["logits"], {"examples": examples})[0]
+    def run(self, examples: Array, options: ort.RunOptions | None = None) -> Array:
+        """Logits (examples, classes) of examples (examples, rows, columns).
+
+        Raises
+        ------
+        ModelError
+            It does not run, or answers with NaN or infinite values.
+        """
+        shape = (len(examples), len(self.spec.classes))
+        try:
+            [logits] = run(self.session, {"examples": examples}, [shape], options)
+        except ModelError as error:
+            raise ModelError(f"model '{self.spec.name}': {error}") from None
+        if not np.isfinite(logits).all():
+            raise ModelError(f"model '{self.spec.name}' answers with NaN or infinite values.")
         return logits
+
+
+def _check_gain(factor: Array) -> None:
+    largest = float(np.abs(factor).max())
+    if not largest <= MOST_GAIN:  # nor NaN
+        raise ModelError(
+            f"the network answers with a gain of {largest:g}, expected at most {MOST_GAIN:g}."
+        )
 
 
 def _as_parts(spectrum: Spectrum) -> Array:
@@ -123,133 +161,166 @@ def load_network(model: str | Path = DEFAULT_MODEL, *, threads: int = 1) -> Netw
         No such file or name; not an ONNX file; no tinysignal spec in it; inputs and outputs that
         do not follow the contract.
     """
-    spec, session = _open(model, threads)
-    try:
+    with _naming(model):
+        content = _read(model)
+        spec, graph = _judged(content)
         if not isinstance(spec, DenoiserSpec):
             raise ModelError(
                 "a classifier, but a denoiser was expected. Use 'tinysignal classify'."
             )
-        network = Network(spec, session, _state_shapes(session), _is_complex(session))
+        shapes = _state_shapes(graph, spec.bins)
+        session = open_session(content, threads=threads, fold=graph.folds_quickly)
+        network = Network(spec, session, shapes, graph.inputs[0].name == "spectrum")
         _try_out(network)
-    except UnicodeDecodeError:
-        raise ModelError(f"{model}: {_GARBLED}") from None
-    except ModelError as error:
-        raise ModelError(f"{model}: {error}") from None
     return network
 
 
 def load_classifying_network(model: str | Path, *, threads: int = 1) -> ClassifyingNetwork:
     """Load a classifier's file by its path; parameters and errors as `load_network`."""
-    spec, session = _open(model, threads)
-    try:
+    with _naming(model):
+        content = _read(model)
+        spec, graph = _judged(content)
         if not isinstance(spec, ClassifierSpec):
             raise ModelError("a denoiser, but a classifier was expected. Use 'tinysignal denoise'.")
+        _check_classifier(graph, spec)
+        session = open_session(content, threads=threads, fold=graph.folds_quickly)
         network = ClassifyingNetwork(spec, session)
         _try_out_classifier(network)
-    except UnicodeDecodeError:
-        raise ModelError(f"{model}: {_GARBLED}") from None
-    except ModelError as error:
-        raise ModelError(f"{model}: {error}") from None
     return network
 
 
 def read_spec(model: str | Path) -> Spec:
-    """The spec of a bundled model or a model file, whatever its task.
+    """The spec of a bundled model or a model file, whatever its task; the network is not run.
 
     Raises
     ------
     ModelError
     """
-    return _open(model, 1)[0]
+    with _naming(model):
+        return _judged(_read(model))[0]
 
 
-def _open(model: str | Path, threads: int) -> tuple[Spec, ort.InferenceSession]:
-    content = _read(model)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what fails is raised, once, below
+@contextmanager
+def _naming(model: str | Path) -> Iterator[None]:
     try:
-        session = ort.InferenceSession(
-            content,
-            options,
-            providers=["CPUExecutionProvider"],
-            enable_fallback=0,  # falling back prints to stdout
-        )
-        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base but Exception
-        raise ModelError(f"{model}: not a readable ONNX model ({_first_line(error)}).") from None
-    if text is None:
-        raise ModelError(
-            f"{model}: an ONNX model without tinysignal's spec. Expected a file written by "
-            "'tinysignal train'."
-        )
-    try:
-        return spec_from_json(text), session
+        yield
     except ModelError as error:
         raise ModelError(f"{model}: {error}") from None
 
 
+def _judged(content: bytes) -> tuple[Spec, ModelGraph]:
+    """What a file says of itself, judged before ONNX Runtime sees it."""
+    graph = read_graph(content)
+    text = graph.metadata.get(METADATA_KEY)
+    if text is None:
+        raise ModelError(
+            "an ONNX model without tinysignal's spec. Expected a file written by "
+            "'tinysignal train'."
+        )
+    return spec_from_json(text), graph
+
+
 def _read(model: str | Path) -> bytes:
     if isinstance(model, str) and model in bundled_models():
-        return (resources.files("tinysignal") / "models" / f"{model}.onnx").read_bytes()
-    path = Path(model)
+        return _read_bundled(model)
     try:
-        return path.read_bytes()
+        with Path(model).open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
         names = ", ".join(bundled_models())
-        raise ModelError(f"{model}: no such model file, nor a bundled model ({names}).") from None
-    except OSError as error:
-        raise ModelError(f"{model}: cannot be read ({error.strerror}).") from None
+        raise ModelError(f"no such model file, nor a bundled model ({names}).") from None
+    except (OSError, ValueError) as error:  # a name with a zero in it
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ModelError(f"cannot be read ({reason}).") from None
+    if len(content) > MOST_BYTES:
+        raise ModelError(f"larger than {MOST_BYTES >> 20} MiB, the most of a model file.")
+    return content
 
 
-def _state_shapes(session: ort.InferenceSession) -> dict[str, tuple[int, ...]]:
-    names = [node.name for node in session.get_inputs()]
-    outputs = [node.name for node in session.get_outputs()]
-    forms = (["magnitude", "gain"], ["spectrum", "mask"])
-    if names[:1] + outputs[:1] not in forms or len(names) != len(outputs):
+def _read_bundled(name: str) -> bytes:
+    folder = resources.files("tinysignal") / "models"
+    checksum = folder / f"{name}.onnx.sha256"  # as sha256sum writes it
+    content = (folder / f"{name}.onnx").read_bytes()
+    expected = checksum.read_bytes()[:64].decode("ascii", "replace") if checksum.is_file() else ""
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise ModelError("the bundled model is damaged. Install tinysignal again.")
+    return content
+
+
+def _state_shapes(graph: ModelGraph, bins: int) -> dict[str, tuple[int, ...]]:
+    names = [port.name for port in graph.inputs]
+    outputs = [port.name for port in graph.outputs]
+    forms = {("magnitude", "gain"): (bins,), ("spectrum", "mask"): (bins, 2)}
+    if (*names[:1], *outputs[:1]) not in forms or len(names) != len(outputs):
         raise ModelError(
-            f"inputs {names} and outputs {outputs}: expected magnitude and states, "
+            f"inputs {names!r:.200} and outputs {outputs!r:.200}: expected magnitude and states, "
             "gain and states (or spectrum and mask instead of magnitude and gain)."
         )
+    last = forms[names[0], outputs[0]]
+    _check_port(graph.inputs[0], ("channels", "frames", *last))
+    _check_port(graph.outputs[0], ("channels", "frames", *last))
     shapes: dict[str, tuple[int, ...]] = {}
-    for node in session.get_inputs()[1:]:
-        shape: list[Any] = node.shape[1:]
-        if node.type != "tensor(float)" or not all(isinstance(n, int) for n in shape):
-            raise ModelError(f"state {node.name} has shape {node.shape}, expected fixed numbers.")
-        shapes[node.name] = tuple(shape)
+    for port in graph.inputs[1:]:
+        shape = (port.shape or ())[1:]
+        sizes = tuple(n for n in shape if n is not None and n > 0)
+        if not port.is_float or port.shape is None or port.shape[:1] != (None,) or sizes != shape:
+            raise ModelError(
+                f"state {port.name} has shape {_shown(port)}, expected float32 of free channels "
+                "and fixed numbers."
+            )
+        shapes[port.name] = sizes
+    for port in graph.outputs[1:]:
+        if not port.is_float:
+            raise ModelError(f"output {port.name} has no numbers of float32.")
+    if sum(map(prod, shapes.values())) > MOST_STATE:
+        raise ModelError(f"states of more than {MOST_STATE} numbers for each channel.")
     return shapes
 
 
-def _is_complex(session: ort.InferenceSession) -> bool:
-    return bool(session.get_inputs()[0].name == "spectrum")
+def _check_classifier(graph: ModelGraph, spec: ClassifierSpec) -> None:
+    names = [port.name for port in (*graph.inputs, *graph.outputs)]
+    if names != ["examples", "logits"]:
+        raise ModelError(f"inputs and outputs {names!r:.200}, expected examples and logits.")
+    _check_port(graph.inputs[0], ("examples", *spec.input.shape))
+    _check_port(graph.outputs[0], ("examples", len(spec.classes)))
 
 
-def _try_out(network: Network) -> None:
-    """Run one silent frame, so that a network that cannot run is refused here, by name."""
-    try:
-        spectrum = np.zeros((1, 1, network.spec.bins), np.complex64)
-        state = network.initial_state(1)
-        gain, next_state = network.run(spectrum, state)
-    except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base but Exception
-        raise ModelError(f"the network does not run ({_first_line(error)}).") from None
-    if gain.shape != spectrum.shape or [s.shape for s in next_state] != [s.shape for s in state]:
-        raise ModelError(f"the network answers {spectrum.shape} with a gain of {gain.shape}.")
-
-
-def _try_out_classifier(network: ClassifyingNetwork) -> None:
-    """Run one dark example, so that a network that cannot run is refused here, by name."""
-    spec = network.spec
-    try:
-        answer = network.run(np.zeros((1, *spec.input.shape), np.float32))
-    except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base but Exception
-        raise ModelError(f"the network does not run ({_first_line(error)}).") from None
-    if answer.shape != (1, len(spec.classes)):
+def _check_port(port: Port, expected: tuple[str | int, ...]) -> None:
+    """Refuse another type or shape; an axis that is named must be free, another may be."""
+    fits = port.shape is None or (
+        len(port.shape) == len(expected)
+        and all(n is None or n == e for n, e in zip(port.shape, expected, strict=True))
+    )
+    if not port.is_float or not fits:
+        shape = ", ".join(map(str, expected))
         raise ModelError(
-            f"the network answers one example with {answer.shape}, "
-            f"expected (1, {len(spec.classes)})."
+            f"{port.name} has shape {_shown(port)}, expected float32 ({shape}), "
+            "what is named of any size."
         )
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+def _shown(port: Port) -> str:
+    if port.shape is None:
+        return "unknown"
+    axes = ", ".join("free" if n is None else str(n) for n in port.shape[:8])
+    return f"({axes})" if port.is_float else f"({axes}), not of float32"
+
+
+def _try_out(network: Network) -> None:
+    """Run a few frames, so that a network that cannot run is refused here, by name."""
+    rng = np.random.default_rng(0)
+    with time_limit() as options:
+        for channels, frames in ((2, 3), (1, 1)):
+            shape = (channels, frames, network.spec.bins)
+            noise = rng.normal(size=shape) + 1j * rng.normal(size=shape)
+            state = network.initial_state(channels)
+            _, state = network.run(noise.astype(np.complex64), state, options)
+            network.run(np.zeros(shape, np.complex64), state, options)
+
+
+def _try_out_classifier(network: ClassifyingNetwork) -> None:
+    """Run a few examples, so that a network that cannot run is refused here, by name."""
+    rng = np.random.default_rng(0)
+    with time_limit() as options:
+        for count in (3, 1):
+            network.run(rng.random((count, *network.spec.input.shape), np.float32), options)

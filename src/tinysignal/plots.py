@@ -13,6 +13,7 @@ from tinysignal import audio
 from tinysignal.errors import MissingExtraError
 from tinysignal.files import atomic
 from tinysignal.metrics.classification import ClassificationReport, Mistake
+from tinysignal.privacy import leave_no_caches
 from tinysignal.stft import StftSize, StftStream
 
 _COLUMNS = 1000
@@ -90,6 +91,7 @@ def save_before_after(before: str | Path, after: str | Path, target: str | Path)
     MissingExtraError
         Matplotlib is not installed.
     """
+    leave_no_caches()
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - optional
     except ImportError:
@@ -141,6 +143,7 @@ def save_mistakes(
     MissingExtraError
         Matplotlib is not installed.
     """
+    leave_no_caches()
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - optional
     except ImportError:

@@ -13,8 +13,31 @@ T = TypeVar("T")
 
 FORMAT_VERSION = 1
 FRAMINGS = ("whole", "mass", "box")
+LEVELS = ("none", "running")
 _MOST_CLASSES = 10_000
-_MOST_VALUES = 16_000_000  # of one example: what is larger is a damaged file
+_MOST_JSON = 4 << 20  # characters
+_MOST_NAME, _MOST_TEXT = 200, 10_000  # characters
+_MOST_VALUES = 1 << 22  # of one example: what is larger is a damaged file
+_MOST_PATCH_SAMPLES = 10_000_000  # of sound in one example
+_MOST_AHEAD = 1_000_000  # frequency bins of all look-ahead frames, which are kept for each channel
+_HOPS = 64  # the most in a window
+
+# What each number may be. The largest are far beyond what is of use, and small enough to work with.
+_BOUNDS = {
+    "sample_rate_hz": (4_000, 192_000),
+    "fft_samples": (1, 65_536),
+    "hop_samples": (1, 65_536),
+    "lookahead_frames": (0, 10_000),
+    "receptive_field_frames": (0, 10**9),
+    "parameters": (0, 10**12),
+    "macs": (0, 10**15),
+    "macs_per_s": (0, 10**15),
+    "height": (1, 65_536),
+    "width": (1, 65_536),
+    "box": (0, 65_536),
+    "mels": (1, 1_000),
+    "frames": (1, 100_000),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +64,10 @@ class ImageInput:
     kind: str = "image"
 
     def __post_init__(self) -> None:
+        _check_bounds(self)
         _check_size(self.height, self.width)
         if self.framing not in FRAMINGS:
-            raise ModelError(f"framing '{self.framing}', expected {' or '.join(FRAMINGS)}.")
+            raise ModelError(f"framing {_short(self.framing)}, expected {' or '.join(FRAMINGS)}.")
         largest = 0 if self.framing == "whole" else min(self.height, self.width)
         if not min(largest, 1) <= self.box <= largest:
             raise ModelError(f"box of {self.box} pixels, expected at most {largest}.")
@@ -79,13 +103,17 @@ class SoundInput:
     kind: str = "sound"
 
     def __post_init__(self) -> None:
+        _check_bounds(self)
         _check_size(self.frames, self.mels)
-        if not 4_000 <= self.sample_rate_hz <= 192_000:
-            raise ModelError(f"{self.sample_rate_hz} Hz, expected 4000 to 192000.")
-        if not 1 <= self.hop_samples <= self.fft_samples <= 65_536:
+        if self.hop_samples > self.fft_samples:
             raise ModelError(
                 f"window of {self.fft_samples} samples and hop of {self.hop_samples}: "
                 "the hop must be from 1 to the window's length."
+            )
+        if self.frames * self.hop_samples > _MOST_PATCH_SAMPLES:
+            raise ModelError(
+                f"examples of {self.frames} frames and hop of {self.hop_samples} samples, "
+                f"expected at most {_MOST_PATCH_SAMPLES} samples."
             )
 
     @property
@@ -95,8 +123,39 @@ class SoundInput:
 
 
 def _check_size(rows: int, columns: int) -> None:
-    if rows < 1 or columns < 1 or rows * columns > _MOST_VALUES:
-        raise ModelError(f"examples of {rows} x {columns} values are not possible.")
+    if rows * columns > _MOST_VALUES:
+        raise ModelError(
+            f"examples of {rows} x {columns} values, expected at most {_MOST_VALUES} in all."
+        )
+
+
+def _check_bounds(spec: object) -> None:
+    """Refuse numbers and texts of a spec that are out of bounds."""
+    for field in fields(spec):  # type: ignore[arg-type]
+        name, value = field.name, getattr(spec, field.name)
+        if name in _BOUNDS:
+            low, high = _BOUNDS[name]
+            if not low <= value <= high:
+                raise ModelError(f"{name} is {_short(value)}, expected {low} to {high}.")
+        if isinstance(value, str):
+            _check_text(
+                name, value, _MOST_TEXT if name in ("trained_on", "licence") else _MOST_NAME
+            )
+
+
+def _check_text(name: str, text: str, most: int) -> None:
+    if len(text) > most:
+        raise ModelError(f"{name} has {len(text)} characters, expected at most {most}.")
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        raise ModelError(f"{name} is {text!a:.80}, which is not text.")
+
+
+def _short(value: object) -> str:
+    """A value as error messages show it: on one line, not long, nothing in it a terminal obeys."""
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return "a number of more than 20 digits"
+    text = ascii(value)
+    return text if len(text) <= 100 else f"{text[:100]}..."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,11 +197,15 @@ class ClassifierSpec:
     def __post_init__(self) -> None:
         _check_version(self.format_version)
         if self.task != "classify":
-            raise ModelError(f"task '{self.task}', but a classifier was expected.")
-        if not 2 <= len(self.classes) <= _MOST_CLASSES or len(set(self.classes)) != len(
-            self.classes
-        ):
-            raise ModelError(f"{len(self.classes)} classes, expected 2 or more, all different.")
+            raise ModelError(f"task {_short(self.task)}, but a classifier was expected.")
+        _check_bounds(self)
+        count = len(self.classes)
+        if not 2 <= count <= _MOST_CLASSES or len(set(self.classes)) != count:
+            raise ModelError(
+                f"{count} classes, expected 2 or more, all different, at most {_MOST_CLASSES}."
+            )
+        for name in self.classes:
+            _check_text("a class", name, _MOST_NAME)
 
     def to_json(self) -> str:
         """The spec as JSON text."""
@@ -202,22 +265,21 @@ class DenoiserSpec:
 
     def __post_init__(self) -> None:
         if self.task != "denoise":
-            raise ModelError(f"task '{self.task}', but a denoiser was expected.")
+            raise ModelError(f"task {_short(self.task)}, but a denoiser was expected.")
         _check_version(self.format_version)
-        if (
-            self.hop_samples < 1
-            or self.fft_samples < 2
-            or self.fft_samples % (2 * self.hop_samples)
-        ):
+        _check_bounds(self)
+        hops, rest = divmod(self.fft_samples, self.hop_samples)
+        if rest or hops % 2 or not 2 <= hops <= _HOPS:
             raise ModelError(
                 f"window of {self.fft_samples} samples and hop of {self.hop_samples}: "
-                "the window must be 2, 4, 6, ... hops."
+                f"the window must be 2, 4, 6, ... or {_HOPS} hops."
             )
-        seen = (self.lookahead_frames, self.receptive_field_frames)
-        if self.sample_rate_hz < 1 or min(seen) < 0:
+        if self.level not in LEVELS:
+            raise ModelError(f"level {_short(self.level)}, expected {' or '.join(LEVELS)}.")
+        if self.lookahead_frames * self.bins > _MOST_AHEAD:
             raise ModelError(
-                f"sample rate {self.sample_rate_hz} Hz, look-ahead {seen[0]} frames, receptive "
-                f"field {seen[1]} frames: none may be negative, nor the rate zero."
+                f"look-ahead of {self.lookahead_frames} frames of {self.bins} bins, "
+                f"expected at most {_MOST_AHEAD} bins in all."
             )
 
     @property
@@ -247,7 +309,7 @@ class DenoiserSpec:
 def _check_version(version: int) -> None:
     if version != FORMAT_VERSION:
         raise ModelError(
-            f"format version {version}, but this release reads {FORMAT_VERSION}. "
+            f"format version {_short(version)}, but this release reads {FORMAT_VERSION}. "
             "Install a tinysignal release of the model's age."
         )
 
@@ -263,8 +325,10 @@ def spec_from_json(text: str) -> Spec:
     ModelError
         Not JSON, not a spec, a field of the wrong type, or a spec of another version.
     """
+    if len(text) > _MOST_JSON:
+        raise ModelError(f"the model's spec has {len(text)} characters, at most {_MOST_JSON}.")
     try:
-        values: Any = json.loads(text)
+        values: Any = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:  # too many digits, too deep
         raise ModelError(f"the model's spec is not JSON: {error}.") from None
     if not isinstance(values, dict):
@@ -275,12 +339,20 @@ def spec_from_json(text: str) -> Spec:
     given: Any = values.get("input")
     kind = given.get("kind") if isinstance(given, dict) else None
     if not isinstance(kind, str) or kind not in inputs:
-        raise ModelError(f"the model's spec says input = {given!r:.100}, expected image or sound.")
+        raise ModelError(f"the model's spec says input = {_short(given)}, expected image or sound.")
     names = values.get("classes")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ModelError(f"the model's spec says classes = {names!r:.100}, expected names.")
+        raise ModelError(f"the model's spec says classes = {_short(names)}, expected names.")
     made = {"input": _build(inputs[kind], given), "classes": tuple(names)}
     return _build(ClassifierSpec, {**values, **made}, made)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object in which no name comes twice: readers differ in which of them counts."""
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ModelError("the model's spec holds one name two times.")
+    return values
 
 
 def _build(kind: type[T], values: dict[str, Any], checked: Iterable[str] = ()) -> T:
@@ -288,9 +360,11 @@ def _build(kind: type[T], values: dict[str, Any], checked: Iterable[str] = ()) -
     known = {field.name: field.type for field in fields(kind)}  # type: ignore[arg-type]
     for name, value in values.items():
         if name not in known:
-            raise ModelError(f"the model's spec holds an unknown field '{name}'.")
+            raise ModelError(f"the model's spec holds an unknown field {_short(name)}.")
         if name not in checked and type(value).__name__ != known[name]:
-            raise ModelError(f"the model's spec says {name} = {value!r}, expected {known[name]}.")
+            raise ModelError(
+                f"the model's spec says {name} = {_short(value)}, expected {known[name]}."
+            )
     try:
         return kind(**values)
     except TypeError as error:

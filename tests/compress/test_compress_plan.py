@@ -158,19 +158,18 @@ def test_energy_keeps_the_smallest_rank_with_that_share(profiled: Profile) -> No
     [
         ({}, "none"),
         ({"rank": 2, "params": 0.5}, "rank, params"),
-        ({"rank": 0}, "rank 0"),
-        ({"rank": -3}, "rank -3"),
+        ({"rank": 0}, "rank is 0"),
+        ({"rank": -3}, "rank is -3"),
         ({"rank": 33}, "above the full rank"),
         ({"rank": 2.5}, "whole number"),
         ({"energy": 1.5}, "at most 1"),
         ({"params": 0}, "more than 0"),
         ({"params": 0.01}, "Ask for more"),
-        ({"params": float("nan")}, "expected a number"),
+        ({"params": float("nan")}, "params is nan"),
         ({"macs": -1}, "more than 0"),
-        ({"max_accuracy_drop": 100}, "percentage points"),
-        ({"latency_ms": 1e-9}, "not met"),
+        ({"max_accuracy_drop": 100}, "below 100"),
         ({"rank": 2, "method": "magic"}, "sequential"),
-        ({"params": 0.5, "floor": 0}, "floor"),
+        ({"params": 0.5, "min_rank": 0}, "min_rank"),
         ({"params": 0.5, "loss": "l1"}, "kl or mse"),
     ],
 )
@@ -179,12 +178,6 @@ def test_a_budget_that_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=said):
         plan(profiled, **budget)
-
-
-def test_a_long_enough_time_is_met(profiled: Profile) -> None:
-    assert all(
-        rank is None for rank in plan(profiled, latency_ms=1e6, min_rank=1).ranks.values()
-    ) or (plan(profiled, latency_ms=1e6, min_rank=1).measured["share_kept"] > 0.9)
 
 
 def test_labels_are_needed_for_a_drop_of_accuracy(deep: nn.Sequential, inputs: Tensor) -> None:
@@ -196,18 +189,18 @@ def test_labels_are_needed_for_a_drop_of_accuracy(deep: nn.Sequential, inputs: T
     st.lists(st.tuples(st.integers(1, 50), st.floats(0, 10)), min_size=1, max_size=12),
     st.floats(0, 1),
 )
-def test_no_option_lies_below_the_hull(points: list[tuple[int, float]], share: float) -> None:
-    options = [Candidate("low_rank", 1, price, loss) for price, loss in points]
-    hull = lower_hull(options)
+def test_no_candidate_lies_below_the_hull(points: list[tuple[int, float]], share: float) -> None:
+    candidates = [Candidate("low_rank", 1, cost, loss) for cost, loss in points]
+    hull = lower_hull(candidates)
     for cheap, dear in pairwise(hull):
-        assert cheap.price < dear.price
+        assert cheap.cost < dear.cost
         assert cheap.loss > dear.loss
-        for option in options:
-            if cheap.price <= option.price <= dear.price:
-                place = (option.price - cheap.price) / (dear.price - cheap.price)
+        for candidate in candidates:
+            if cheap.cost <= candidate.cost <= dear.cost:
+                place = (candidate.cost - cheap.cost) / (dear.cost - cheap.cost)
                 line = cheap.loss + place * (dear.loss - cheap.loss)
-                assert option.loss >= line - 1e-9
-    assert min(o.loss for o in options) == hull[-1].loss
+                assert candidate.loss >= line - 1e-9
+    assert min(o.loss for o in candidates) == hull[-1].loss
 
 
 def test_probabilities_are_compared_where_outputs_are_classes_else_values() -> None:

@@ -168,7 +168,7 @@ def _made(folder: Path) -> Path:
 
 
 def test_pictures_lie_beside_the_page_one_a_map(tmp_path: Path) -> None:
-    written = write_page(sample_inspection(), tmp_path / "look.html")
+    written = write_page(sample_inspection(), tmp_path / "look.html", pictures=True)
     assert written[0] == tmp_path / "look.html"
     names = {path.name for path in written[1:]}
     assert names == {
@@ -212,7 +212,7 @@ def test_a_page_that_cannot_be_drawn_leaves_what_was_there(
 
     monkeypatch.setattr("tinysignal.inspect.page.page.render_pictures", fail)
     with pytest.raises(KeyboardInterrupt):
-        write_page(sample_inspection(), page)
+        write_page(sample_inspection(), page, pictures=True)
     assert page.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
 
@@ -222,7 +222,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         write_page(sample_inspection(), tmp_path / "no" / "page.html")
     (tmp_path / "page-pictures").write_text("a file")
     with pytest.raises(FileError, match="page-pictures"):
-        write_page(sample_inspection(), tmp_path / "page.html")
+        write_page(sample_inspection(), tmp_path / "page.html", pictures=True)
     assert not (tmp_path / "page.html").exists()
 
 

@@ -29,7 +29,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_becomes_a_page_with_pictures_and_a_table(
     run_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command_line(["inspect", str(run_folder), *_FEW]) == 0
+    assert command_line(["inspect", str(run_folder), *_FEW, "--pictures"]) == 0
     said = capsys.readouterr()
     page = run_folder / "inspect.html"
     text = page.read_text(encoding="utf-8")
@@ -61,7 +61,7 @@ def test_json_is_all_of_stdout_and_the_same_again(
             for one in layer["maps"]:
                 del one["seconds"]
     assert reports[0] == reports[1]
-    assert (tmp_path / "a-pictures" / "03-output-pca.png").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.html", "b.html"]
 
 
 def test_open_shows_the_page_that_was_written(
@@ -111,7 +111,8 @@ def test_a_place_that_is_taken_is_refused_before_the_work(
     run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "page-pictures").write_text("a file of somebody's")
-    assert command_line(["inspect", str(run_folder), "-o", str(tmp_path / "page.html")]) == 2
+    place = ["-o", str(tmp_path / "page.html"), "--pictures"]
+    assert command_line(["inspect", str(run_folder), *place]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1

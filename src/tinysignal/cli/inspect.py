@@ -33,28 +33,38 @@ def inspect(
     data: Annotated[
         str | None,
         typer.Option(
-            help="mnist, fashion-mnist, digits, or a folder with one subfolder a class; what the "
-            "run was trained on by default. Its test split is looked at, else its validation split."
+            help="Data set: mnist, fashion-mnist, digits, or a folder with one subfolder for each "
+            "class. Its test split is used or, without one, its validation split.",
+            show_default="the run's own",
         ),
     ] = None,
     data_dir: Annotated[
         Path | None,
-        typer.Option(envvar="TINYSIGNAL_DATA", help="Where the data set is looked for."),
+        typer.Option(
+            envvar="TINYSIGNAL_DATA",
+            help="Folder in which data that is not found here is looked for.",
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The page (RUN/inspect.html).")
+        Path | None,
+        typer.Option("-o", "--output", help="The page.", show_default="RUN/inspect.html"),
     ] = None,
     points: Annotated[int, typer.Option(help="Examples on the maps.")] = 2000,
     methods: Annotated[
-        str, typer.Option(help="Of pca, tsne and umap (the 'umap' extra).")
+        str, typer.Option(help="Maps, a list of pca, tsne and umap (the 'umap' extra).")
     ] = "pca,tsne",
     perplexity: Annotated[
-        float, typer.Option(help="About how many neighbours of a point t-SNE keeps.")
+        float, typer.Option(help="Perplexity of t-SNE: effective number of neighbours of a point.")
     ] = 30.0,
-    seed: Annotated[int, typer.Option(help="Of the sample and the maps.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the sample and the maps.")] = 0,
     jobs: Annotated[
-        int | None, typer.Option(help="Layers at once; all processors by default.")
+        int | None,
+        typer.Option(help="Layers that are mapped at once.", show_default="all processors"),
     ] = None,
+    pictures: Annotated[
+        bool,
+        typer.Option("--pictures", help="Also write the page's figures as PNG files beside it."),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="All numbers as JSON on stdout, no table.")
     ] = False,
@@ -62,7 +72,7 @@ def inspect(
         bool, typer.Option("--open", help="Open the page in the browser.")
     ] = False,
 ) -> None:
-    """Look inside a trained classifier: one page that opens from disk, and pictures beside it.
+    """Look inside a trained classifier: one page that opens from disk.
 
     Example: tinysignal inspect run --data mnist --open
 
@@ -70,7 +80,7 @@ def inspect(
     layer's output with their qualities, and each layer's size, cost, dead units and spectrum.
     """
     page = output or run / PAGE
-    _check(run, page)
+    _check(run, page, pictures=pictures)
     try:
         from tinysignal.inspect.page import write_page
         from tinysignal.runs.inspect import inspect_run
@@ -88,13 +98,14 @@ def inspect(
             jobs=jobs,
             on_progress=tell,
         )
-    pictures = len(write_page(inspection, page)) - 1
+    written = write_page(inspection, page, pictures=pictures)
     if as_json:
         print(json.dumps(inspection.to_json(), ensure_ascii=False, indent=2, allow_nan=False))
     else:
         _print_table(inspection)
         print(f"page: {page}")
-        print(f"pictures: {pictures} in {_pictures(page)}")
+        if pictures:
+            print(f"pictures: {len(written) - 1} in {_pictures(page)}")
     if open_page:
         webbrowser.open(page.resolve().as_uri())
 
@@ -105,23 +116,26 @@ def _pictures(page: Path) -> Path:
     return pictures_folder(page)
 
 
-def _check(run: Path, page: Path) -> None:
-    """What would fail after a minute's work fails now."""
+def _check(run: Path, page: Path, *, pictures: bool) -> None:
+    """Fail now instead of after a minute's work."""
     if not run.is_dir():
         raise ConfigError(f"{run}: no such folder, expected one of 'tinysignal train classifier'.")
     if page.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"{page}: expected a name that ends in .html.")
     check_writable(page)
+    if find_spec("PIL") is None:
+        raise MissingExtraError("the page's examples (PIL)", "train")
+    if not pictures:
+        return
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError("--pictures (matplotlib)", "train")
     folder = _pictures(page)
     if folder.is_dir():
         check_writable(folder / "best.png")
     elif folder.exists():
         raise ConfigError(
-            f"{folder}: not a folder, but the page's pictures go there. Call the page otherwise."
+            f"{folder}: not a folder, but the page's pictures go there. Give the page another name."
         )
-    for package in ("matplotlib", "PIL"):
-        if find_spec(package) is None:
-            raise MissingExtraError(f"the page's pictures ({package})", "train")
 
 
 @contextmanager

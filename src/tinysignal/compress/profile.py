@@ -112,11 +112,6 @@ class LayerProfile:
         """Multiply-accumulates of the matrix for one example."""
         return self.parameters * self.rows_per_example
 
-    @property
-    def output_mean(self) -> Tensor:
-        """Mean output, float64 (outputs,)."""
-        return self.weight.double() @ self.inputs.mean + self.bias
-
 
 @dataclass(frozen=True)
 class Skipped:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -254,7 +254,6 @@ def record_outputs(
     seed: int = 0,
     layers: Iterable[str] | None = None,
     forward: Forward | None = None,
-    on_batch: Callable[[int], None] | None = None,
 ) -> Recording:
     """Run a network over all batches, in evaluation mode, and keep what is to be looked at.
 
@@ -278,8 +277,6 @@ def record_outputs(
         behind it.
     forward : callable or None
         Computes the logits from the model and a batch's inputs; by default ``model(inputs)``.
-    on_batch : callable or None
-        Told after every batch how many examples are done.
 
     Raises
     ------
@@ -298,8 +295,6 @@ def record_outputs(
         for inputs, labels in checked_batches(loader):
             watch.clear()
             recorder.add(inputs, labels, run(inputs), watch.calls)
-            if on_batch is not None:
-                on_batch(recorder.sample.seen)
     return recorder.finish()
 
 

@@ -19,4 +19,8 @@ The names here are imported on first use; the configurations need no torch.
 
 import lazy_loader
 
+from tinysignal.privacy import leave_no_caches
+
+leave_no_caches()  # lightning imports Matplotlib and torch's compiler
+
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

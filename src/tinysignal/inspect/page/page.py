@@ -35,8 +35,8 @@ _SHOWN_PROBABILITIES = 3  # of an example, on its card
 _DIGITS = 4  # of a point's position: finer than a pixel
 
 
-def write_page(inspection: Inspection, path: str | Path) -> list[Path]:
-    """Write the page, and its pictures in a folder beside it.
+def write_page(inspection: Inspection, path: str | Path, *, pictures: bool = False) -> list[Path]:
+    """Write the page and, if they are asked for, its pictures in a folder beside it.
 
     The page is one file: it opens from disk and asks for nothing over the network. The same
     inspection gives the same bytes.
@@ -45,12 +45,15 @@ def write_page(inspection: Inspection, path: str | Path) -> list[Path]:
     ----------
     inspection : Inspection
     path : str or Path
-        Of the page, such as ``inspect.html``; the pictures go to ``inspect-pictures/``.
+        Of the page, such as ``inspect.html``.
+    pictures : bool
+        Whether the maps, examples and spectra are also written as PNG files, to
+        ``inspect-pictures/``.
 
     Returns
     -------
     list of Path
-        What was written: the page, then the pictures.
+        The files that were written: the page, then the pictures.
 
     Raises
     ------
@@ -59,17 +62,18 @@ def write_page(inspection: Inspection, path: str | Path) -> list[Path]:
     DataError
         The inspection has no images, or its parts do not fit together.
     MissingExtraError
-        Matplotlib or Pillow is not installed.
+        Pillow or, for pictures, Matplotlib is not installed.
     """
     page = Path(path)
     folder = pictures_folder(page)
     written = []
     with atomic(page) as part:  # refuses a bad place before the work
-        # All is drawn before anything is kept: what cannot be drawn leaves no trace.
-        text = render_page(inspection, pictures=folder.name)
-        pictures = list(render_pictures(inspection))
-        make_folder(folder)
-        for name, content in pictures:
+        # All is drawn before anything is kept: a failure leaves no trace.
+        text = render_page(inspection, pictures=folder.name if pictures else "")
+        drawn = list(render_pictures(inspection)) if pictures else []
+        if drawn:
+            make_folder(folder)
+        for name, content in drawn:
             with atomic(folder / name) as picture_part:
                 picture_part.write_bytes(content)
             written.append(folder / name)

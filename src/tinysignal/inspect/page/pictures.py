@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tinysignal.errors import MissingExtraError
 from tinysignal.inspect.page.images import class_colours
 from tinysignal.inspect.result import Inspection, LayerView, Map
+from tinysignal.privacy import leave_no_caches
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,6 +67,7 @@ def _slug(text: str) -> str:
 
 
 def _figure(width: float, height: float) -> Figure:
+    leave_no_caches()
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - optional
     except ImportError:
