@@ -7,11 +7,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tinysignal.batch import Work, find_sounds, plan_work
-from tinysignal.errors import AudioFileError, ConfigError, FileError
-from tinysignal.files import atomic, check_outputs, check_writable, find_files
+from tinysignal import audio
+from tinysignal.batch import Work, denoise_folder, find_sounds, plan_work
+from tinysignal.denoiser import Denoiser
+from tinysignal.errors import AudioFileError, ConfigError, DataError, FileError
+from tinysignal.files import (
+    atomic,
+    check_outputs,
+    check_writable,
+    find_files,
+    read_csv,
+    write_csv,
+    write_json,
+)
 
 
 def touch(*paths: Path) -> None:
@@ -215,3 +226,48 @@ def test_done_means_the_output_is_no_older(tmp_path: Path) -> None:
     assert item.is_done()
     os.utime(item.source, (2e9, 2e9))
     assert not item.is_done()
+
+
+def test_only_sound_that_cannot_be_read_or_written_is_an_audio_file_error(tmp_path: Path) -> None:
+    for write in (
+        lambda: write_json(tmp_path / "no" / "x.json", {}),
+        lambda: write_csv(tmp_path / "no" / "x.csv", [{"a": 1}]),
+        lambda: find_files(tmp_path / "no", {".png"}),
+    ):
+        with pytest.raises(FileError) as raised:
+            write()
+        assert not isinstance(raised.value, AudioFileError)
+
+
+def test_a_table_reads_back_and_has_a_column_for_every_key(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    write_csv(path, [{"a": 1, "b": "x,\n"}, {"a": 2.5, "c": None}])
+    rows = read_csv(path, ["a"])
+    assert rows == [{"a": "1", "b": "x,\n", "c": ""}, {"a": "2.5", "b": "", "c": ""}]
+    with pytest.raises(DataError, match=r"x\.csv: no column 'path', but a, b, c; expected path"):
+        read_csv(path, ["path"])
+    with pytest.raises(DataError, match="cannot be read"):
+        read_csv(tmp_path / "none.csv", [])
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match="not a CSV file in UTF-8"):
+        read_csv(path, [])
+
+
+def test_a_folder_is_denoised_and_one_bad_file_does_not_stop_the_others(
+    tmp_path: Path, onset_model: Path
+) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    touch(source / "bad.wav")
+    for name in ("a.wav", "deep/b.wav"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(0).normal(0, 0.1, 8000)
+        audio.write(source / name, noise, sample_rate_hz=16_000, subtype="FLOAT")
+    denoiser = Denoiser.load(onset_model, mix=0.5)
+    found = denoise_folder(source, target, denoiser=denoiser, jobs=2)
+    assert [outcome.status for outcome in found] == ["done", "failed", "done"]
+    assert "bad.wav" in str(found[1].error)
+    assert found[1].to_dict().keys() == found[0].to_dict().keys()
+    expected = denoiser(audio.read(source / "a.wav")[0], sample_rate_hz=16_000)
+    np.testing.assert_allclose(audio.read(target / "deep" / "b.wav")[0], expected, atol=1e-6)
+    again = denoise_folder(source, target, denoiser=denoiser)
+    assert [outcome.status for outcome in again] == ["skipped", "failed", "skipped"]

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import tinysignal
+from public_names import PAGE, packages, public_names
 from templates import blots, save_blots, save_template_model
 from tinysignal import errors
 from tinysignal.model import DEFAULT_MODEL, bundled_models
@@ -47,6 +48,18 @@ def test_what_people_look_for_is_offered() -> None:
 def test_another_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="No tinysignal attribute Denoyser"):
         _ = tinysignal.Denoyser  # type: ignore[attr-defined]
+
+
+def test_the_reference_page_lists_every_public_name_with_what_it_is() -> None:
+    """`python tests/public_names.py` writes the page."""
+    sections = PAGE.read_text("utf-8").split("\n## ")[1:]
+    assert [section.splitlines()[0] for section in sections] == packages()
+    for package, section in zip(packages(), sections, strict=True):
+        rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.MULTILINE))
+        names = public_names(package)
+        assert list(rows) == list(names)
+        assert all(rows.values()), package
+        assert all(names.values()), package
 
 
 # Errors

@@ -16,6 +16,17 @@ from tinysignal.errors import AudioFileError, TinysignalError
 from tinysignal.files import check_outputs, find_files, make_folder
 from tinysignal.plots import save_before_after
 
+__all__ = [
+    "FileOptions",
+    "FileReport",
+    "Outcome",
+    "Work",
+    "denoise_file",
+    "denoise_folder",
+    "plan_work",
+    "run_batch",
+]
+
 CLEAN, RESIDUAL = ".clean", ".residual"  # before the extension of what is written beside its input
 
 

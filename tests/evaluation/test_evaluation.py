@@ -17,9 +17,18 @@ from speech import save_pair, speech_like
 from tinysignal import evaluation, metrics
 from tinysignal.denoiser import Denoiser
 from tinysignal.errors import ConfigError, DataError, MissingExtraError
-from tinysignal.evaluation import Failure, ModelProcess, Pair, evaluate_pairs, match_folders
+from tinysignal.evaluation import (
+    Failure,
+    ModelProcess,
+    Pair,
+    evaluate_denoiser,
+    evaluate_pairs,
+    match_folders,
+)
+from tinysignal.evaluation.pairs import cut_alike
 from tinysignal.evaluation.report import mean_interval, student_t_975
-from tinysignal.files import json_text
+from tinysignal.files import json_text, write_csv
+from tinysignal.gain import DenoiseOptions
 
 RATE_HZ = 16_000
 FAST = ("snr", "si_sdr", "segmental_snr")
@@ -288,3 +297,38 @@ def test_interval_by_hand() -> None:
 def test_student_t_agrees_with_scipy(degrees: int) -> None:
     stats = pytest.importorskip("scipy.stats")
     assert student_t_975(degrees) == pytest.approx(stats.t.ppf(0.975, degrees), rel=1e-3)
+
+
+def test_a_model_is_evaluated_in_one_call(tmp_path: Path, onset_model: Path) -> None:
+    pairs = [save_pair(tmp_path, name) for name in ("a", "b")]
+    options = {"metrics": FAST, "mix": 0.5}
+    process = ModelProcess(str(onset_model), DenoiseOptions(mix=0.5))
+    expected = evaluate_pairs(process, pairs, metrics=FAST).to_dict()
+    folders = {"noisy": tmp_path / "noisy", "clean": tmp_path / "clean"}
+    assert evaluate_denoiser(onset_model, **folders, **options).to_dict() == expected
+    assert evaluate_denoiser(onset_model, pairs=pairs, **options).to_dict() == expected
+    manifest = tmp_path / "pairs.csv"
+    rows = [{"noisy": str(pair.noisy), "clean": str(pair.clean)} for pair in pairs]
+    write_csv(manifest, rows)
+    found = evaluate_denoiser(onset_model, pairs=manifest, **options)
+    assert found.summary() == evaluate_pairs(process, pairs, metrics=FAST).summary()
+
+
+def test_folders_and_pairs_are_two_ways_to_say_what_is_evaluated(
+    tmp_path: Path, onset_model: Path
+) -> None:
+    for said in ({}, {"noisy": tmp_path}, {"noisy": tmp_path, "clean": tmp_path, "pairs": []}):
+        with pytest.raises(ConfigError, match="or pairs alone"):
+            evaluate_denoiser(onset_model, **said)
+
+
+@given(noisy=st.integers(1, 2000), clean=st.integers(1, 2000))
+def test_two_lengths_are_cut_to_the_shorter_within_ten_milliseconds(noisy: int, clean: int) -> None:
+    signals = np.arange(noisy), np.arange(clean)
+    if abs(noisy - clean) > 160:
+        with pytest.raises(DataError, match="within 10 ms"):
+            cut_alike(*signals, sample_rate_hz=16_000)
+    else:
+        cut = cut_alike(*signals, sample_rate_hz=16_000)
+        for signal in cut:
+            np.testing.assert_array_equal(signal, np.arange(min(noisy, clean)))

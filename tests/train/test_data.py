@@ -11,6 +11,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from speech import save_m4a, speech_like
 from tinysignal.datasets.splits import hold_out
 from tinysignal.errors import DataError
 from tinysignal.train.data.batches import EpochSampler
@@ -187,6 +188,21 @@ def test_folders_of_pairs_are_matched_by_name_and_split_by_subfolder(tmp_path: P
         load_pair_folders(
             tmp_path / "noisy", tmp_path / "clean", sample_rate_hz=RATE_HZ, valid_fraction=0, seed=0
         )
+
+
+def test_recordings_that_only_ffmpeg_reads_are_listed_and_read(tmp_path: Path) -> None:
+    signal = speech_like(0.5)
+    save_m4a(tmp_path / "noisy" / "a.m4a", signal)
+    save_m4a(tmp_path / "noisy" / ".hidden" / "b.m4a", signal)
+    (tmp_path / "clean").mkdir()
+    soundfile.write(tmp_path / "clean" / "a.wav", signal[0], RATE_HZ)
+    listed = list_recordings(tmp_path / "noisy", valid_fraction=0, seed=0)
+    (clip,) = load_clips(listed, sample_rate_hz=RATE_HZ)
+    np.testing.assert_allclose(clip.samples / 32768, signal[0], atol=2**-14)
+    (pair,), _ = load_pair_folders(
+        tmp_path / "noisy", tmp_path / "clean", sample_rate_hz=RATE_HZ, valid_fraction=0, seed=0
+    )
+    np.testing.assert_allclose(pair.noisy, pair.clean, atol=2**-14)
 
 
 def test_clips_of_pairs_stay_aligned() -> None:

@@ -13,37 +13,16 @@
 """
 
 from tinysignal.audio.files import SOUND_SUFFIXES, info, open, read, resample, write
-from tinysignal.audio.formats import AudioFormat, AudioInfo, choose_format
-from tinysignal.audio.libsndfile import Writer
+from tinysignal.audio.formats import AudioInfo
 from tinysignal.audio.reader import SoundReader
-from tinysignal.audio.validate import (
-    MAX_AMPLITUDE,
-    MAX_CHANNELS,
-    MAX_RATE_HZ,
-    MIN_RATE_HZ,
-    Signal,
-    check_block,
-    check_channels,
-    check_rate,
-    check_signal,
-)
+from tinysignal.audio.validate import Signal, check_signal
 
 __all__ = [
-    "MAX_AMPLITUDE",
-    "MAX_CHANNELS",
-    "MAX_RATE_HZ",
-    "MIN_RATE_HZ",
     "SOUND_SUFFIXES",
-    "AudioFormat",
     "AudioInfo",
     "Signal",
     "SoundReader",
-    "Writer",
-    "check_block",
-    "check_channels",
-    "check_rate",
     "check_signal",
-    "choose_format",
     "info",
     "open",
     "read",

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinysignal.errors import SignalError
 
-Signal = NDArray[np.float32]  # (channels, time)
+Signal = NDArray[np.float32]
+"""Type of a signal in memory: float32 (channels, time), full scale at 1.0."""
 
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
 MAX_CHANNELS = 32

@@ -94,6 +94,7 @@ METRICS = {
         ),
     )
 }
+"""The metrics of denoisers by name, in the order in which they are shown."""
 
 
 def missing_metrics() -> list[Metric]:
