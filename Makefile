@@ -10,7 +10,7 @@ DEV = .venv/bin
 LIGHT = .venv-light/bin
 DEMO = .venv-demo/bin
 BENCH = .venv-bench/bin
-NEEDS_TORCH = tests/nets tests/train tests/compress tests/inspect tests/runs
+NEEDS_TORCH = tests/contract/test_tasks.py tests/nets tests/train tests/compress tests/inspect tests/runs
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-full test-light lint format bench clean

@@ -16,12 +16,12 @@ def _float_tensor(name: str, shape: list[str | int]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
 
-def save_onset_model(path: Path, *, fft_samples: int = 512, lookahead_frames: int = 0) -> Path:
+def save_onset_model(path: Path, *, window_samples: int = 512, lookahead_frames: int = 0) -> Path:
     """A denoiser without training, with a state: gain = m / (m + half the frame before).
 
     It passes onsets and damps what lasts to two thirds; silence stays silent.
     """
-    bins = fft_samples // 2 + 1
+    bins = window_samples // 2 + 1
     constants = {
         "half": np.float32(0.5),
         "tiny": np.float32(1e-9),
@@ -57,8 +57,8 @@ def save_onset_model(path: Path, *, fft_samples: int = 512, lookahead_frames: in
         name="onset",
         arch="onset",
         sample_rate_hz=16_000,
-        fft_samples=fft_samples,
-        hop_samples=fft_samples // 2,
+        window_samples=window_samples,
+        hop_samples=window_samples // 2,
         lookahead_frames=lookahead_frames,
         receptive_field_frames=2,
     )

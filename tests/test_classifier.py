@@ -20,7 +20,7 @@ from tinysignal.errors import AudioFileError, DataError, ModelError, SignalError
 from tinysignal.mel import log_mel
 from tinysignal.spec import SoundInput
 
-SOUND = SoundInput(sample_rate_hz=8_000, fft_samples=256, hop_samples=128, mels=16, frames=20)
+SOUND = SoundInput(sample_rate_hz=8_000, window_samples=256, hop_samples=128, mels=16, frames=20)
 
 
 def tone(frequency_hz: float, rate_hz: int, seconds: float = 0.5) -> np.ndarray:

@@ -60,7 +60,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Denoiser:
     graph = helper.make_graph(nodes, "gate", ends[:1], ends[1:], [one])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     spec = DenoiserSpec(
-        name="gate", arch="gate", sample_rate_hz=16_000, fft_samples=512, hop_samples=256
+        name="gate", arch="gate", sample_rate_hz=16_000, window_samples=512, hop_samples=256
     )
     helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
     onnx.save(model, path)
@@ -94,7 +94,7 @@ def turner(tmp_path_factory: pytest.TempPathFactory) -> Denoiser:
     graph = helper.make_graph(nodes, "turner", ends[:1], ends[1:], held)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     spec = DenoiserSpec(
-        name="turner", arch="turner", sample_rate_hz=16_000, fft_samples=512, hop_samples=256
+        name="turner", arch="turner", sample_rate_hz=16_000, window_samples=512, hop_samples=256
     )
     helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
     onnx.save(model, path)
@@ -613,7 +613,7 @@ def test_what_a_model_says_of_its_last_bins_counts_at_its_own_rate_only(
     graph = helper.make_graph(nodes, "edge", ends[:1], ends[1:], initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     spec = DenoiserSpec(
-        name="edge", arch="edge", sample_rate_hz=16_000, fft_samples=512, hop_samples=256
+        name="edge", arch="edge", sample_rate_hz=16_000, window_samples=512, hop_samples=256
     )
     helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
     onnx.save(model, tmp_path / "edge.onnx")

@@ -20,13 +20,18 @@ from tinysignal.classifier import Classifier
 from tinysignal.cli.main import run as run_command_line
 from tinysignal.denoiser import Denoiser
 from tinysignal.errors import ModelError
-from tinysignal.model import METADATA_KEY, bundled_models, load_classifying_network, load_network
+from tinysignal.model import (
+    METADATA_KEY,
+    bundled_models,
+    load_classification_model,
+    load_denoising_model,
+)
 from tinysignal.model_graph import read_graph
 from tinysignal.spec import DenoiserSpec
 
 N = helper.make_node
 FREE = ["channels", "frames", 257]
-SPEC = DenoiserSpec(name="x", arch="x", sample_rate_hz=16_000, fft_samples=512, hop_samples=256)
+SPEC = DenoiserSpec(name="x", arch="x", sample_rate_hz=16_000, window_samples=512, hop_samples=256)
 
 
 def port(name: str, shape: list[str | int] | None = None, kind: int = 1) -> ValueInfoProto:
@@ -74,7 +79,7 @@ def refused(path: Path, found: str, *, seconds: float = 10) -> None:
     """Loading it says one line, soon."""
     start = time.perf_counter()
     with pytest.raises(ModelError, match=found) as raised:
-        load_network(path)
+        load_denoising_model(path)
     assert time.perf_counter() - start < seconds
     message = str(raised.value)
     assert message.startswith(f"{path}: ")
@@ -248,7 +253,7 @@ def test_doubling_is_refused(path: Path) -> None:
 
 def test_after_a_model_that_asks_for_too_much_others_still_run(path: Path) -> None:
     refused(save(path, filled("size"), {"size": np.array([10**9])}), "does not run")
-    load_network(save(path, constant_gain("one")))
+    load_denoising_model(save(path, constant_gain("one")))
 
 
 @pytest.mark.parametrize("axis", [2**40, 2**29, -1, 0, "n"])
@@ -410,7 +415,7 @@ def test_a_classifier_for_one_example_is_refused(tmp_path: Path) -> None:
         value.type.tensor_type.shape.dim[0].dim_value = 1
     onnx.save(model, path)
     with pytest.raises(ModelError, match=r"examples has shape \(1, 8, 8\)"):
-        load_classifying_network(path)
+        load_classification_model(path)
 
 
 # The bundled models
@@ -432,16 +437,16 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_a_flipped_bit_of_a_bundled_model_is_noticed(
     package: Path, name: str, where: float
 ) -> None:
-    load_network(name)
+    load_denoising_model(name)
     content = bytearray((package / f"{name}.onnx").read_bytes())
     content[int(where * len(content))] ^= 1
     (package / f"{name}.onnx").write_bytes(content)
     with pytest.raises(ModelError, match=f"{name}: the bundled model is damaged. Install"):
-        load_network(name)
+        load_denoising_model(name)
 
 
 @pytest.mark.parametrize("name", bundled_models())
 def test_a_bundled_model_without_its_checksum_is_not_trusted(package: Path, name: str) -> None:
     (package / f"{name}.onnx.sha256").unlink()
     with pytest.raises(ModelError, match=f"{name}: the bundled model is damaged"):
-        load_network(name)
+        load_denoising_model(name)

@@ -59,7 +59,7 @@ def test_any_rate_gives_the_patch_of_the_model_s_rate(rate_hz: int) -> None:
 def test_a_tone_is_in_the_band_of_its_frequency() -> None:
     tone = np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000).astype(np.float32)
     patch = log_mel(tone, sample_rate_hz=16_000, spec=SPEC)
-    filters = mel_filters(sample_rate_hz=16_000, fft_samples=512, mels=40)
+    filters = mel_filters(sample_rate_hz=16_000, window_samples=512, mels=40)
     assert patch[30].argmax() == filters[:, 32].argmax()  # bin 32 is 1000 Hz
 
 
@@ -99,7 +99,7 @@ def test_nan_is_refused(bad: float) -> None:
 
 def test_filters_peak_where_slaney_s_scale_says() -> None:
     """Below 1 kHz bands are equally wide, above they grow by a constant factor; areas are equal."""
-    filters = mel_filters(sample_rate_hz=16_000, fft_samples=16_384, mels=40)
+    filters = mel_filters(sample_rate_hz=16_000, window_samples=16_384, mels=40)
     hz = np.arange(filters.shape[1]) * 16_000 / 16_384
     peaks_hz = hz[filters.argmax(axis=1)]
     low, high = peaks_hz[peaks_hz < 900], peaks_hz[peaks_hz > 1100]
@@ -109,7 +109,7 @@ def test_filters_peak_where_slaney_s_scale_says() -> None:
 
 
 def test_a_filter_reaches_to_the_middle_of_its_neighbours() -> None:
-    filters = mel_filters(sample_rate_hz=16_000, fft_samples=512, mels=40)
+    filters = mel_filters(sample_rate_hz=16_000, window_samples=512, mels=40)
     hz = np.arange(257) * 31.25
     above = 15 + 27 * np.log(np.maximum(hz, 1) / 1000) / np.log(6.4)
     mel = np.where(hz < 1000, hz * 3 / 200, above)  # as Slaney's toolbox has it

@@ -17,8 +17,8 @@ from tinysignal.errors import ModelError
 from tinysignal.model import (
     METADATA_KEY,
     bundled_models,
-    load_classifying_network,
-    load_network,
+    load_classification_model,
+    load_denoising_model,
     model_path,
     read_spec,
 )
@@ -28,7 +28,7 @@ from tinysignal.spec import ClassifierSpec, DenoiserSpec
 def refused(path: Path | str, found: str) -> None:
     """Loading raises ModelError, in one line that starts with the path and says what was found."""
     with pytest.raises(ModelError, match=found) as raised:
-        load_network(path)
+        load_denoising_model(path)
     assert str(raised.value).startswith(str(path))
     assert len(str(raised.value).splitlines()) == 1
 
@@ -54,7 +54,7 @@ def save_graph(
     graph = helper.make_graph(nodes, "copy", inputs, outputs)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     spec = DenoiserSpec(
-        name="copy", arch="copy", sample_rate_hz=16_000, fft_samples=512, hop_samples=256
+        name="copy", arch="copy", sample_rate_hz=16_000, window_samples=512, hop_samples=256
     )
     helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
     onnx.save(model, path)
@@ -66,18 +66,18 @@ def floats(name: str, shape: list[str | int]) -> onnx.ValueInfoProto:
 
 
 def test_a_model_file_loads_with_its_spec_and_a_zero_state(onset_model: Path) -> None:
-    network = load_network(onset_model)
+    network = load_denoising_model(onset_model)
     assert network.spec.name == "onset"
     assert [state.shape for state in network.initial_state(3)] == [(3, 1, 257)]
     assert not np.any(network.initial_state(3)[0])
 
 
 def test_a_path_may_be_text(onset_model: Path) -> None:
-    assert load_network(str(onset_model)).spec == load_network(onset_model).spec
+    assert load_denoising_model(str(onset_model)).spec == load_denoising_model(onset_model).spec
 
 
 def test_the_state_carries_on_where_the_last_run_ended(onset_model: Path) -> None:
-    network = load_network(onset_model)
+    network = load_denoising_model(onset_model)
     magnitude = np.random.default_rng(0).random((2, 9, 257), np.float32)
     whole, last = network.run(magnitude, network.initial_state(2))
     first, state = network.run(magnitude[:, :4], network.initial_state(2))
@@ -109,7 +109,7 @@ def test_a_truncated_file_is_refused(onset_model: Path, tmp_path: Path, share: f
     path = tmp_path / "half.onnx"
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(ModelError) as raised:
-        load_network(path)
+        load_denoising_model(path)
     assert len(str(raised.value).splitlines()) == 1
 
 
@@ -124,7 +124,7 @@ def test_a_damaged_file_is_refused_or_still_keeps_the_contract(
     path = tmp_path / "damaged.onnx"
     path.write_bytes(bytes(content))
     try:
-        network = load_network(path)
+        network = load_denoising_model(path)
     except ModelError as error:
         assert len(str(error).splitlines()) == 1  # noqa: PT017 - either outcome is right
     else:
@@ -158,12 +158,14 @@ def test_a_garbled_spec_is_refused(
     refused(with_spec(onset_model, tmp_path / "m.onnx", text), found)
 
 
-@pytest.mark.parametrize("fft_samples", [2, 256, 1024])
+@pytest.mark.parametrize("window_samples", [2, 256, 1024])
 def test_a_spec_that_does_not_fit_its_network_is_refused(
-    onset_model: Path, tmp_path: Path, fft_samples: int
+    onset_model: Path, tmp_path: Path, window_samples: int
 ) -> None:
-    spec = json.loads(load_network(onset_model).spec.to_json())
-    text = json.dumps({**spec, "fft_samples": fft_samples, "hop_samples": fft_samples // 2})
+    spec = json.loads(load_denoising_model(onset_model).spec.to_json())
+    text = json.dumps(
+        {**spec, "window_samples": window_samples, "hop_samples": window_samples // 2}
+    )
     found = r"magnitude has shape \(free, free, 257\), expected float32 \(channels, frames, \d+\)"
     refused(with_spec(onset_model, tmp_path / "m.onnx", text), found)
 
@@ -172,7 +174,7 @@ def test_another_number_of_inputs_and_outputs_is_refused(tmp_path: Path) -> None
     magnitude, gain = (floats(n, ["c", "t", 257]) for n in ("magnitude", "gain"))
     states = [floats(n, ["c", 8]) for n in ("state", "next_state")]
     good = save_graph(tmp_path / "good.onnx", [magnitude, states[0]], [gain, states[1]])
-    assert load_network(good).state_shapes == {"state": (8,)}
+    assert load_denoising_model(good).state_shapes == {"state": (8,)}
     refused(
         save_graph(tmp_path / "a.onnx", [magnitude, states[0]], [gain]), "expected magnitude and"
     )
@@ -198,7 +200,7 @@ def test_half_of_one_form_and_half_of_the_other_is_refused(
         outputs = [first[1], *(floats(f"next_{name}", ["c", 8]) for name in states)]
         return save_graph(tmp_path / f"{output}.onnx", inputs, outputs)
 
-    whole = load_network(save("mask" if parts else "gain"))
+    whole = load_denoising_model(save("mask" if parts else "gain"))
     assert whole.is_complex == bool(parts)
     refused(save(given), rf"inputs \['{taken}'.*outputs \['{given}'.*expected magnitude and states")
 
@@ -229,7 +231,7 @@ def test_a_gain_of_another_shape_is_refused(onset_model: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("name", bundled_models())
 def test_a_bundled_model_loads_by_its_name(name: str) -> None:
-    assert load_network(name).spec.licence
+    assert load_denoising_model(name).spec.licence
 
 
 # Classifiers
@@ -243,7 +245,7 @@ def template_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def classifier_refused(path: Path, found: str) -> None:
     with pytest.raises(ModelError, match=found) as raised:
-        load_classifying_network(path)
+        load_classification_model(path)
     assert str(raised.value).startswith(str(path))
     assert len(str(raised.value).splitlines()) == 1
 
@@ -251,7 +253,7 @@ def classifier_refused(path: Path, found: str) -> None:
 def test_a_classifier_loads_with_its_spec_and_answers_any_number_of_examples(
     template_model: Path,
 ) -> None:
-    network = load_classifying_network(template_model)
+    network = load_classification_model(template_model)
     assert network.spec.classes == STRIPES
     for examples in (1, 2, 5):
         assert network.run(np.zeros((examples, 8, 8), np.float32)).shape == (examples, 3)
@@ -307,7 +309,7 @@ def test_a_damaged_classifier_is_refused_or_still_keeps_the_contract(
     path = tmp_path / "damaged.onnx"
     path.write_bytes(bytes(content))
     try:
-        network = load_classifying_network(path)
+        network = load_classification_model(path)
     except ModelError as error:
         assert len(str(error).splitlines()) == 1  # noqa: PT017 - either outcome is right
     else:

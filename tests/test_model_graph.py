@@ -19,7 +19,7 @@ from onnx import numpy_helper as to_tensor
 from onset import save_onset_model
 from tinysignal import model_graph
 from tinysignal.errors import ModelError
-from tinysignal.model import load_network, read_spec
+from tinysignal.model import load_denoising_model, read_spec
 from tinysignal.model_graph import read_graph
 
 N = helper.make_node
@@ -199,7 +199,7 @@ def test_a_tensor_in_another_file_is_refused_wherever_it_is(
     place(model)
     path = tmp_path / "m.onnx"
     path.write_bytes(model.SerializeToString())
-    for load in (load_network, read_spec):
+    for load in (load_denoising_model, read_spec):
         with pytest.raises(ModelError, match=r"in another file|which no model needs") as raised:
             load(path)
         assert "\n" not in str(raised.value)
@@ -302,7 +302,7 @@ def test_a_file_without_an_end_is_not_read_whole(
     with path.open("wb") as file:
         file.truncate(1 << 40)
     with pytest.raises(ModelError, match="larger than 1 MiB"):
-        load_network(path)
+        load_denoising_model(path)
 
 
 def test_numbers_in_the_file_are_let_through(good: bytes) -> None:

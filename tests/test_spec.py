@@ -23,7 +23,7 @@ SPEC = DenoiserSpec(
     name="a",
     arch="cnn",
     sample_rate_hz=16_000,
-    fft_samples=512,
+    window_samples=512,
     hop_samples=256,
     lookahead_frames=2,
     receptive_field_frames=10,
@@ -53,7 +53,7 @@ def test_any_valid_spec_survives_json(
         name=name,
         arch="linear",
         sample_rate_hz=rate_hz,
-        fft_samples=2 * even * hop,
+        window_samples=2 * even * hop,
         hop_samples=hop,
         lookahead_frames=lookahead,
     )
@@ -91,10 +91,10 @@ def test_a_spec_cannot_be_changed() -> None:
         (values(lookahead_frames=True), "lookahead_frames = True, expected int"),
         (values(task="caption"), "task 'caption'"),
         (values(format_version=FORMAT_VERSION + 1), "format version"),
-        (values(fft_samples=0), "fft_samples is 0, expected 1 to 65536"),
-        (values(fft_samples=2**40, hop_samples=2**20), "fft_samples is 1099511627776"),
+        (values(window_samples=0), "window_samples is 0, expected 1 to 65536"),
+        (values(window_samples=2**40, hop_samples=2**20), "window_samples is 1099511627776"),
         (values(hop_samples=1), "window of 512 samples and hop of 1"),
-        (values(fft_samples=3 * 256), "window of 768 samples and hop of 256"),
+        (values(window_samples=3 * 256), "window of 768 samples and hop of 256"),
         (values(hop_samples=0), "hop_samples is 0, expected 1"),
         (values(sample_rate_hz=0), "sample_rate_hz is 0, expected 4000 to 192000"),
         (values(sample_rate_hz=10**30), "sample_rate_hz is a number of more than 20 digits"),
@@ -107,7 +107,7 @@ def test_a_spec_cannot_be_changed() -> None:
         (values(parameters=-5), "parameters is -5"),
         (values(parameters=10**4200), "parameters is a number of more than 20 digits"),
         (values(macs_per_s=10**4200), "macs_per_s is a number of more than 20 digits"),
-        (values(level="loud"), "level 'loud', expected none or running"),
+        (values(normalization="loud"), "normalization 'loud', expected none or running"),
         (values(name="x" * 201), "name has 201 characters, expected at most 200"),
         (values(trained_on="x" * 5_000_000), "5000289 characters, at most 4194304"),
         (values(trained_on="x" * 50_000), "trained_on has 50000 characters"),
@@ -130,7 +130,7 @@ def test_what_is_not_a_spec_is_refused_by_name(text: str, found: str) -> None:
 
 def test_a_spec_is_checked_when_it_is_made() -> None:
     with pytest.raises(ModelError, match="window of 100"):
-        replace(SPEC, fft_samples=100)
+        replace(SPEC, window_samples=100)
 
 
 # Classifiers
@@ -154,7 +154,7 @@ images = st.one_of(
 )
 sounds = st.builds(
     lambda rate_hz, hop, more, mels, frames: SoundInput(
-        sample_rate_hz=rate_hz, fft_samples=hop + more, hop_samples=hop, mels=mels, frames=frames
+        sample_rate_hz=rate_hz, window_samples=hop + more, hop_samples=hop, mels=mels, frames=frames
     ),
     rate_hz=st.integers(4_000, 192_000),
     hop=st.integers(1, 10_000),

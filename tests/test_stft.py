@@ -31,7 +31,7 @@ def cut(signal: np.ndarray, lengths: list[int]) -> list[np.ndarray]:
 
 def stft_by_definition(signal: np.ndarray, size: StftSize) -> np.ndarray:
     """Frame t: the Fourier sum over samples [t*hop - overlap, t*hop + hop), zero outside."""
-    window_samples, hop = size.fft_samples, size.hop_samples
+    window_samples, hop = size.window_samples, size.hop_samples
     n = np.arange(window_samples)
     hann = np.sin(np.pi * n / window_samples) ** 2
     fourier = np.exp(-2j * np.pi * np.outer(n, np.arange(window_samples // 2 + 1)) / window_samples)
@@ -72,8 +72,8 @@ def test_every_sample_lies_in_window_over_hop_frames(size: StftSize) -> None:
     for samples in (1, hop - 1, hop, hop + 1, 1000):
         starts = np.arange(size.frames(samples)) * hop - overlap
         for position in (0, samples - 1):
-            covered = (starts <= position) & (position < starts + size.fft_samples)
-            assert covered.sum() == size.fft_samples // hop
+            covered = (starts <= position) & (position < starts + size.window_samples)
+            assert covered.sum() == size.window_samples // hop
 
 
 def test_a_sine_on_a_bin_peaks_there_with_half_the_window_sum() -> None:
@@ -127,18 +127,18 @@ def test_an_empty_signal_has_no_frames() -> None:
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 24_000, 32_000, 48_000, 96_000, 192_000])
 def test_a_bin_is_the_same_frequency_at_every_multiple_of_8_khz(rate_hz: int) -> None:
     size = StftSize.at_rate(
-        fft_samples=512, hop_samples=256, model_rate_hz=16_000, sample_rate_hz=rate_hz
+        window_samples=512, hop_samples=256, model_rate_hz=16_000, sample_rate_hz=rate_hz
     )
-    assert rate_hz / size.fft_samples == 16_000 / 512
-    assert size.fft_samples / size.hop_samples == 2
+    assert rate_hz / size.window_samples == 16_000 / 512
+    assert size.window_samples / size.hop_samples == 2
 
 
 @pytest.mark.parametrize("rate_hz", [22_050, 44_100, 88_200])
 def test_a_bin_is_within_six_hundredths_of_a_percent_elsewhere(rate_hz: int) -> None:
     size = StftSize.at_rate(
-        fft_samples=512, hop_samples=256, model_rate_hz=16_000, sample_rate_hz=rate_hz
+        window_samples=512, hop_samples=256, model_rate_hz=16_000, sample_rate_hz=rate_hz
     )
-    assert rate_hz / size.fft_samples == pytest.approx(16_000 / 512, rel=6e-4)
+    assert rate_hz / size.window_samples == pytest.approx(16_000 / 512, rel=6e-4)
 
 
 @given(
@@ -151,10 +151,10 @@ def test_any_rate_keeps_the_window_an_even_number_of_hops(
     hop: int, even: int, model_rate_hz: int, rate_hz: int
 ) -> None:
     size = StftSize.at_rate(
-        fft_samples=2 * even * hop,
+        window_samples=2 * even * hop,
         hop_samples=hop,
         model_rate_hz=model_rate_hz,
         sample_rate_hz=rate_hz,
     )
     assert size.hop_samples >= 1
-    assert size.fft_samples == 2 * even * size.hop_samples
+    assert size.window_samples == 2 * even * size.hop_samples

@@ -30,7 +30,7 @@ def once(folder: Path, make: Callable[[Path], object]) -> Path:
 
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
-            part = folder.with_name(f"making/{folder.name}")
+            part = folder.parent / "making" / folder.name
             part.parent.mkdir(exist_ok=True)
             make(part)
             part.rename(folder)

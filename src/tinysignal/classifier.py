@@ -13,9 +13,9 @@ from tinysignal.errors import SignalError
 from tinysignal.images.files import read_framed
 from tinysignal.mel import read_patch
 from tinysignal.model import (
-    ClassifyingNetwork,
+    ClassificationModel,
     bundled_models,
-    load_classifying_network,
+    load_classification_model,
     model_path,
 )
 from tinysignal.spec import ClassifierSpec, ImageInput
@@ -43,7 +43,7 @@ class Classifier:
     '7'
     """
 
-    def __init__(self, network: ClassifyingNetwork, *, source: str, threads: int) -> None:
+    def __init__(self, network: ClassificationModel, *, source: str, threads: int) -> None:
         self._network = network
         self._source = source
         self._threads = threads
@@ -65,7 +65,7 @@ class Classifier:
             A missing, damaged or foreign file, or a model for another task.
         """
         path = model_path(model)
-        network = load_classifying_network(path, threads=threads)
+        network = load_classification_model(path, threads=threads)
         source = str(path) if path in bundled_models() else str(Path(path).absolute())
         return cls(network, source=source, threads=threads)
 

@@ -15,7 +15,13 @@ from tinysignal import gain
 from tinysignal.audio.validate import check_block, check_channels, check_rate, check_signal
 from tinysignal.errors import SignalError
 from tinysignal.gain import DenoiseOptions
-from tinysignal.model import DEFAULT_MODEL, Network, bundled_models, load_network, model_path
+from tinysignal.model import (
+    DEFAULT_MODEL,
+    DenoisingModel,
+    bundled_models,
+    load_denoising_model,
+    model_path,
+)
 from tinysignal.spec import DenoiserSpec
 from tinysignal.stft import IstftStream, Signal, Spectrum, StftSize, StftStream
 
@@ -44,7 +50,7 @@ class Denoiser:
     """
 
     def __init__(
-        self, network: Network, options: DenoiseOptions, *, source: str, threads: int
+        self, network: DenoisingModel, options: DenoiseOptions, *, source: str, threads: int
     ) -> None:
         self._network = network
         self._options = options
@@ -73,7 +79,7 @@ class Denoiser:
         """
         chosen = DenoiseOptions(**options)
         path = model_path(model)
-        network = load_network(path, threads=threads)
+        network = load_denoising_model(path, threads=threads)
         source = str(path) if path in bundled_models() else str(Path(path).absolute())
         return cls(network, chosen, source=source, threads=threads)
 
@@ -168,14 +174,14 @@ class DenoiserStream:
     """
 
     def __init__(
-        self, network: Network, sample_rate_hz: int, channels: int, options: DenoiseOptions
+        self, network: DenoisingModel, sample_rate_hz: int, channels: int, options: DenoiseOptions
     ) -> None:
         spec = network.spec
         self._network = network
         self._options = options
         self._channels = channels
         self._size = StftSize.at_rate(
-            fft_samples=spec.fft_samples,
+            window_samples=spec.window_samples,
             hop_samples=spec.hop_samples,
             model_rate_hz=spec.sample_rate_hz,
             sample_rate_hz=sample_rate_hz,
@@ -209,7 +215,7 @@ class DenoiserStream:
     def latency_samples(self) -> int:
         """The most samples that an output sample waits for, at the signal's rate."""
         size = self._size
-        return size.fft_samples + self._network.spec.lookahead_frames * size.hop_samples
+        return size.window_samples + self._network.spec.lookahead_frames * size.hop_samples
 
     @property
     def latency_s(self) -> float:
@@ -325,7 +331,7 @@ class DenoiserStream:
             heard = gain.shared_spectrum(heard)
         inside = np.zeros((*heard.shape[:2], spec.bins), np.complex64)
         # A longer window sums more samples: back to the scale of the model's own.
-        scale = np.float32(spec.fft_samples / self._size.fft_samples)
+        scale = np.float32(spec.window_samples / self._size.window_samples)
         np.multiply(heard, scale, out=inside[:, :, :seen])
         inside_gain, self._state = self._network.run(inside, self._state)
         return gain.adjusted(gain.extended(inside_gain, inside, self._size.bins), options)

@@ -86,12 +86,12 @@ def log_mel(signal: ArrayLike, *, sample_rate_hz: int, spec: SoundInput) -> NDAr
 
 def _mel_power(mono: NDArray[np.float32], spec: SoundInput) -> NDArray[np.float64]:
     """Mel powers of all frames, (frames, mels)."""
-    size = spec.fft_samples
+    size = spec.window_samples
     before = size // 2
     padded = np.pad(mono, (before, size - before))
     frames = np.lib.stride_tricks.sliding_window_view(padded, size)[:: spec.hop_samples]
     frames = frames[: 1 + mono.size // spec.hop_samples]
-    filters = mel_filters(sample_rate_hz=spec.sample_rate_hz, fft_samples=size, mels=spec.mels).T
+    filters = mel_filters(sample_rate_hz=spec.sample_rate_hz, window_samples=size, mels=spec.mels).T
     parts = [
         np.abs(np.fft.rfft(frames[start : start + _FRAMES_AT_ONCE] * hann(size), axis=1)) ** 2
         @ filters
@@ -109,12 +109,12 @@ def _loudest_stretch(power: NDArray[np.float64], frames: int) -> NDArray[np.floa
 
 
 @cache
-def mel_filters(*, sample_rate_hz: int, fft_samples: int, mels: int) -> NDArray[np.float64]:
+def mel_filters(*, sample_rate_hz: int, window_samples: int, mels: int) -> NDArray[np.float64]:
     """Triangles of equal area on Slaney's mel scale, from 0 Hz to half the rate.
 
     Parameters
     ----------
-    sample_rate_hz, fft_samples : int
+    sample_rate_hz, window_samples : int
         Of the spectra.
     mels : int
         Bands.
@@ -135,7 +135,7 @@ def mel_filters(*, sample_rate_hz: int, fft_samples: int, mels: int) -> NDArray[
     scale = np.linspace(0, top_mel, mels + 2)
     linear_hz = scale * break_hz / break_mel
     edges_hz = np.where(scale < break_mel, linear_hz, break_hz * np.exp(step * (scale - break_mel)))
-    bins_hz = np.arange(fft_samples // 2 + 1) * sample_rate_hz / fft_samples
+    bins_hz = np.arange(window_samples // 2 + 1) * sample_rate_hz / window_samples
     widths_hz = np.diff(edges_hz)
     rise = (bins_hz - edges_hz[:-2, np.newaxis]) / widths_hz[:-1, np.newaxis]
     fall = (edges_hz[2:, np.newaxis] - bins_hz) / widths_hz[1:, np.newaxis]

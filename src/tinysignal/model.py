@@ -42,7 +42,7 @@ State = tuple[Array, ...]
 
 
 @dataclass(frozen=True)
-class Network:
+class DenoisingModel:
     """A loaded denoising network: its spec and what runs it."""
 
     spec: DenoiserSpec
@@ -92,7 +92,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class ClassifyingNetwork:
+class ClassificationModel:
     """A loaded classifying network: its spec and what runs it."""
 
     spec: ClassifierSpec
@@ -145,7 +145,7 @@ def model_path(model: str | Path) -> str | Path:
     return str(Path(model) / "model.onnx")
 
 
-def load_network(model: str | Path = DEFAULT_MODEL, *, threads: int = 1) -> Network:
+def load_denoising_model(model: str | Path = DEFAULT_MODEL, *, threads: int = 1) -> DenoisingModel:
     """Load a bundled model by its name, or a model file by its path.
 
     Parameters
@@ -170,13 +170,13 @@ def load_network(model: str | Path = DEFAULT_MODEL, *, threads: int = 1) -> Netw
             )
         shapes = _state_shapes(graph, spec.bins)
         session = open_session(content, threads=threads, fold=graph.folds_quickly)
-        network = Network(spec, session, shapes, graph.inputs[0].name == "spectrum")
+        network = DenoisingModel(spec, session, shapes, graph.inputs[0].name == "spectrum")
         _try_out(network)
     return network
 
 
-def load_classifying_network(model: str | Path, *, threads: int = 1) -> ClassifyingNetwork:
-    """Load a classifier's file by its path; parameters and errors as `load_network`."""
+def load_classification_model(model: str | Path, *, threads: int = 1) -> ClassificationModel:
+    """Load a classifier's file by its path; parameters and errors as `load_denoising_model`."""
     with _naming(model):
         content = _read(model)
         spec, graph = _judged(content)
@@ -184,7 +184,7 @@ def load_classifying_network(model: str | Path, *, threads: int = 1) -> Classify
             raise ModelError("a denoiser, but a classifier was expected. Use 'tinysignal denoise'.")
         _check_classifier(graph, spec)
         session = open_session(content, threads=threads, fold=graph.folds_quickly)
-        network = ClassifyingNetwork(spec, session)
+        network = ClassificationModel(spec, session)
         _try_out_classifier(network)
     return network
 
@@ -306,7 +306,7 @@ def _shown(port: Port) -> str:
     return f"({axes})" if port.is_float else f"({axes}), not of float32"
 
 
-def _try_out(network: Network) -> None:
+def _try_out(network: DenoisingModel) -> None:
     """Run a few frames, so that a network that cannot run is refused here, by name."""
     rng = np.random.default_rng(0)
     with time_limit() as options:
@@ -318,7 +318,7 @@ def _try_out(network: Network) -> None:
             network.run(np.zeros(shape, np.complex64), state, options)
 
 
-def _try_out_classifier(network: ClassifyingNetwork) -> None:
+def _try_out_classifier(network: ClassificationModel) -> None:
     """Run a few examples, so that a network that cannot run is refused here, by name."""
     rng = np.random.default_rng(0)
     with time_limit() as options:

@@ -50,7 +50,7 @@ def mean_spectrogram(
     with audio.open(path) as reader:
         info = reader.info
         size = StftSize.at_rate(
-            fft_samples=512,
+            window_samples=512,
             hop_samples=256,
             model_rate_hz=16_000,
             sample_rate_hz=info.sample_rate_hz,

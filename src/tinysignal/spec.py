@@ -11,9 +11,9 @@ from tinysignal.errors import ModelError
 
 T = TypeVar("T")
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FRAMINGS = ("whole", "mass", "box")
-LEVELS = ("none", "running")
+NORMALIZATIONS = ("none", "running")
 _MOST_CLASSES = 10_000
 _MOST_JSON = 4 << 20  # characters
 _MOST_NAME, _MOST_TEXT = 200, 10_000  # characters
@@ -25,7 +25,7 @@ _HOPS = 64  # the most in a window
 # What each number may be. The largest are far beyond what is of use, and small enough to work with.
 _BOUNDS = {
     "sample_rate_hz": (4_000, 192_000),
-    "fft_samples": (1, 65_536),
+    "window_samples": (1, 65_536),
     "hop_samples": (1, 65_536),
     "lookahead_frames": (0, 10_000),
     "receptive_field_frames": (0, 10**9),
@@ -86,7 +86,7 @@ class SoundInput:
     ----------
     sample_rate_hz : int
         Sounds are resampled to it.
-    fft_samples, hop_samples : int
+    window_samples, hop_samples : int
         Window length and hop of the STFT.
     mels : int
         Mel bands from 0 Hz to half the sample rate.
@@ -96,7 +96,7 @@ class SoundInput:
     """
 
     sample_rate_hz: int = 16_000
-    fft_samples: int = 512
+    window_samples: int = 512
     hop_samples: int = 256
     mels: int = 40
     frames: int = 63
@@ -105,9 +105,9 @@ class SoundInput:
     def __post_init__(self) -> None:
         _check_bounds(self)
         _check_size(self.frames, self.mels)
-        if self.hop_samples > self.fft_samples:
+        if self.hop_samples > self.window_samples:
             raise ModelError(
-                f"window of {self.fft_samples} samples and hop of {self.hop_samples}: "
+                f"window of {self.window_samples} samples and hop of {self.hop_samples}: "
                 "the hop must be from 1 to the window's length."
             )
         if self.frames * self.hop_samples > _MOST_PATCH_SAMPLES:
@@ -211,6 +211,27 @@ class ClassifierSpec:
         """The spec as JSON text."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
+    @classmethod
+    def from_values(cls, values: dict[str, Any]) -> ClassifierSpec:
+        """A spec of plain values.
+
+        Raises
+        ------
+        ModelError
+        """
+        inputs = {"image": ImageInput, "sound": SoundInput}
+        given: Any = values.get("input")
+        kind = given.get("kind") if isinstance(given, dict) else None
+        if not isinstance(kind, str) or kind not in inputs:
+            raise ModelError(
+                f"the model's spec says input = {_short(given)}, expected image or sound."
+            )
+        names = values.get("classes")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ModelError(f"the model's spec says classes = {_short(names)}, expected names.")
+        made = {"input": build(inputs[kind], given), "classes": tuple(names)}
+        return build(cls, {**values, **made}, made)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DenoiserSpec:
@@ -229,7 +250,7 @@ class DenoiserSpec:
     sample_rate_hz : int
         The rate at which the network was trained. Signals of other rates are analysed with
         windows of the same duration, see `tinysignal.stft.StftSize.at_rate`.
-    fft_samples, hop_samples : int
+    window_samples, hop_samples : int
         Window length and hop of the STFT at ``sample_rate_hz``; the window is an even number
         of hops.
     lookahead_frames : int
@@ -241,7 +262,7 @@ class DenoiserSpec:
         Trained numbers in the network.
     macs_per_s : int
         Multiply-accumulate operations for one second of one channel, the STFT not counted.
-    level : str
+    normalization : str
         ``none``: magnitudes go in as they are; ``running``: the network divides by the signal's
         running level itself, so that quiet and loud recordings are treated alike.
     trained_on, licence : str
@@ -251,13 +272,13 @@ class DenoiserSpec:
     name: str
     arch: str
     sample_rate_hz: int
-    fft_samples: int
+    window_samples: int
     hop_samples: int
     lookahead_frames: int = 0
     receptive_field_frames: int = 1
     parameters: int = 0
     macs_per_s: int = 0
-    level: str = "none"
+    normalization: str = "none"
     trained_on: str = ""
     licence: str = ""
     task: str = "denoise"
@@ -268,14 +289,16 @@ class DenoiserSpec:
             raise ModelError(f"task {_short(self.task)}, but a denoiser was expected.")
         _check_version(self.format_version)
         _check_bounds(self)
-        hops, rest = divmod(self.fft_samples, self.hop_samples)
+        hops, rest = divmod(self.window_samples, self.hop_samples)
         if rest or hops % 2 or not 2 <= hops <= _HOPS:
             raise ModelError(
-                f"window of {self.fft_samples} samples and hop of {self.hop_samples}: "
+                f"window of {self.window_samples} samples and hop of {self.hop_samples}: "
                 f"the window must be 2, 4, 6, ... or {_HOPS} hops."
             )
-        if self.level not in LEVELS:
-            raise ModelError(f"level {_short(self.level)}, expected {' or '.join(LEVELS)}.")
+        if self.normalization not in NORMALIZATIONS:
+            raise ModelError(
+                f"normalization {_short(self.normalization)}, expected {_any(NORMALIZATIONS)}."
+            )
         if self.lookahead_frames * self.bins > _MOST_AHEAD:
             raise ModelError(
                 f"look-ahead of {self.lookahead_frames} frames of {self.bins} bins, "
@@ -285,12 +308,12 @@ class DenoiserSpec:
     @property
     def bins(self) -> int:
         """Frequency bins of one frame."""
-        return self.fft_samples // 2 + 1
+        return self.window_samples // 2 + 1
 
     @property
     def latency_s(self) -> float:
         """Algorithmic latency: one window and the look-ahead, in seconds."""
-        samples = self.fft_samples + self.lookahead_frames * self.hop_samples
+        samples = self.window_samples + self.lookahead_frames * self.hop_samples
         return samples / self.sample_rate_hz
 
     @property
@@ -298,12 +321,22 @@ class DenoiserSpec:
         """Duration of input that one frame of output depends on, in seconds; None for all of it."""
         if self.receptive_field_frames == 0:
             return None
-        samples = self.fft_samples + (self.receptive_field_frames - 1) * self.hop_samples
+        samples = self.window_samples + (self.receptive_field_frames - 1) * self.hop_samples
         return samples / self.sample_rate_hz
 
     def to_json(self) -> str:
         """The spec as JSON text."""
         return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any]) -> DenoiserSpec:
+        """A spec of plain values.
+
+        Raises
+        ------
+        ModelError
+        """
+        return build(cls, values)
 
 
 def _check_version(version: int) -> None:
@@ -315,6 +348,8 @@ def _check_version(version: int) -> None:
 
 
 Spec = DenoiserSpec | ClassifierSpec
+# By the task. Another kind is a dataclass with `to_json` and `from_values`, and a line here.
+SPECS: dict[str, type[Any]] = {"denoise": DenoiserSpec, "classify": ClassifierSpec}
 
 
 def spec_from_json(text: str) -> Spec:
@@ -333,18 +368,15 @@ def spec_from_json(text: str) -> Spec:
         raise ModelError(f"the model's spec is not JSON: {error}.") from None
     if not isinstance(values, dict):
         raise ModelError("the model's spec is not a JSON object.")
-    if values.get("task") != "classify":
-        return _build(DenoiserSpec, values)
-    inputs = {"image": ImageInput, "sound": SoundInput}
-    given: Any = values.get("input")
-    kind = given.get("kind") if isinstance(given, dict) else None
-    if not isinstance(kind, str) or kind not in inputs:
-        raise ModelError(f"the model's spec says input = {_short(given)}, expected image or sound.")
-    names = values.get("classes")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ModelError(f"the model's spec says classes = {_short(names)}, expected names.")
-    made = {"input": _build(inputs[kind], given), "classes": tuple(names)}
-    return _build(ClassifierSpec, {**values, **made}, made)
+    task = values.get("task", "denoise")
+    if not isinstance(task, str) or task not in SPECS:
+        raise ModelError(f"the model's spec says task = {_short(task)}, expected {_any(SPECS)}.")
+    spec: Spec = SPECS[task].from_values(values)
+    return spec
+
+
+def _any(names: Iterable[str]) -> str:
+    return " or ".join(names)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -355,7 +387,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _build(kind: type[T], values: dict[str, Any], checked: Iterable[str] = ()) -> T:
+def build(kind: type[T], values: dict[str, Any], checked: Iterable[str] = ()) -> T:
     """A dataclass of plain values, each of the type that its field names."""
     known = {field.name: field.type for field in fields(kind)}  # type: ignore[arg-type]
     for name, value in values.items():

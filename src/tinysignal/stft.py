@@ -23,12 +23,12 @@ Spectrum = NDArray[np.complex64]  # (channels, frames, freq)
 class StftSize:
     """Window length and hop in samples; the window is an even multiple of the hop."""
 
-    fft_samples: int
+    window_samples: int
     hop_samples: int
 
     @classmethod
     def at_rate(
-        cls, *, fft_samples: int, hop_samples: int, model_rate_hz: int, sample_rate_hz: int
+        cls, *, window_samples: int, hop_samples: int, model_rate_hz: int, sample_rate_hz: int
     ) -> StftSize:
         """The size whose window lasts at ``sample_rate_hz`` what the model's lasts at its own.
 
@@ -38,17 +38,17 @@ class StftSize:
         above 8 kHz is simply further bins.
         """
         hop = max(1, round(hop_samples * sample_rate_hz / model_rate_hz))
-        return cls(fft_samples // hop_samples * hop, hop)
+        return cls(window_samples // hop_samples * hop, hop)
 
     @property
     def bins(self) -> int:
         """Frequency bins of a frame."""
-        return self.fft_samples // 2 + 1
+        return self.window_samples // 2 + 1
 
     @property
     def overlap_samples(self) -> int:
         """What neighbouring frames share."""
-        return self.fft_samples - self.hop_samples
+        return self.window_samples - self.hop_samples
 
     def frames(self, samples: int) -> int:
         """Frames of a signal of that many samples."""
@@ -58,15 +58,15 @@ class StftSize:
 
     @cached_property
     def analysis_window(self) -> NDArray[np.float32]:
-        """Periodic Hann window, (fft_samples,)."""
-        return hann(self.fft_samples).astype(np.float32)
+        """Periodic Hann window, (window_samples,)."""
+        return hann(self.window_samples).astype(np.float32)
 
     @cached_property
     def synthesis_window(self) -> NDArray[np.float32]:
-        """Dual of the analysis window, (fft_samples,)."""
+        """Dual of the analysis window, (window_samples,)."""
         window = self.analysis_window.astype(np.float64)
         power = (window**2).reshape(-1, self.hop_samples).sum(axis=0)
-        dual = window / np.tile(power, self.fft_samples // self.hop_samples)
+        dual = window / np.tile(power, self.window_samples // self.hop_samples)
         return np.asarray(dual, np.float32)
 
 
@@ -116,7 +116,7 @@ def istft(spectrum: Spectrum, size: StftSize, samples: int) -> Signal:
 
 def _analyse(padded: Signal, size: StftSize) -> Spectrum:
     """Spectra of the frames that lie wholly inside ``padded``."""
-    frames = np.lib.stride_tricks.sliding_window_view(padded, size.fft_samples, axis=1)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, size.window_samples, axis=1)
     windowed = frames[:, :: size.hop_samples] * size.analysis_window
     return np.asarray(np.fft.rfft(windowed, axis=2), np.complex64)
 
@@ -124,8 +124,8 @@ def _analyse(padded: Signal, size: StftSize) -> Spectrum:
 def _synthesise(spectrum: Spectrum, size: StftSize) -> Signal:
     """Overlap-add of the frames: (channels, frames * hop + overlap)."""
     channels, frames, _ = spectrum.shape
-    pieces = np.fft.irfft(spectrum, size.fft_samples, axis=2) * size.synthesis_window
-    overlap = size.fft_samples // size.hop_samples
+    pieces = np.fft.irfft(spectrum, size.window_samples, axis=2) * size.synthesis_window
+    overlap = size.window_samples // size.hop_samples
     # (channels, frames, overlap, hop): piece k of frame t falls on hop t + k.
     pieces = pieces.reshape(channels, frames, overlap, size.hop_samples)
     total = np.zeros((channels, frames + overlap - 1, size.hop_samples), np.float32)

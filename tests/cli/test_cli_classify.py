@@ -16,7 +16,7 @@ from tinysignal.cli.main import run
 from tinysignal.mel import log_mel
 from tinysignal.spec import ImageInput, SoundInput
 
-SOUND = SoundInput(sample_rate_hz=8_000, fft_samples=256, hop_samples=128, mels=16, frames=20)
+SOUND = SoundInput(sample_rate_hz=8_000, window_samples=256, hop_samples=128, mels=16, frames=20)
 
 
 @pytest.fixture(scope="module")

@@ -190,7 +190,7 @@ def test_without_a_test_side_the_validation_side_is_measured_and_said(
 def test_sounds_are_measured_as_well(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = SoundInput(sample_rate_hz=8_000, fft_samples=256, hop_samples=128, mels=16, frames=20)
+    spec = SoundInput(sample_rate_hz=8_000, window_samples=256, hop_samples=128, mels=16, frames=20)
     time_s = np.arange(4000) / 8_000
     heights = {"low": 300, "high": 2500}
     for side in ("train", "test"):

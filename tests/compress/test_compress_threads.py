@@ -62,7 +62,7 @@ def test_an_error_in_the_refinement_leaves_the_threads_as_they_were(inputs: Tens
     net = nn.Sequential(nn.Linear(24, 32), nn.ReLU(), nn.Linear(32, 6))
     profiled = profile(net, [inputs])
     layer = profiled.layers[0]
-    made = from_moments(net[0], layer, "low_rank", 4, method="activation")
+    made = from_moments(layer, "low_rank", 4, method="activation")
     with pytest.raises(RuntimeError, match="broken"):
         refined(made, inputs, inputs @ layer.weight.T, broken, steps=3, seed=0)
     assert torch.get_num_threads() == 2

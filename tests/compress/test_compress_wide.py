@@ -1,8 +1,8 @@
-"""Layers of many inputs or outputs: compressed in seconds, as well as narrow ones."""
+"""Layers of many inputs or outputs: compressed without a square matrix of that size."""
 
 from __future__ import annotations
 
-import time
+from typing import Any
 
 import pytest
 import torch
@@ -38,28 +38,48 @@ def relative_error(net: nn.Module, small: nn.Module, inputs: Tensor) -> float:
     return float((found - wanted).square().sum() / (wanted - wanted.mean(dim=0)).square().sum())
 
 
-def test_a_wide_layer_is_cut_in_seconds_and_better_than_plainly() -> None:
+@pytest.fixture
+def decomposed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The smaller sides of all matrices that are decomposed or solved: these decide the time."""
+    sides: list[int] = []
+
+    def watch(name: str) -> None:
+        own = getattr(torch.linalg, name)
+
+        def watched(matrix: Tensor, *args: Any, **options: Any) -> Any:
+            sides.append(min(matrix.shape[-2:]))
+            return own(matrix, *args, **options)
+
+        monkeypatch.setattr(torch.linalg, name, watched)
+
+    for name in ("eigh", "svd", "svdvals", "solve", "cholesky", "cholesky_ex", "qr"):
+        watch(name)
+    return sides
+
+
+def test_a_wide_layer_is_cut_by_small_matrices_and_better_than_by_svd(
+    decomposed: list[int],
+) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(INPUTS, 48), nn.ReLU(), nn.Linear(48, 5))
     batches = list(wide_inputs(0, 900).split(300))
     errors = {}
     for method in ("svd", "activation", "sequential"):
-        begin = time.perf_counter()
         profiled = profile(net, batches)
         small = apply(net, plan(profiled, rank=4, method=method), profiled)
-        # With a covariance of 5000 x 5000 and its factors it would be half a minute.
-        assert time.perf_counter() - begin < 10
         errors[method] = relative_error(net, small, wide_inputs(10, 200))
     assert errors["sequential"] < errors["activation"] < errors["svd"] / 2
+    assert decomposed
+    assert max(decomposed) <= 900  # rows, where the covariance has 5000
 
 
-def test_a_layer_wide_on_both_sides_is_cut_in_seconds() -> None:
+def test_a_layer_wide_on_both_sides_is_cut_by_small_matrices(decomposed: list[int]) -> None:
     torch.manual_seed(0)
     net = nn.Linear(INPUTS, 4500)
-    begin = time.perf_counter()
     profiled = profile(net, [wide_inputs(0, 600)])
     small = apply(net, plan(profiled, rank=12), profiled)
-    assert time.perf_counter() - begin < 30
+    assert decomposed
+    assert max(decomposed) <= 600  # rows
     assert relative_error(net, small, wide_inputs(10, 100)) < 0.1
 
 

@@ -18,7 +18,7 @@ BINS = 65
 
 
 def linear(level: str = "none") -> DenoisingNet:
-    return LinearNet(bins=BINS, width=32, level=level, frames_per_s=62.5)
+    return LinearNet(bins=BINS, width=32, normalization=level, frames_per_s=62.5)
 
 
 def cnn(lookahead_frames: int = 0, level: str = "running") -> DenoisingNet:
@@ -27,13 +27,13 @@ def cnn(lookahead_frames: int = 0, level: str = "running") -> DenoisingNet:
         width=4,
         blocks=3,
         lookahead_frames=lookahead_frames,
-        level=level,
+        normalization=level,
         frames_per_s=62.5,
     )
 
 
 def lstm(level: str = "running") -> LstmNet:
-    net = LstmNet(bins=BINS, width=16, level=level, frames_per_s=62.5)
+    net = LstmNet(bins=BINS, width=16, normalization=level, frames_per_s=62.5)
     for layer in (net.filter, net.low_filter):  # they begin at zero
         torch.nn.init.normal_(layer.weight, std=0.3)
     return net
@@ -113,7 +113,7 @@ def test_nothing_after_the_look_ahead_changes_a_frame(net: DenoisingNet) -> None
 
 
 def test_the_receptive_field_is_as_long_as_stated(net: DenoisingNet) -> None:
-    if net.level == "running" and net.receptive_field_frames:
+    if net.normalization == "running" and net.receptive_field_frames:
         pytest.skip("the running level remembers more, with weights that decay")
     frames = net.receptive_field_frames + 10
     whole = magnitudes(frames).requires_grad_()
@@ -128,7 +128,7 @@ def test_the_scale_of_a_recording_does_not_matter_with_a_running_level(net: Deno
     with torch.no_grad():
         quiet, loud = whole_signals(net, whole * 0.01) / 0.01, whole_signals(net, whole)
     same = torch.allclose(quiet, loud, atol=1e-3)
-    assert same == (net.level == "running")
+    assert same == (net.normalization == "running")
 
 
 def test_nothing_is_amplified_but_by_the_network_of_the_course(net: DenoisingNet) -> None:
@@ -136,7 +136,7 @@ def test_nothing_is_amplified_but_by_the_network_of_the_course(net: DenoisingNet
     whole = magnitudes(20) * 0.01
     with torch.no_grad():
         amplified = bool((whole_signals(net, whole) > whole * most * 1.0001).any())
-    assert amplified == (isinstance(net, LinearNet) and net.level == "none")
+    assert amplified == (isinstance(net, LinearNet) and net.normalization == "none")
 
 
 def test_silence_stays_silent_and_finite(net: DenoisingNet) -> None:

@@ -224,7 +224,7 @@ def test_a_denoiser_is_compressed_by_the_command(
     arguments = ["--params", "60%", "--method", "activation", "--int8"]
     assert command_line(["compress", str(linear_run), *arguments, "-o", str(output)]) == 0
     said = capsys.readouterr().out
-    assert "SI-SDR, train data" in said
+    assert "SI-SDR, train" in said
     assert "MACs, a second" in said
     assert "real-time factor" in said
     assert "1024 frames" in said

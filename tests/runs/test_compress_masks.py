@@ -12,7 +12,7 @@ from torch import Tensor
 from tinysignal import ConfigError, Denoiser
 from tinysignal.budget import Budget
 from tinysignal.compress import profile
-from tinysignal.model import load_network
+from tinysignal.model import load_denoising_model
 from tinysignal.nets import MaskingNet
 from tinysignal.runs import report as reports
 from tinysignal.runs.compress import CompressOptions, compress_run, open_run
@@ -130,7 +130,7 @@ def test_int8_without_a_budget_cuts_nothing(lstm_run: Path, tmp_path: Path) -> N
     assert report["after"]["parameters"] == report["before"]["parameters"]
     assert (output / "model.onnx").stat().st_size == report["int8"]["bytes"]
     assert report["int8"]["bytes"] < 0.7 * report["before"]["bytes"]
-    network = load_network(output / "model.onnx")
+    network = load_denoising_model(output / "model.onnx")
     assert network.is_complex
     assert not any("compressed network" in note for note in report["notes"])
 

@@ -13,7 +13,7 @@ import pytest
 from tinysignal.datasets import Dataset, load_dataset
 from tinysignal.errors import ConfigError, DataError, ModelError
 from tinysignal.inspect import Inspection
-from tinysignal.model import load_classifying_network
+from tinysignal.model import load_classification_model
 from tinysignal.runs import inspect
 from tinysignal.runs.inspect import inspect_run
 from tinysignal.train.classification.config import ClassifierConfig
@@ -40,7 +40,7 @@ def test_a_run_is_looked_into_with_what_it_was_trained_on(run: Path) -> None:
     assert found.examples == len(examples)
     assert found.classes == dataset.classes
     # The exported model, run by onnxruntime, is an independent reference.
-    logits = load_classifying_network(run / "model.onnx").run(examples.as_float())
+    logits = load_classification_model(run / "model.onnx").run(examples.as_float())
     expected = float(np.mean(logits.argmax(axis=1) == examples.labels))
     assert found.accuracy == pytest.approx(expected)
     np.testing.assert_array_equal(found.labels, examples.labels[found.positions])

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from tinysignal import ConfigError, DataError, ModelError
 from tinysignal.datasets import load_dataset
-from tinysignal.model import load_classifying_network
+from tinysignal.model import load_classification_model
 from tinysignal.nets.mlp import Mlp
 from tinysignal.runs.load import load_run
 from tinysignal.spec import ImageInput
@@ -55,7 +55,7 @@ def test_the_embedded_digits_are_learnt(tmp_path: Path) -> None:
     assert result.metrics["data"]["name"] == "digits"
     # The chosen weights are those in the file: onnxruntime is as accurate on the same examples.
     valid = load_dataset("digits").valid
-    logits = load_classifying_network(tmp_path / "run" / "model.onnx").run(valid.as_float())
+    logits = load_classification_model(tmp_path / "run" / "model.onnx").run(valid.as_float())
     share = float(np.mean(logits.argmax(axis=1) == valid.labels))
     assert share == pytest.approx(result.metrics["valid"]["accuracy"])
 
@@ -116,7 +116,7 @@ def test_a_run_loads_as_the_network_that_was_exported(tmp_path: Path) -> None:
     examples = load_dataset("digits").test.as_float()
     with torch.no_grad():
         expected = net(torch.from_numpy(examples)).numpy()
-    logits = load_classifying_network(tmp_path / "run" / "model.onnx").run(examples)
+    logits = load_classification_model(tmp_path / "run" / "model.onnx").run(examples)
     np.testing.assert_allclose(logits, expected, atol=1e-4 * np.abs(expected).max())
     assert not net.training
     assert spec.classes == tuple("0123456789")

@@ -110,8 +110,8 @@ def test_a_recipe_is_its_table_and_beyond_it_what_always_holds() -> None:
 def test_the_recipe_makes_what_is_bundled() -> None:
     spec, config = Denoiser.load().spec, DenoiserConfig.read(None, DEFAULT)
     size = stft_size(config)
-    made = (config.arch, config.sample_rate_hz, size.fft_samples, size.hop_samples)
-    assert made == (spec.arch, spec.sample_rate_hz, spec.fft_samples, spec.hop_samples)
+    made = (config.arch, config.sample_rate_hz, size.window_samples, size.hop_samples)
+    assert made == (spec.arch, spec.sample_rate_hz, spec.window_samples, spec.hop_samples)
 
 
 def test_without_a_recipe_the_plain_one_holds() -> None:

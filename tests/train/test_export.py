@@ -83,7 +83,7 @@ def test_the_spec_says_what_the_network_is(tmp_path: Path) -> None:
     write(net, tmp_path / "m.onnx", "cnn")
     spec = Denoiser.load(tmp_path / "m.onnx").spec
     assert (spec.arch, spec.name, spec.trained_on, spec.licence) == ("cnn", "test", "noise", "MIT")
-    assert (spec.fft_samples, spec.hop_samples, spec.lookahead_frames) == (256, 128, 2)
+    assert (spec.window_samples, spec.hop_samples, spec.lookahead_frames) == (256, 128, 2)
     assert spec.receptive_field_frames == net.receptive_field_frames
     assert spec.latency_s == pytest.approx((256 + 2 * 128) / 16_000)
     # Batch normalisation is folded: weights and one bias a channel.

@@ -83,17 +83,19 @@ def _share(report: dict[str, Any], name: str, key: str) -> str:
 
 
 def _score_lines(report: dict[str, Any], models: list[str]) -> list[tuple[str, list[str]]]:
-    split = report["split"]
+    metric, split = report["metric"], report["split"]
     scores = [report[name][split] for name in models]
-    if "accuracy" not in scores[0]:
-        return [(f"SI-SDR, {split} data", [f"{s['si_sdr_denoised_db']:.2f} dB" for s in scores])]
-    return [
-        (f"accuracy, {split}", [f"{s['accuracy']:.2%}" for s in scores]),
-        (
-            f"  95 %, {scores[0]['examples']} examples",
-            [f"{s['accuracy_low']:.2%} to {s['accuracy_high']:.2%}" for s in scores],
-        ),
-    ]
+    shown = [_shown(metric, score) for score in scores]
+    lines = [(f"{metric['label']}, {split}", shown)]
+    low, high = f"{metric['key']}_low", f"{metric['key']}_high"
+    if low in scores[0]:
+        intervals = [f"{s[low]:.2%} to {s[high]:.2%}" for s in scores]
+        lines.append((f"  95 %, {scores[0]['examples']} examples", intervals))
+    return lines
+
+
+def _shown(metric: dict[str, str], scores: dict[str, float]) -> str:
+    return metric["format"].format(scores[metric["key"]])
 
 
 def _time(times: dict[str, Any], name: str, key: str) -> str:
@@ -109,17 +111,12 @@ def show_sweep(found: dict[str, Any]) -> None:
     """Print a line for each network of a sweep."""
     rows = found["points"]
     splits = [split for split in ("train", "valid", "test") if split in rows[0]]
-    accuracy = "accuracy" in rows[0][splits[0]]
     table = Table("method", "rank", title=escape(found["run"]))
-    names = [f"{'accuracy' if accuracy else 'SI-SDR'}, {split}" for split in splits]
+    names = [f"{found['metric']['label']}, {split}" for split in splits]
     for name in (*names, "parameters", "bytes", "1: ms", "1024: ms"):
         table.add_column(name, justify="right")
     for row in rows:
-        scores = [row[split] for split in splits]
-        shown = [
-            f"{s['accuracy']:.2%}" if accuracy else f"{s['si_sdr_denoised_db']:.2f} dB"
-            for s in scores
-        ]
+        shown = [_shown(found["metric"], row[split]) for split in splits]
         times = [f"{row[f'onnxruntime_{batch}_ms']:.3g}" for batch in (1, 1024)]
         rank = "-" if row["rank"] is None else str(row["rank"])
         sizes = [f"{row['parameters']:,}", f"{row['bytes']:,}"]

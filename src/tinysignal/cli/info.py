@@ -16,8 +16,8 @@ from tinysignal.cli.options import Report
 from tinysignal.files import json_text
 from tinysignal.model import (
     bundled_models,
-    load_classifying_network,
-    load_network,
+    load_classification_model,
+    load_denoising_model,
     model_path,
     read_spec,
 )
@@ -64,8 +64,8 @@ def model_facts(model: str) -> dict[str, Any]:
     """
     path = model_path(model)
     if isinstance(read_spec(path), ClassifierSpec):
-        return {"model": model, **asdict(load_classifying_network(path).spec)}
-    spec = load_network(path).spec
+        return {"model": model, **asdict(load_classification_model(path).spec)}
+    spec = load_denoising_model(path).spec
     field_s = spec.receptive_field_s
     return {
         "model": model,

@@ -88,11 +88,11 @@ def opinion_scores(
 
 def log_mel(signal: NDArray[np.float32]) -> NDArray[np.float32]:
     """P.808 features, (frames, 120): librosa's power mel spectrogram in dB, as (dB + 40) / 40."""
-    fft_samples, hop_samples = 321, 160
-    padded = np.pad(signal, fft_samples // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, fft_samples)[::hop_samples]
-    filters = mel_filters(sample_rate_hz=RATE_HZ, fft_samples=fft_samples, mels=120)
-    power = np.abs(np.fft.rfft(frames * hann(fft_samples), axis=1)) ** 2 @ filters.T
+    window_samples, hop_samples = 321, 160
+    padded = np.pad(signal, window_samples // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, window_samples)[::hop_samples]
+    filters = mel_filters(sample_rate_hz=RATE_HZ, window_samples=window_samples, mels=120)
+    power = np.abs(np.fft.rfft(frames * hann(window_samples), axis=1)) ** 2 @ filters.T
     floored_db = 10 * np.log10(np.maximum(power, 1e-10))
     relative_db = floored_db - floored_db.max()
     features: NDArray[np.float32] = ((np.maximum(relative_db, -80) + 40) / 40).astype(np.float32)

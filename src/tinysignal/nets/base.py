@@ -30,7 +30,7 @@ class DenoisingNet(nn.Module):
 
     lookahead_frames: int
     receptive_field_frames: int
-    level: str
+    normalization: str
 
     @abstractmethod
     def initial_state(self, batch: int) -> State:
@@ -82,7 +82,7 @@ class MaskingNet(DenoisingNet):
     ----------
     lookahead_frames : int
         0: the network is causal.
-    level : {"none", "running"}
+    normalization : {"none", "running"}
         ``running`` divides by the running level, so that the recording's level does not matter.
     frames_per_s : float
         For the time constant of the running level.
@@ -93,14 +93,14 @@ class MaskingNet(DenoisingNet):
         Look-ahead is asked for.
     """
 
-    def __init__(self, lookahead_frames: int, level: str, frames_per_s: float) -> None:
+    def __init__(self, lookahead_frames: int, normalization: str, frames_per_s: float) -> None:
         super().__init__()
         if lookahead_frames:
             raise ConfigError("networks with a complex mask are causal; look-ahead must be 0.")
         self.lookahead_frames = 0
         self.receptive_field_frames = 0
-        self.level = level
-        self.running = RunningLevel(2.0 * frames_per_s) if level == "running" else None
+        self.normalization = normalization
+        self.running = RunningLevel(2.0 * frames_per_s) if normalization == "running" else None
 
     @abstractmethod
     def complex_mask(self, spectrum: Tensor, state: State) -> tuple[Tensor, State]:

@@ -74,7 +74,7 @@ class CnnNet(DenoisingNet):
         Residual blocks, dilated by 1, 2, 4, ... frames.
     lookahead_frames : int
         Frames of the future; 0 makes the network causal.
-    level : {"none", "running"}
+    normalization : {"none", "running"}
         ``running`` divides by the running level, so that the recording's level does not matter.
     frames_per_s : float
         For the time constant of the running level.
@@ -87,13 +87,13 @@ class CnnNet(DenoisingNet):
         width: int = 32,
         blocks: int = 5,
         lookahead_frames: int = 0,
-        level: str = "running",
+        normalization: str = "running",
         frames_per_s: float,
     ) -> None:
         super().__init__()
         self.lookahead_frames = lookahead_frames
-        self.level = level
-        self.running = RunningLevel(2.0 * frames_per_s) if level == "running" else None
+        self.normalization = normalization
+        self.running = RunningLevel(2.0 * frames_per_s) if normalization == "running" else None
         narrow, middle, wide = width, width * 3 // 2, width * 2
         self.bins = [bins, -(-bins // 4), -(-bins // 8), -(-bins // 16)]
         self.encoder = nn.ModuleList(

@@ -22,7 +22,7 @@ class LinearNet(DenoisingNet):
         Frequency bins of a frame.
     width : int
         Units of both hidden layers.
-    level : {"none", "running"}
+    normalization : {"none", "running"}
         ``running`` divides by the running level before the first layer and multiplies after the
         last, so that the recording's level does not matter, and bounds the estimate by the noisy
         magnitude, so that nothing is amplified; the course has ``none`` of it.
@@ -35,7 +35,7 @@ class LinearNet(DenoisingNet):
         *,
         bins: int,
         width: int = 1024,
-        level: str = "none",
+        normalization: str = "none",
         lookahead_frames: int = 0,
         frames_per_s: float,
     ) -> None:
@@ -44,8 +44,8 @@ class LinearNet(DenoisingNet):
             raise ConfigError("the linear network sees one frame; look-ahead must be 0.")
         self.lookahead_frames = 0
         self.receptive_field_frames = 1
-        self.level = level
-        self.running = RunningLevel(2.0 * frames_per_s) if level == "running" else None
+        self.normalization = normalization
+        self.running = RunningLevel(2.0 * frames_per_s) if normalization == "running" else None
         self.layers = nn.Sequential(
             nn.Linear(bins, width),
             nn.ReLU(),

@@ -36,7 +36,7 @@ class LstmNet(MaskingNet):
         LSTMs, one after the other.
     filter_frames, low_filter_frames : int
         Frames before this one that the filters add.
-    lookahead_frames, level, frames_per_s
+    lookahead_frames, normalization, frames_per_s
         See `MaskingNet`.
 
     References
@@ -54,10 +54,10 @@ class LstmNet(MaskingNet):
         filter_frames: int = 2,
         low_filter_frames: int = 4,
         lookahead_frames: int = 0,
-        level: str = "running",
+        normalization: str = "running",
         frames_per_s: float,
     ) -> None:
-        super().__init__(lookahead_frames, level, frames_per_s)
+        super().__init__(lookahead_frames, normalization, frames_per_s)
         self.width = width
         self.encode = nn.Linear(PARTS * bins, width)
         self.encode_norm = nn.BatchNorm1d(width)

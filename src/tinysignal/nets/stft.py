@@ -24,7 +24,7 @@ def stft(signal: Tensor, size: StftSize) -> Tensor:
     after = size.frames(samples) * size.hop_samples - samples
     padded = torch.nn.functional.pad(signal, (size.overlap_samples, after))
     window = torch.from_numpy(size.analysis_window).to(signal)
-    frames = padded.unfold(1, size.fft_samples, size.hop_samples)
+    frames = padded.unfold(1, size.window_samples, size.hop_samples)
     spectrum: Tensor = torch.fft.rfft(frames * window)
     return spectrum
 
@@ -43,13 +43,13 @@ def istft(spectrum: Tensor, size: StftSize, samples: int) -> Tensor:
     -------
     float (batch, samples)
     """
-    pieces = torch.fft.irfft(spectrum, size.fft_samples)
+    pieces = torch.fft.irfft(spectrum, size.window_samples)
     window = torch.from_numpy(size.synthesis_window).to(pieces)
-    length = (spectrum.shape[1] - 1) * size.hop_samples + size.fft_samples
+    length = (spectrum.shape[1] - 1) * size.hop_samples + size.window_samples
     total = torch.nn.functional.fold(
         (pieces * window).transpose(1, 2),
         output_size=(1, length),
-        kernel_size=(1, size.fft_samples),
+        kernel_size=(1, size.window_samples),
         stride=(1, size.hop_samples),
     )
     return total[:, 0, 0, size.overlap_samples : size.overlap_samples + samples]

@@ -143,6 +143,7 @@ def _measured(trained: TrainedRun, made: Cut, small: nn.Module, models: dict[str
         "budget": made.plan.budget,
         "data": trained.data_facts,
         "split": trained.split,
+        "metric": asdict(trained.metric),
         **found,
         "latency": times,
         "parity": trained.parity(small, models[AFTER]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,7 @@ def sweep_run(
         found = {
             "run": str(run),
             "best_rank": best,
+            "metric": asdict(trained.metric),
             "data": trained.data_facts,
             "points": rows,
             "notes": notes,

@@ -1,4 +1,4 @@
-"""What a run keeps as it goes: curve, best weights, a checkpoint to resume from."""
+"""Callbacks of a run: curve and best weights, length and learning rate, progress bar."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RunRecorder(pl.Callback):
         What the task is scored on; ``best`` is chosen on ``valid`` only.
     every_epochs : int
         Epochs between two scorings.
-    budget : Budget
+    schedule : Schedule
     report : callable
         Told the latest loss and scores after each epoch.
     """
@@ -53,7 +53,7 @@ class RunRecorder(pl.Callback):
         folder: Path,
         split: str,
         every_epochs: int,
-        budget: Budget,
+        schedule: Schedule,
         report: Callable[[int, dict[str, float]], None],
     ) -> None:
         self.rows: list[dict[str, float]] = []
@@ -61,11 +61,16 @@ class RunRecorder(pl.Callback):
         self._folder = folder
         self._split = split
         self._every = every_epochs
-        self._budget = budget
+        self._schedule = schedule
         self._report = report
         self._losses: list[Tensor] = []
         self._latest: dict[str, float] = {}
         self._saved_s = 0.0
+
+    @property
+    def state_key(self) -> str:
+        """Name of its state in checkpoints."""
+        return "recorder"
 
     def on_train_batch_end(
         self,
@@ -82,16 +87,16 @@ class RunRecorder(pl.Callback):
         """Add a row to the curve; score and save when it is time."""
         if not self._losses:
             return
-        finished = self._budget.spent(trainer.global_step) >= 1
+        finished = self._schedule.spent(trainer.global_step) >= 1
         row = {
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
-            "minutes": self._budget.elapsed_s / 60,
+            "minutes": self._schedule.elapsed_s / 60,
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             "loss": float(trainer.strategy.reduce(torch.stack(self._losses).mean())),
         }
         self._losses.clear()
-        if self._budget.interrupted and not finished:
+        if self._schedule.interrupted and not finished:
             return  # an epoch cut short is no place to resume from
         if trainer.is_global_zero:
             if finished or row["epoch"] % self._every == 0:
@@ -101,11 +106,11 @@ class RunRecorder(pl.Callback):
             self._report(trainer.global_step, self._latest)
             for logger in trainer.loggers:
                 logger.log_metrics(row, step=trainer.global_step)
-        if finished or self._budget.elapsed_s - self._saved_s > _SAVE_EVERY_S:
+        if finished or self._schedule.elapsed_s - self._saved_s > _SAVE_EVERY_S:
             trainer.save_checkpoint(self._folder / CHECKPOINT)  # all processes: they wait in it
             if trainer.is_global_zero:
                 write_curve(self._folder / CURVE, self.rows)
-            self._saved_s = self._budget.elapsed_s
+            self._saved_s = self._schedule.elapsed_s
 
     def _score(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
         assert isinstance(pl_module, TrainingModule)
@@ -163,8 +168,8 @@ _RISE = {"cosine": 0.02, "onecycle": 0.1}  # share of the schedule in which the 
 _END = {"cosine": 0.01, "onecycle": 0.0}  # share of the rate at the end
 
 
-class Budget(pl.Callback):
-    """Ends a run after its epochs, steps or minutes, and sets the learning rate by the share spent.
+class Schedule(pl.Callback):
+    """Ends a run after its epochs, steps or minutes, and sets the learning rate on the way.
 
     Minutes are counted over all parts of a resumed run. Several processes agree after every step on
     the time, that of the slowest clock, and on whether somebody asked them to stop.
@@ -185,12 +190,17 @@ class Budget(pl.Callback):
         self.elapsed_s = 0.0  # of training until the last step, before a resume included
         self._started_s = 0.0
 
+    @property
+    def state_key(self) -> str:
+        """Name of its state in checkpoints."""
+        return "schedule"
+
     def interrupt(self) -> None:
         """Ask for an end after the current step."""
         self._asked = True
 
     def spent(self, step: int) -> float:
-        """Share of the budget, 0 to 1, after that many steps."""
+        """Share of the run that is done, 0 to 1, after that many steps."""
         if self._minutes:
             return min(1.0, self.elapsed_s / (60 * self._minutes))
         return min(1.0, step / self._steps)
@@ -201,7 +211,7 @@ class Budget(pl.Callback):
         return self.elapsed_s * (1 - share) / share if share > 0 else None
 
     def rate(self, share: float) -> float:
-        """Learning rate at that share of the budget."""
+        """Learning rate at that share of the run."""
         if self._schedule == "constant":
             return self._learning_rate
         rise, end = _RISE[self._schedule], _END[self._schedule]
@@ -231,7 +241,7 @@ class Budget(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Stop when the budget is spent, or when asked to."""
+        """Stop at the end of the schedule, or when asked to."""
         now = torch.tensor([time.monotonic() - self._started_s, self._asked], dtype=torch.float64)
         if trainer.world_size > 1:
             now = trainer.strategy.reduce(now.to(pl_module.device), reduce_op="max")
@@ -251,9 +261,9 @@ class Budget(pl.Callback):
 class TrainingProgress:
     """Loss, score and time left; silent where stderr is no terminal or when told to be."""
 
-    def __init__(self, budget: Budget, metric: ValidationMetric, *, quiet: bool) -> None:
+    def __init__(self, schedule: Schedule, metric: ValidationMetric, *, quiet: bool) -> None:
         console = Console(stderr=True)
-        self._budget = budget
+        self._schedule = schedule
         self._metric = metric
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -285,10 +295,10 @@ class TrainingProgress:
             if f"{split}_{self._metric.key}" in latest:
                 value = self._metric.shown(latest[f"{split}_{self._metric.key}"])
                 parts.append(f"{split} {self._metric.label} {value}")
-        left_s = self._budget.remaining_s(step)
+        left_s = self._schedule.remaining_s(step)
         self._bar.update(
             self._task,
-            completed=self._budget.spent(step),
+            completed=self._schedule.spent(step),
             description=", ".join(parts),
             left="" if left_s is None else f"{_duration(left_s)} left",
         )

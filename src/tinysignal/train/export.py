@@ -20,7 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from tinysignal.errors import ModelError
 from tinysignal.files import atomic
-from tinysignal.model import METADATA_KEY, load_classifying_network, load_network
+from tinysignal.model import METADATA_KEY, load_classification_model, load_denoising_model
 from tinysignal.nets import CnnNet, DenoisingNet, LstmNet, MaskingNet
 from tinysignal.nets.introspection import count_macs
 from tinysignal.spec import ClassifierSpec, DenoiserSpec, ImageInput, SoundInput, Spec
@@ -83,13 +83,13 @@ def export_denoiser(
         name=name,
         arch=arch,
         sample_rate_hz=sample_rate_hz,
-        fft_samples=size.fft_samples,
+        window_samples=size.window_samples,
         hop_samples=size.hop_samples,
         lookahead_frames=net.lookahead_frames,
         receptive_field_frames=net.receptive_field_frames,
         parameters=sum(p.numel() for p in net.parameters()),
         macs_per_s=round(macs_per_frame(net, size) * sample_rate_hz / size.hop_samples),
-        level=net.level,
+        normalization=net.normalization,
         trained_on=trained_on,
         licence=licence,
     )
@@ -111,7 +111,7 @@ def _write_denoiser(net: DenoisingNet, spec: DenoiserSpec, path: Path) -> None:
     shapes: list[object] = [{0: channels, 1: frames}]
     if states:  # torch.export wants no entry for an empty *state
         shapes.append(tuple({0: channels} for _ in states))
-    _write_onnx(
+    write_onnx(
         form,
         example,
         spec,
@@ -127,7 +127,7 @@ def parity(net: DenoisingNet, path: Path) -> float:
 
     The file runs in blocks of 1, 7 and 32 frames, the network over all of them at once.
     """
-    network = load_network(path)
+    network = load_denoising_model(path)
     rng = np.random.default_rng(0)
     normal = rng.normal(0, 1, (2, 40, network.spec.bins, 2)).astype(np.float32)
     normal[:, [0, 1, 20, 21, 22]] = 0
@@ -196,7 +196,7 @@ def export_classifier(
         licence=licence,
     )
     with atomic(path) as temporary:
-        _write_onnx(
+        write_onnx(
             net,
             (example,),
             spec,
@@ -207,7 +207,7 @@ def export_classifier(
         )
         with torch.no_grad():
             expected = net(example).numpy()
-        logits = load_classifying_network(temporary).run(example.numpy())
+        logits = load_classification_model(temporary).run(example.numpy())
         difference = np.abs(logits - expected).max() / max(1.0, np.abs(expected).max())
         _check_parity(path, float(difference))
     return spec
@@ -259,7 +259,7 @@ def _fold_into(block: nn.Module, layer: str, norm: str) -> None:
         setattr(block, norm, nn.Identity())
 
 
-def _write_onnx(
+def write_onnx(
     net: nn.Module,
     example: tuple[Tensor, ...],
     spec: Spec,
@@ -269,7 +269,25 @@ def _write_onnx(
     outputs: list[str],
     dynamic_shapes: tuple[object, ...],
 ) -> None:
-    """Sizes of the example above 1 keep the exporter from taking them for constants."""
+    """Write a network as ONNX with its spec in the metadata.
+
+    Parameters
+    ----------
+    net : nn.Module
+    example : tuple of Tensor
+        Inputs; sizes above 1 keep the exporter from taking free axes for constants.
+    spec : Spec
+    path : Path
+    inputs, outputs : list of str
+        Names in the file.
+    dynamic_shapes : tuple
+        Free axes, see `torch.onnx.export`.
+
+    Raises
+    ------
+    ModelError
+        Torch made no ONNX program of it.
+    """
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # the exporter warns about its own future
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)

@@ -32,8 +32,8 @@ from tinysignal.train.callbacks import (
     BEST,
     CHECKPOINT,
     CURVE,
-    Budget,
     RunRecorder,
+    Schedule,
     TrainingProgress,
     plot_curve,
     write_curve,
@@ -58,7 +58,7 @@ class RunResult:
     metrics : dict
         The contents of ``metrics.json``.
     interrupted : bool
-        Whether it was stopped before its budget was spent.
+        Whether it was stopped before its end.
     """
 
     folder: Path
@@ -140,29 +140,29 @@ def fit(training: Training, *, resume: bool = False, quiet: bool = False) -> Run
         with atomic(folder / CONFIG) as temporary:
             temporary.write_text(config.to_toml(), encoding="utf-8")
     checkpoint = folder / CHECKPOINT
-    budget = Budget(config, _steps_per_epoch(training))
-    with TrainingProgress(budget, module.metric, quiet=quiet or not first) as progress, _calm():
-        keeper = RunRecorder(
+    schedule = Schedule(config, _steps_per_epoch(training))
+    with TrainingProgress(schedule, module.metric, quiet=quiet or not first) as progress, _calm():
+        recorder = RunRecorder(
             folder=folder,
             split=training.split,
             every_epochs=training.score_every,
-            budget=budget,
+            schedule=schedule,
             report=progress.report,
         )
-        if resume and _already_done(checkpoint, budget):
-            _restore(module, keeper, checkpoint)
+        if resume and _already_done(checkpoint, schedule):
+            _restore(module, recorder, checkpoint)
         else:
-            trainer = _trainer(config, folder, [budget, keeper])
-            with _stop_on_signals(budget):
+            trainer = _trainer(config, folder, [schedule, recorder])
+            with _stop_on_signals(schedule):
                 loader = _loader(config, training.source)
                 trainer.fit(module, loader, ckpt_path=checkpoint if resume else None)
     if first:
-        result = _finish(training, keeper, interrupted=budget.interrupted)
+        result = _finish(training, recorder, interrupted=schedule.interrupted)
         wait_for_all()
         return result
     wait_for_all()
     metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-    return RunResult(folder, read_spec(folder / MODEL), metrics, budget.interrupted)
+    return RunResult(folder, read_spec(folder / MODEL), metrics, schedule.interrupted)
 
 
 def _steps_per_epoch(training: Training) -> int:
@@ -243,11 +243,11 @@ def _calm() -> Iterator[None]:
 
 
 @contextmanager
-def _stop_on_signals(budget: Budget) -> Iterator[None]:
+def _stop_on_signals(schedule: Schedule) -> Iterator[None]:
     """The first interrupt ends the run after its step, so that a usable model is written."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        budget.interrupt()
+        schedule.interrupt()
         signal.signal(number, before.get(number, signal.SIG_DFL))
 
     before: dict[int, Any] = {}
@@ -261,26 +261,26 @@ def _stop_on_signals(budget: Budget) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _already_done(checkpoint: Path, budget: Budget) -> bool:
+def _already_done(checkpoint: Path, schedule: Schedule) -> bool:
     state = load_state(checkpoint)
-    budget.load_state_dict(state["callbacks"][budget.state_key])
-    return budget.spent(state["global_step"]) >= 1
+    schedule.load_state_dict(state["callbacks"][schedule.state_key])
+    return schedule.spent(state["global_step"]) >= 1
 
 
-def _restore(module: TrainingModule, keeper: RunRecorder, checkpoint: Path) -> None:
+def _restore(module: TrainingModule, recorder: RunRecorder, checkpoint: Path) -> None:
     state = load_state(checkpoint)
     module.load_state_dict(state["state_dict"])
-    keeper.load_state_dict(state["callbacks"][keeper.state_key])
+    recorder.load_state_dict(state["callbacks"][recorder.state_key])
 
 
-def _finish(training: Training, keeper: RunRecorder, *, interrupted: bool) -> RunResult:
+def _finish(training: Training, recorder: RunRecorder, *, interrupted: bool) -> RunResult:
     """Choose the weights, write the model, the curve and the metrics."""
     config, folder, split = training.config, training.folder, training.split
     module = training.module.cpu()
     module.recalibrate()
     scores = last = module.score()
     weights = "last"
-    if config.keep == "best" and keeper.best and (folder / BEST).exists():
+    if config.keep == "best" and recorder.best and (folder / BEST).exists():
         last_state = copy.deepcopy(module.exported.state_dict())
         module.exported.load_state_dict(load_weights(folder / BEST))
         module.recalibrate()
@@ -291,10 +291,10 @@ def _finish(training: Training, keeper: RunRecorder, *, interrupted: bool) -> Ru
             module.exported.load_state_dict(last_state)
     save_weights(folder / WEIGHTS, module.exported)
     spec = training.export(folder / MODEL)
-    if keeper.rows:
-        write_curve(folder / CURVE, keeper.rows)
-        plot_curve(folder / "curve.png", keeper.rows, module.metric)
-    final = keeper.rows[-1] if keeper.rows else {}
+    if recorder.rows:
+        write_curve(folder / CURVE, recorder.rows)
+        plot_curve(folder / "curve.png", recorder.rows, module.metric)
+    final = recorder.rows[-1] if recorder.rows else {}
     metrics = {
         "weights": weights,
         "interrupted": interrupted,
@@ -304,7 +304,7 @@ def _finish(training: Training, keeper: RunRecorder, *, interrupted: bool) -> Ru
         "loss": final.get("loss"),
         split: scores,
         f"{split}_last": last,
-        "best": keeper.best or None,
+        "best": recorder.best or None,
         "data": training.data_facts,
         "spec": asdict(spec),
     }

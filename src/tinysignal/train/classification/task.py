@@ -17,7 +17,7 @@ from tinysignal.classifier import Classifier
 from tinysignal.datasets import Dataset, Examples, load_dataset
 from tinysignal.errors import DataError
 from tinysignal.metrics.classification import ClassificationReport
-from tinysignal.model import load_classifying_network
+from tinysignal.model import load_classification_model
 from tinysignal.nets.mlp import Mlp
 from tinysignal.spec import ClassifierSpec, SoundInput, Spec
 from tinysignal.train.classification.augment import Deformation
@@ -202,7 +202,7 @@ class ClassifierRun(TrainedRun):
         """See `TrainedRun.runner`."""
         shown = np.resize(self.data.train.as_float()[:count], (count, *self.spec.input.shape))
         if isinstance(model, Path):
-            network = load_classifying_network(model)
+            network = load_classification_model(model)
             return lambda: network.run(shown)
         net, inputs = model.eval(), torch.from_numpy(shown)
         return lambda: net(inputs)
@@ -212,7 +212,7 @@ class ClassifierRun(TrainedRun):
         """See `TrainedRun.parity`."""
         inputs = self.batches[0][0]
         expected = net.eval()(inputs).numpy()
-        found = load_classifying_network(model).run(inputs.numpy())
+        found = load_classification_model(model).run(inputs.numpy())
         return float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
 
     def examples(self) -> list[NDArray[np.float32]]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tinysignal import metrics
 from tinysignal.denoiser import Denoiser
 from tinysignal.errors import ConfigError, DataError
-from tinysignal.model import load_network
+from tinysignal.model import load_denoising_model
 from tinysignal.nets import ARCHITECTURES, DenoisingNet, LstmNet, MaskingNet
 from tinysignal.nets.stft import stft
 from tinysignal.spec import DenoiserSpec, Spec
@@ -140,7 +140,7 @@ def stft_size(config: DenoiserConfig) -> StftSize:
             )
         return StftSize(config.window_samples, config.hop_samples)
     return StftSize.at_rate(
-        fft_samples=own.fft_samples,
+        window_samples=own.window_samples,
         hop_samples=own.hop_samples,
         model_rate_hz=16_000,
         sample_rate_hz=config.sample_rate_hz,
@@ -176,7 +176,7 @@ def build_net(config: DenoiserConfig, size: StftSize) -> DenoisingNet:
     if config.width:
         options["width"] = config.width
     if config.normalization:
-        options["level"] = config.normalization
+        options["normalization"] = config.normalization
     return ARCHITECTURES[config.arch].build(
         bins=size.bins, frames_per_s=config.sample_rate_hz / size.hop_samples, **options
     )
@@ -212,7 +212,7 @@ class DenoiserRun(TrainedRun):
         """See `TrainedRun.interface`."""
         assert isinstance(spec, DenoiserSpec)
         masks = isinstance(net, MaskingNet)
-        return spec.task, spec.sample_rate_hz, spec.fft_samples, spec.hop_samples, masks
+        return spec.task, spec.sample_rate_hz, spec.window_samples, spec.hop_samples, masks
 
     def export(self, net: nn.Module, path: Path, *, name: str) -> DenoiserSpec:
         """See `TrainedRun.export`."""
@@ -271,7 +271,7 @@ class DenoiserRun(TrainedRun):
         """See `TrainedRun.runner`."""
         shown = self._frames(count)[np.newaxis]
         if isinstance(model, Path):
-            network = load_network(model)
+            network = load_denoising_model(model)
             is_complex = shown.ndim == 4
             spectrum = (
                 shown.view(np.complex64)[..., 0] if is_complex else shown.astype(np.complex64)
