@@ -57,7 +57,7 @@ def find_sounds(folder: Path, *, leave_out: Path | None = None) -> list[Path]:
 
     found = [path for path in paths if not is_ours(path)]
     if not found:
-        raise AudioFileError(f"{folder}: there is no audio file in this folder.")
+        raise AudioFileError(f"{folder}: no audio file in this folder.")
     return found
 
 

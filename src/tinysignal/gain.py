@@ -17,8 +17,9 @@ from tinysignal.stft import Spectrum
 
 ChannelMode = Literal["shared", "independent"]
 
-# Shares of a model's bins at its upper end. Recordings at the model's rate fade out in the last of
-# them, so the network's gains there hold at that rate only; those before speak for what lies above.
+# Shares of a model's bins at its upper end. Recordings at the model's rate fade out in the last
+# 1/32, so the network's gains there hold at that rate only. The bins above are given the gain of
+# the band from 1/8 to 1/32 below the top.
 _EDGE, _TOP_BAND = 1 / 32, 1 / 8
 _SILENCE = 1e-8  # magnitude far below one 24-bit step
 

@@ -212,9 +212,9 @@ def test_nll_is_finite_for_what_was_held_impossible() -> None:
         ([[0.5, 0.5]], [0.0], "float64"),
         ([[math.nan, 1.0]], [0], "NaN"),
         ([[math.inf, -math.inf]], [0], "NaN"),
-        ([[1.5, -0.5]], [0], "below 0"),
-        ([[3.0, 2.0]], [0], "sum to no 1"),  # logits
-        ([["a", "b"]], [0], "no array of numbers"),
+        ([[1.5, -0.5]], [0], "negative values"),
+        ([[3.0, 2.0]], [0], "row 0 of the probabilities sums to 5; rows must sum to 1"),  # logits
+        ([["a", "b"]], [0], "cannot be made an array"),
         ([[0.2, 0.3, 0.5]], [0], "3 probabilities, but 2 classes"),
     ],
 )

@@ -63,7 +63,7 @@ def open(path: str | Path) -> SoundReader:
     try:
         return Reader(path)
     except ForeignFileError as error:
-        # A damaged file of a kind that libsndfile knows is not FFmpeg's to patch up in silence.
+        # FFmpeg would leave out what is damaged in a file of libsndfile's kinds, without an error.
         if suffix in CONTAINERS and suffix != ".mp3":
             raise
         try:
@@ -198,7 +198,7 @@ def resample(signal: ArrayLike, *, from_hz: int, to_hz: int) -> Signal:
     Parameters
     ----------
     signal : floating (time,) or (channels, time)
-        Any level.
+        Any level and number of channels.
     from_hz, to_hz : int
         4000 to 192000.
 
@@ -218,7 +218,7 @@ def resample(signal: ArrayLike, *, from_hz: int, to_hz: int) -> Signal:
     >>> audio.resample(np.zeros((2, 48000)), from_hz=48000, to_hz=16000).shape
     (2, 16000)
     """
-    rows = check_signal(signal)
+    rows = check_signal(signal, max_channels=None)
     if check_rate(from_hz) == check_rate(to_hz):
         return rows
     resampled = soxr.resample(rows.T, from_hz, to_hz, quality="VHQ")

@@ -161,14 +161,14 @@ def _piped(
     source = Path(inputs[0])
     if source == _PIPE:
         if _is_no_pipe(sys.stdin):
-            raise ConfigError("INPUT is -, but stdin is no pipe. Pipe a sound file into it.")
+            raise ConfigError("INPUT is -, but stdin is not a pipe. Pipe a sound file into it.")
         source = spool / "stdin"
         with source.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
     name = "-" if output is None else output
     if name == "-":
         if _is_no_pipe(sys.stdout):
-            raise ConfigError("stdout is no pipe. Pass -o FILE, or pipe it into a program.")
+            raise ConfigError("stdout is not a pipe. Pass -o FILE, or pipe it into a program.")
         target = spool / f"stdout{suffix or '.wav'}"
     else:
         target = Path(name)

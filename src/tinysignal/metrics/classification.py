@@ -118,7 +118,8 @@ class ClassificationReport:
         Raises
         ------
         SignalError
-            Shapes that do not fit, no examples, NaN, what is no probability or no label.
+            Shapes that do not fit, no examples, NaN, rows that do not sum to 1, labels out of
+            range.
 
         Example
         -------
@@ -299,14 +300,22 @@ def _checked(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Values, Count
     try:
         rows = np.asarray(probabilities, np.float64)
     except (TypeError, ValueError):
-        raise SignalError("the probabilities are no array of numbers.") from None
+        raise SignalError(
+            "probabilities cannot be made an array, expected numbers (examples, classes)."
+        ) from None
     if rows.ndim != 2 or rows.size == 0:
         raise SignalError(
             f"probabilities of shape {rows.shape}, expected (examples, classes) with at least one."
         )
-    finite = np.isfinite(rows).all() and rows.min() >= 0
-    if not finite or np.abs(rows.sum(axis=1) - 1).max() > _SUM_TOLERANCE:
-        raise SignalError("the probabilities hold NaN, values below 0, or rows that sum to no 1.")
+    if not np.isfinite(rows).all() or rows.min() < 0:
+        raise SignalError("probabilities hold NaN, infinite or negative values, expected 0 to 1.")
+    sums = rows.sum(axis=1)
+    wrong = int(np.abs(sums - 1).argmax())
+    if abs(sums[wrong] - 1) > _SUM_TOLERANCE:
+        raise SignalError(
+            f"row {wrong} of the probabilities sums to {sums[wrong]:g}; rows must sum to 1. "
+            "Logits need a softmax first."
+        )
     truth = _checked_labels(labels, rows.shape[1])
     if len(truth) != len(rows):
         raise SignalError(f"{len(truth)} labels for {len(rows)} examples, expected as many.")
