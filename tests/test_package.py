@@ -148,15 +148,18 @@ def test_the_extra_all_holds_every_other_extra() -> None:
 
 LIGHT_WITH_EXAMPLES = [
     "audio.files",
+    "audio.validate",
     "batch",
     "classifier",
     "denoise_file",
     "denoiser",
     "evaluation.classifier",
     "evaluation.denoiser",
+    "evaluation.pairs",
     "gain",
     "metrics.audio",
     "metrics.classification",
+    "metrics.registry",
 ]
 
 

@@ -143,6 +143,10 @@ def plan_work(
     residual, plot : bool
         Whether to write ``NAME.residual.EXT`` and ``NAME.png`` beside the output too.
 
+    Returns
+    -------
+    list of Work
+
     Raises
     ------
     ConfigError
@@ -151,6 +155,13 @@ def plan_work(
         A folder that cannot be read.
     AudioFileError
         A folder without sound files.
+
+    Example
+    -------
+    >>> from tinysignal.batch import plan_work
+    >>> work = plan_work(["a.wav", "deep/b.mp3"], out_folder="cleaned", suffix=".flac")
+    >>> [item.target.as_posix() for item in work]
+    ['cleaned/a.flac', 'cleaned/b.flac']
     """
     place = None if out_folder is None else Path(out_folder)
     work = []
@@ -292,6 +303,15 @@ def run_batch(
     ------
     FileError
         A folder cannot be made.
+
+    Example
+    -------
+    >>> from tinysignal import Denoiser
+    >>> from tinysignal.batch import plan_work, run_batch
+    >>> work = plan_work(["absent.wav"])
+    >>> (outcome,) = run_batch(work, Denoiser.load(mix=0.8), on_outcome=lambda done: None)
+    >>> outcome.status, outcome.error
+    ('failed', 'absent.wav: cannot be read (No such file or directory).')
     """
     if make_folders:
         for folder in dict.fromkeys(item.target.parent for item in work):

@@ -257,17 +257,17 @@ def test_without_the_extra_the_rest_is_chosen_and_what_is_asked_for_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert [metric.name for metric in evaluation.select_metrics()] == list(FAST)
-    missing = [metric.name for metric in evaluation.missing_metrics()]
+    assert [metric.name for metric in metrics.select_metrics()] == list(FAST)
+    missing = [metric.name for metric in metrics.missing_metrics()]
     assert missing == ["pesq_wb", "stoi", "estoi", "dnsmos"]
     with pytest.raises(MissingExtraError, match=r"'pesq_wb' .*tinysignal\[eval\]"):
-        evaluation.select_metrics(["snr", "pesq_wb"])
+        metrics.select_metrics(["snr", "pesq_wb"])
 
 
 def test_all_installed_metrics_reach_the_report_with_their_implementation(
     tmp_path: Path, onset_model: Path
 ) -> None:
-    if evaluation.missing_metrics():
+    if metrics.missing_metrics():
         pytest.skip("the 'eval' extra is not installed")
     pair = save_pair(tmp_path, "a", seconds=9.1)  # one window of DNSMOS
     report = json.loads(json_text(evaluate_pairs(ModelProcess(str(onset_model)), [pair]).to_dict()))

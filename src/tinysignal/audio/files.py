@@ -80,6 +80,10 @@ def info(path: str | Path) -> AudioInfo:
     path : str or Path
         Any file that `open` reads.
 
+    Returns
+    -------
+    AudioInfo
+
     Raises
     ------
     AudioFileError, MissingExtraError
@@ -170,6 +174,15 @@ def write(
         The container does not take the subtype.
     SignalError
         A rate or a signal that is out of bounds.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from tinysignal import audio
+    >>> tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(48000) / 48000)
+    >>> audio.write("tone.flac", np.stack([tone, -tone]), sample_rate_hz=48000, subtype="PCM_16")
+    >>> audio.info("tone.flac").channels
+    2
     """
     rows = check_signal(signal)
     channels, samples = rows.shape

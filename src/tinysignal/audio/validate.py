@@ -63,11 +63,22 @@ def check_signal(
     max_channels : int or None
         More are refused as well; None for any number, such as a batch of examples.
 
+    Returns
+    -------
+    float32 (channels, time)
+
     Raises
     ------
     SignalError
         Not floating point, not one or two axes, axes swapped, no samples, NaN, infinite, or
         beyond 1e9.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from tinysignal import audio
+    >>> audio.check_signal(np.zeros(480)).shape
+    (1, 480)
     """
     try:
         array: NDArray[Any] = np.asarray(signal)

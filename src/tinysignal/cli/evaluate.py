@@ -22,10 +22,10 @@ from tinysignal.evaluation import (
     Interval,
     evaluate_classifier,
     evaluate_denoiser,
-    missing_metrics,
 )
 from tinysignal.evaluation.report import CONFIDENCE
 from tinysignal.files import check_writable, json_text, write_csv
+from tinysignal.metrics import missing_metrics
 from tinysignal.metrics.classification import ClassificationReport
 from tinysignal.model import model_path, read_spec
 from tinysignal.plots import save_mistakes

@@ -12,17 +12,14 @@ from tinysignal.evaluation.classifier import ClassifierEvaluation, evaluate_clas
 from tinysignal.evaluation.denoiser import ModelProcess, evaluate_denoiser, evaluate_pairs
 from tinysignal.evaluation.pairs import Failure, Pair, match_folders, read_pairs
 from tinysignal.evaluation.report import Evaluation, FileScores, Group, Interval, Summary
-from tinysignal.metrics.registry import METRICS, Metric, missing_metrics, select_metrics
 
 __all__ = [
-    "METRICS",
     "ClassifierEvaluation",
     "Evaluation",
     "Failure",
     "FileScores",
     "Group",
     "Interval",
-    "Metric",
     "ModelProcess",
     "Pair",
     "Summary",
@@ -30,7 +27,5 @@ __all__ = [
     "evaluate_denoiser",
     "evaluate_pairs",
     "match_folders",
-    "missing_metrics",
     "read_pairs",
-    "select_metrics",
 ]

@@ -176,6 +176,10 @@ def evaluate_pairs(
     on_progress : callable, optional
         Called with the numbers of pairs done and of all pairs.
 
+    Returns
+    -------
+    Evaluation
+
     Raises
     ------
     ConfigError
@@ -186,6 +190,20 @@ def evaluate_pairs(
         Two pairs of one name, or a worker process died.
     FileError
         ``save_dir`` cannot be made.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from pathlib import Path
+    >>> from tinysignal import audio
+    >>> from tinysignal.evaluation import Pair, evaluate_pairs
+    >>> rng = np.random.default_rng(0)
+    >>> audio.write("c.wav", rng.normal(0, 0.1, 8000), sample_rate_hz=8000)
+    >>> audio.write("n.wav", 2 * audio.read("c.wav")[0], sample_rate_hz=8000)
+    >>> pair = Pair(name="loud", noisy=Path("n.wav"), clean=Path("c.wav"))
+    >>> found = evaluate_pairs(lambda signal, rate_hz: signal / 1.9, [pair], metrics=["snr"])
+    >>> round(found.summary()["snr"].denoised.mean)
+    26
     """
     chosen = select_metrics(metrics)
     work_list = _with_unique_names(pairs)

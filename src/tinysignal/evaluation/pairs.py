@@ -55,6 +55,17 @@ def match_folders(noisy: Path, clean: Path) -> tuple[list[Pair], list[Failure]]:
     ------
     DataError
         A folder does not exist, or neither holds an audio file.
+
+    Example
+    -------
+    >>> from pathlib import Path
+    >>> from tinysignal.evaluation import match_folders
+    >>> for folder, name in (("noisy", "a.m4a"), ("clean", "a.wav"), ("clean", "b.wav")):
+    ...     Path(folder).mkdir(exist_ok=True)
+    ...     Path(folder, name).touch()
+    >>> pairs, failures = match_folders(Path("noisy"), Path("clean"))
+    >>> pairs[0].name, pairs[0].noisy.name, failures[0].file
+    ('a', 'a.m4a', 'b')
     """
     sides = {"noisy": _by_name(noisy), "clean": _by_name(clean)}
     names = sorted(sides["noisy"].keys() | sides["clean"].keys())
@@ -79,10 +90,23 @@ def read_pairs(path: Path) -> list[Pair]:
     path : Path
         Paths in it are absolute, or relative to the CSV file's folder.
 
+    Returns
+    -------
+    list of Pair
+        In the order of the rows.
+
     Raises
     ------
     DataError
         Unreadable, without these columns, a row without both paths, or no rows.
+
+    Example
+    -------
+    >>> from pathlib import Path
+    >>> from tinysignal.evaluation import read_pairs
+    >>> _ = Path("pairs.csv").write_text("noisy,clean\\nin/a.wav,out/a.wav\\n")
+    >>> [(pair.name, pair.clean.as_posix()) for pair in read_pairs(Path("pairs.csv"))]
+    [('in/a', 'out/a.wav')]
     """
     rows = read_csv(path, ["noisy", "clean"])
     if not rows:

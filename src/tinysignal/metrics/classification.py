@@ -186,6 +186,14 @@ def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, *, classes: int) -
     Raises
     ------
     SignalError
+        No integers, values out of range, or not as many predictions as labels.
+
+    Example
+    -------
+    >>> from tinysignal.metrics import confusion_matrix
+    >>> confusion_matrix([0, 0, 1], [0, 1, 1], classes=2)
+    array([[1, 1],
+           [0, 1]])
     """
     truth, guess = _checked_labels(labels, classes), _checked_labels(predicted, classes)
     if len(truth) != len(guess):
@@ -238,7 +246,15 @@ def precision_recall_f1(confusion: ArrayLike) -> tuple[Values, Values, Values]:
     -------
     float64 (classes,), three times
         Precision, recall, F1, 0 to 1. NaN where there is nothing to divide by: the precision of
-        what is never predicted, the recall of what does not occur, the F1 of what is neither.
+        a class that is never predicted, the recall of one that does not occur, the F1 of one that
+        is neither.
+
+    Example
+    -------
+    >>> from tinysignal.metrics import precision_recall_f1
+    >>> precision, recall, f1 = precision_recall_f1([[8, 2], [0, 10]])
+    >>> precision.round(3), recall
+    (array([1.   , 0.833]), array([0.8, 1. ]))
     """
     counts = np.asarray(confusion, np.float64)
     right, taken, present = np.diag(counts), counts.sum(axis=0), counts.sum(axis=1)
@@ -259,13 +275,25 @@ def calibration_error(
     labels : integer (examples,)
     bins : int
 
+    Returns
+    -------
+    float
+        0 to 1; 0 is perfect.
+
     Raises
     ------
     SignalError
+        Rows that are not probabilities, labels that do not fit, or fewer than one bin.
 
     References
     ----------
     Guo et al. (2017), "On calibration of modern neural networks", eq. 3.
+
+    Example
+    -------
+    >>> from tinysignal.metrics import calibration_error
+    >>> round(calibration_error([[0.9, 0.1], [0.9, 0.1]], [0, 1]), 3)  # 90 % sure, 50 % right
+    0.4
     """
     rows, truth = _checked(probabilities, labels)
     if bins < 1:
@@ -287,9 +315,21 @@ def negative_log_likelihood(probabilities: ArrayLike, labels: ArrayLike) -> floa
     probabilities : floating (examples, classes)
     labels : integer (examples,)
 
+    Returns
+    -------
+    float, nats
+        0 is perfect; ``log(classes)`` is the value of guessing.
+
     Raises
     ------
     SignalError
+        Rows that are not probabilities, or labels that do not fit.
+
+    Example
+    -------
+    >>> from tinysignal.metrics import negative_log_likelihood
+    >>> round(negative_log_likelihood([[0.5, 0.5], [0.5, 0.5]], [0, 1]), 3)
+    0.693
     """
     rows, truth = _checked(probabilities, labels)
     of_truth = rows[np.arange(len(rows)), truth]
