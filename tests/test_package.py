@@ -101,7 +101,8 @@ def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_the_wheel_holds_the_package_its_types_and_its_models(wheel_names: list[str]) -> None:
-    assert "tinysignal/py.typed" in wheel_names
+    for name in ("py.typed", "__init__.pyi"):  # the latter is read as the package is imported
+        assert f"tinysignal/{name}" in wheel_names
     for name in bundled_models():
         assert f"tinysignal/models/{name}.onnx" in wheel_names
         assert f"tinysignal/models/{name}.onnx.sha256" in wheel_names
