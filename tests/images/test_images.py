@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -150,8 +152,64 @@ def test_decompression_bombs_are_refused(tmp_path: Path) -> None:
         header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
         parts = (b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header), chunk(b"IDAT", b""))
         (tmp_path / "bomb.png").write_bytes(b"".join(parts))
-        with pytest.raises(DataError, match=r"bomb\.png: more than 89 million pixels"):
+        with pytest.raises(DataError, match=r"bomb\.png: more than 30 million pixels"):
             read_image(tmp_path / "bomb.png")
+
+
+def test_a_large_picture_takes_less_than_500_mb(tmp_path: Path) -> None:
+    """As a page, with transparency and the camera's orientation, which decode into copies."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("the peak is read from /proc")
+    side = 5_400
+    tone = Image.new("L", (side, side), 200)
+    tone.paste(20, (2_000, 2_000, 2_100, 3_400))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    picture = Image.merge("RGBA", [tone] * 4)
+    picture.save(tmp_path / "a.png", compress_level=1, exif=turned)
+    program = (
+        "import sys; from tinysignal.images.files import read_framed\n"
+        "from tinysignal.spec import ImageInput\n"
+        "spec = ImageInput(height=28, width=28, framing='mass', box=20)\n"
+        "assert read_framed(sys.argv[1], spec).max() > 0.5\n"
+        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "a.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 500_000
+
+
+@given(
+    rows=st.integers(1, 63),
+    columns=st.integers(1, 63),
+    kind=st.sampled_from(["noise", "dots", "lines", "grain", "speck"]),
+    box=st.sampled_from([MASS, BOX]),
+    seed=st.integers(0, 10**6),
+)
+def test_a_small_picture_with_anything_on_it_is_framed(
+    rows: int, columns: int, kind: str, box: ImageInput, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    picture = np.ones((rows, columns))
+    if kind == "noise":
+        picture = rng.random(picture.shape)
+    elif kind == "dots":
+        picture = (rng.random(picture.shape) > 0.3 * rng.random()).astype(np.float64)
+    elif kind == "lines":
+        picture[rng.integers(rows)] = rng.random()
+        picture[:, rng.integers(columns)] = rng.random()
+    elif kind == "grain":
+        picture = np.clip(0.5 + rng.normal(0, 0.2 * rng.random(), picture.shape), 0, 1)
+    else:
+        picture[rng.integers(rows), rng.integers(columns)] = rng.random()
+    try:
+        framed = frame_image(picture, box)
+    except DataError:
+        assert np.ptp(picture) < 0.7  # or all of it is ink
+    else:
+        assert framed.shape == box.shape
+        assert framed.min() == 0
+        assert framed.max() == pytest.approx(1)
 
 
 @given(

@@ -147,8 +147,11 @@ def test_a_plan_can_be_edited_and_replayed(
         (["--sweep", "4", "--finetune", "1", "--resume"], "not for a --sweep"),
         (["--rank", "4", "--test"], "--test is for --sweep"),
         (["--rank", "4", "--augment", "best"], "--finetune EPOCHS"),
-        (["--rank", "4", "--finetune", "0"], "1 epoch or more"),
-        (["--rank", "4", "--finetune", "1", "--augment", "more"], "augment is 'more'"),
+        (["--rank", "4", "--finetune", "0"], "epochs is 0"),
+        (
+            ["--rank", "4", "--finetune", "1", "--augment", "more"],
+            "--augment': 'more' is not one of",
+        ),
         (["--rank", "4", "--resume"], "--finetune EPOCHS"),
         (["--rank", "4", "--threads", "0"], "--threads 0"),
         (["--rank", "4", "--seed", "-1"], "seed"),

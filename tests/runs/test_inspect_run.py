@@ -14,7 +14,6 @@ from tinysignal.datasets import Dataset, load_dataset
 from tinysignal.errors import ConfigError, DataError, ModelError
 from tinysignal.inspect import Inspection
 from tinysignal.model import load_classification_model
-from tinysignal.runs import inspect
 from tinysignal.runs.inspect import inspect_run
 from tinysignal.train.classification.config import ClassifierConfig
 from tinysignal.train.classification.task import train_classifier
@@ -62,10 +61,10 @@ def test_without_a_test_side_the_validation_side_is_shown_and_said(
         assert (source, options["valid_fraction"], options["seed"]) == ("digits", 1 / 12, 3)
         return replace(whole, test=nothing)
 
-    monkeypatch.setattr(inspect, "load_dataset", load)
+    monkeypatch.setattr("tinysignal.train.classification.task.load_dataset", load)
     found = look(run)
     assert (found.split, found.examples) == ("valid", len(whole.valid))
-    assert found.notes[0].startswith("There is no test split")
+    assert found.notes[0].startswith("No test split")
 
 
 def test_layers_are_chosen_by_name(run: Path) -> None:
@@ -93,7 +92,7 @@ def test_a_denoisers_run_is_told_that_classifiers_are_looked_at(
     onset_model: Path, tmp_path: Path
 ) -> None:
     shutil.copy(onset_model, tmp_path / "model.onnx")
-    with pytest.raises(ModelError, match="a denoiser's run, but inspect looks at classifiers"):
+    with pytest.raises(ModelError, match="task 'denoise', but inspect looks at classifiers"):
         look(tmp_path)
 
 
@@ -103,5 +102,7 @@ def test_data_of_other_classes_or_size_is_refused(run: Path) -> None:
     data_dir = os.environ.get("TINYSIGNAL_DATA")
     if data_dir is None:
         pytest.skip("TINYSIGNAL_DATA is not set")
-    with pytest.raises(DataError, match="28 x 28 values, but little takes 8 x 8"):
+    with pytest.raises(
+        DataError, match="28 x 28 values, but model 'little' expects images of 8 x 8"
+    ):
         look(run, data="mnist", data_dir=Path(data_dir))

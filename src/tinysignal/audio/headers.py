@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from tinysignal.errors import AudioFileError
 
+_MOST_CHUNKS = 1_000  # before the samples; libsndfile gives up at fewer than a million, too
 _OGG_PAGE_BYTES = 27 + 255 + 255 * 255  # the largest
 # Lengths that writers leave when they cannot go back to the header: FFmpeg 2^32 - 1, sox
 # 2^31 - 4096 (WAV) and 2^31 - 2^24 (AIFF).
@@ -83,7 +84,7 @@ def _aiff(file: BinaryIO) -> tuple[int, int] | None:
 
 def _w64(file: BinaryIO) -> tuple[int, int] | None:
     position = 40  # the riff chunk's identifier and length, the wave identifier
-    while True:
+    for _ in range(_MOST_CHUNKS):
         file.seek(position)
         header = file.read(24)
         if len(header) < 24:
@@ -92,16 +93,18 @@ def _w64(file: BinaryIO) -> tuple[int, int] | None:
         if header[:4] == b"data":
             return position + 24, size - 24
         position += max(24, -(-size // 8) * 8)
+    return None
 
 
 def _caf(file: BinaryIO) -> tuple[int, int] | None:
     position = 8  # the file's type, version and flags
-    while True:
+    for _ in range(_MOST_CHUNKS):
         file.seek(position)
         name, size = struct.unpack(">4sq", file.read(12))
         if name == b"data":
             return (position + 12, size) if size >= 0 else None  # -1: to the end of the file
         position += 12 + max(0, size)
+    return None
 
 
 def _last_ogg_page(file: BinaryIO) -> tuple[int, int] | None:
@@ -120,7 +123,7 @@ def _last_ogg_page(file: BinaryIO) -> tuple[int, int] | None:
 def _chunks(file: BinaryIO, order: str) -> Iterator[tuple[bytes, int, int]]:
     """Name, start and length of every chunk, the file placed at its start."""
     position = file.tell()
-    while True:
+    for _ in range(_MOST_CHUNKS):
         file.seek(position)
         header = file.read(8)
         if len(header) < 8:

@@ -10,13 +10,13 @@ from typing import Annotated
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from tinysignal.batch import find_sounds
 from tinysignal.classifier import Classifier, Probabilities
 from tinysignal.cli.options import Report
+from tinysignal.cli.terminal import Console, printable
 from tinysignal.errors import (
     ConfigError,
     FileError,
@@ -111,7 +111,7 @@ def _find(inputs: list[Path], kind: str) -> tuple[list[Path], list[str]]:
 
 
 def _tell(problem: str) -> None:
-    print(f"error: {' '.join(problem.split())}", file=sys.stderr)
+    print(printable(f"error: {' '.join(problem.split())}"), file=sys.stderr)
 
 
 def _check_show_input(target: Path | None, found: list[Path]) -> None:

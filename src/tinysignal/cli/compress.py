@@ -14,6 +14,7 @@ import typer
 from tinysignal.budget import BUDGET, Budget
 from tinysignal.cli.compress_report import show_report, show_sweep
 from tinysignal.cli.options import DataDir, with_options_of
+from tinysignal.cli.terminal import printable
 from tinysignal.errors import ConfigError, MissingExtraError
 from tinysignal.train.config import DATA, OUTPUT
 from tinysignal.train.tuning import TUNING, TuneOptions
@@ -214,7 +215,7 @@ def _set_threads(threads: int | None) -> None:
 
 
 def _tell(line: str) -> None:
-    print(line, file=sys.stderr)
+    print(printable(line), file=sys.stderr)
 
 
 def _silent(line: str) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from tinysignal.cli.terminal import Console
 
 MODELS = ("before", "after", "int8")
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tinysignal import audio
 from tinysignal.audio.formats import CONTAINERS
 from tinysignal.batch import Outcome, Work, check_work, plan_work, run_batch, with_extras
 from tinysignal.cli.options import DENOISE_NAMES, Model, Report, chosen, with_options_of
+from tinysignal.cli.terminal import Console
 from tinysignal.denoise_file import FILES, FileOptions
 from tinysignal.denoiser import Denoiser
 from tinysignal.errors import ConfigError, MissingExtraError, TinysignalError

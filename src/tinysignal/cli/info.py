@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from tinysignal import audio
 from tinysignal.cli.options import Report
+from tinysignal.cli.terminal import Console
 from tinysignal.files import json_text
 from tinysignal.model import (
     bundled_models,

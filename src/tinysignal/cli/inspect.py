@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from tinysignal.cli.terminal import Console, printable
 from tinysignal.errors import ConfigError, MissingExtraError
 from tinysignal.files import check_writable
 
@@ -163,7 +163,7 @@ def _tell_line(done: int, steps: int, what: str) -> None:
 
 def _print_table(inspection: Inspection) -> None:
     methods = list(dict.fromkeys(m.method for layer in inspection.layers for m in layer.maps))
-    where = f"{inspection.title} on {inspection.data}, {inspection.split}"
+    where = printable(f"{inspection.title} on {inspection.data}, {inspection.split}")
     print(f"{where}: {100 * inspection.accuracy:.2f} % of {inspection.examples} examples right")
     table = Table("layer", "kNN full")
     for method in methods:

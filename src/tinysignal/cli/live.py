@@ -12,13 +12,13 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from tinysignal import audio
 from tinysignal.cli.options import DENOISE_NAMES, Model, Report, chosen, with_options_of
+from tinysignal.cli.terminal import Console
 from tinysignal.denoise_file import FileOptions, denoise_file
 from tinysignal.denoiser import Denoiser, DenoiserStream
 from tinysignal.errors import AudioFileError, ConfigError, MissingExtraError, TinysignalError

@@ -19,6 +19,7 @@ from tinysignal.cli.evaluate import evaluate
 from tinysignal.cli.info import info
 from tinysignal.cli.inspect import inspect
 from tinysignal.cli.live import live, play
+from tinysignal.cli.terminal import printable
 from tinysignal.cli.train import app as train_app
 from tinysignal.errors import ConfigError, MissingExtraError, TinysignalError
 
@@ -111,9 +112,9 @@ def _explained(error: Exception) -> tuple[str, int]:
     status = 1
     message = str(error)
     if isinstance(error, _ClickError):
-        message, status = error.format_message(), 2
+        message, status = error.format_message().replace("Value error, ", ""), 2
         if "\n" in message:  # the help of a command that was given nothing
             return message, status
     elif isinstance(error, ConfigError | MissingExtraError):
         status = 2
-    return f"error: {' '.join(message.split())}", status
+    return printable(f"error: {' '.join(message.split())}"), status

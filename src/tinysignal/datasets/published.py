@@ -231,7 +231,7 @@ _TYPES = {
     0x0E: "64-bit floats",
 }
 _UNSIGNED_BYTES = 0x08
-_MOST_BYTES = 1 << 30  # a header that says more is damaged
+_MOST_BYTES = 128 << 20  # a header that says more is damaged: the largest of these sets is 47 MB
 _PIECE_BYTES = 1 << 20
 _DIMENSIONS = {1: "labels", 3: "pictures"}
 
@@ -320,19 +320,19 @@ def _parse(path: Path, file: BinaryIO | gzip.GzipFile, dimensions: int) -> NDArr
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-def _read_exactly(path: Path, file: BinaryIO | gzip.GzipFile, size: int) -> bytes:
+def _read_exactly(path: Path, file: BinaryIO | gzip.GzipFile, size: int) -> bytearray:
     """The rest of the file; only as much memory as there are bytes, whatever the header says."""
     if size > _MOST_BYTES:
         raise DataError(f"{path}: damaged: its header promises {size} bytes. Fetch it again.")
-    pieces = []
+    content = bytearray()
     missing = size
     # One byte more than expected is asked for: it tells what is too long, and makes gzip check
     # its sum at the end.
     while piece := file.read(min(missing + 1, _PIECE_BYTES)):
-        pieces.append(piece)
+        content += piece
         missing -= len(piece)
         if missing < 0:
             raise DataError(f"{path}: goes on after the {size} bytes that its header promises.")
     if missing:
         raise DataError(f"{path}: truncated: {size - missing} of {size} bytes. Fetch it again.")
-    return b"".join(pieces)
+    return content

@@ -22,7 +22,10 @@ _NAMES = "png jpg jpeg bmp gif tif tiff webp pgm ppm"
 SUFFIXES = frozenset(f".{name}" for name in _NAMES.split(" "))
 # Named, because Pillow would start Ghostscript for others.
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WebP", "PPM")
-_MOST_PIXELS = 89_000_000  # beyond it, Pillow suspects a decompression bomb
+# Together with what is made of it, a picture takes 12 bytes a pixel, and 20 where Pillow's decoder
+# keeps whole frames beside it: so no picture takes more than 500 MB.
+_MOST_PIXELS, _MOST_WEBP_PIXELS = 30_000_000, 20_000_000
+_ROWS_AT_ONCE = 64  # of what is computed of a decoded picture
 _SIXTEEN_BITS = 65_535
 _ORIENTATION, _QUARTER_TURNS = 0x0112, (5, 6, 7, 8)  # of EXIF
 _opening = threading.Lock()
@@ -47,7 +50,7 @@ def read_image(path: str | Path) -> Grey:
     Raises
     ------
     DataError
-        Missing, damaged, not a picture, or of more than 89 million pixels.
+        Missing, damaged, not a picture, or of more than 30 million pixels (WebP: 20).
     MissingExtraError
         Pillow is not installed.
     """
@@ -100,13 +103,12 @@ def _decoding(path: str | Path) -> Iterator[Any]:
     image = pillow.Image
     try:
         with _open(image, path) as file:
-            if file.width * file.height > _MOST_PIXELS:
-                raise image.DecompressionBombError
+            most = _MOST_WEBP_PIXELS if file.format == "WEBP" else _MOST_PIXELS
+            if file.width * file.height > most:
+                raise DataError(_too_large(most))
             yield file
     except (image.DecompressionBombError, image.DecompressionBombWarning):
-        raise DataError(
-            f"{path}: more than {_MOST_PIXELS // 1_000_000} million pixels. Make it smaller first."
-        ) from None
+        raise DataError(f"{path}: {_too_large(_MOST_PIXELS)}") from None
     except FileNotFoundError:
         raise DataError(f"{path}: no such file.") from None
     except pillow.UnidentifiedImageError:
@@ -119,6 +121,10 @@ def _decoding(path: str | Path) -> Iterator[Any]:
         raise DataError(f"{path}: not a readable picture ({what or 'damaged'}).") from None
 
 
+def _too_large(most: int) -> str:
+    return f"more than {most // 1_000_000} million pixels. Make it smaller first."
+
+
 def _open(image: Any, path: str | Path) -> Any:
     # Filters of warnings are of the whole process: one thread at a time. This reads the header.
     with _opening, warnings.catch_warnings():
@@ -128,6 +134,18 @@ def _open(image: Any, path: str | Path) -> Any:
 
 
 def _grey(picture: Any) -> Grey:
+    """The values of a picture, a few rows at a time: large ones are held once, not many times."""
+    width, height = picture.size
+    grey = np.empty((height, width), np.float32)
+    for top in range(0, height, _ROWS_AT_ONCE):
+        bottom = min(top + _ROWS_AT_ONCE, height)
+        strip = picture.crop((0, top, width, bottom))
+        strip.info = picture.info  # the transparent colour
+        grey[top:bottom] = _strip(strip)
+    return grey
+
+
+def _strip(picture: Any) -> NDArray[Any]:
     if picture.mode.startswith(("I", "F")):
         return _deep_grey(np.asarray(picture))
     if "A" in picture.mode or "a" in picture.mode or "transparency" in picture.info:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ _INK_SHARE = 0.35  # of the darkest ink: more is ink when it is looked for
 _SPECK_SHARE = 0.05  # of the largest piece's mass: less is dirt
 _EDGE_SHARE = 0.02  # of full ink: more counts for the bounding box
 _FULL_QUANTILE = 0.98  # of what is ink: more than that counts as full
+_VALUES_AT_ONCE = 1 << 20  # of a picture that is made smaller
 _MAD_TO_SIGMA = 1.4826  # of normally distributed noise
 
 
@@ -109,12 +111,15 @@ def _solve(terms: _Values, values: _Values, weights: _Values) -> _Values:
 def _find_ink(coarse: _Values) -> tuple[float, float, float, float]:
     """Top, bottom, left and right of the ink, as shares of the page."""
     noise = _sigma(coarse[_margin(coarse.shape)])
-    darkest = coarse.max()
-    if darkest < max(_FAINTEST, _SURE_SIGMAS * _sigma(coarse[_border(coarse.shape)])):
+    darkest = float(coarse.max())
+    # On a page, shadows remain; a small picture is ink and nothing else, however shaded, and its
+    # border may be as much ink as the rest.
+    is_page = min(coarse.shape) >= _FLAT_PIXELS
+    sure = _SURE_SIGMAS * _sigma(coarse[_border(coarse.shape)]) if is_page else 0.0
+    if darkest < max(_FAINTEST, sure):
         raise DataError("there is nothing drawn on it: the whole picture is one tone.")
-    # On a page, shadows remain; a small picture is ink and nothing else, however shaded.
-    share = _INK_SHARE if min(coarse.shape) >= _FLAT_PIXELS else _EDGE_SHARE
-    mask = coarse > max(share * darkest, (_FLOOR_SIGMAS + 1) * noise)
+    faintest = max((_INK_SHARE if is_page else _EDGE_SHARE) * darkest, (_FLOOR_SIGMAS + 1) * noise)
+    mask = coarse > min(faintest, darkest / 2)
     rows, columns = np.nonzero(_without_dirt(coarse, mask))
     height, width = coarse.shape
     return (
@@ -172,6 +177,8 @@ def _contrasted(fine: _Values, bounds: tuple[float, float, float, float]) -> _Va
     nearby = cut[around[rows, columns]]
     paper = float(np.median(nearby)) if nearby.size else 0.0
     noise = _sigma(fine[_margin(fine.shape)])
+    if cut.max() <= 0:
+        raise DataError("there is too little drawn on it: it is lost among the paper around it.")
     full = float(np.quantile(cut[cut > cut.max() / 2], _FULL_QUANTILE))
     floor = min(paper + _FLOOR_SIGMAS * noise, full / 2)
     cut = np.clip((cut - floor) / (full - floor), 0, 1)
@@ -185,7 +192,7 @@ def _contrasted(fine: _Values, bounds: tuple[float, float, float, float]) -> _Va
 
 def _fitted(cut: _Values, box: int) -> _Values:
     scale = box / max(cut.shape)
-    return _stretch(cut, *(max(1, round(side * scale)) for side in cut.shape))
+    return np.maximum(_stretch(cut, *(max(1, round(side * scale)) for side in cut.shape)), 0)
 
 
 def _placed(small: _Values, spec: ImageInput) -> Grey:
@@ -219,6 +226,10 @@ def _stretch_rows(picture: NDArray[Any], size: int) -> _Values:
     if size == rows:
         return np.asarray(picture, np.float64)
     if size < rows:  # means over areas, as differences of the sum up to each edge
+        strips = math.ceil(picture.size / _VALUES_AT_ONCE)
+        if strips > 1 and picture.shape[1] > 1:  # sums take twice the memory of the picture
+            parts = np.array_split(picture, strips, axis=1)
+            return np.concatenate([_stretch_rows(part, size) for part in parts], axis=1)
         before = np.zeros((1, picture.shape[1]))
         sums = np.concatenate([before, np.cumsum(picture, axis=0, dtype=np.float64)])
         edges = np.diff(_between(sums, np.linspace(0, rows, size + 1)), axis=0)

@@ -17,10 +17,10 @@ from onnx import AttributeProto, GraphProto, ModelProto, SparseTensorProto, Tens
 from onnx import numpy_helper as to_tensor
 
 from onset import save_onset_model
-from tinysignal import model_graph
 from tinysignal.errors import ModelError
+from tinysignal.model import graph as model_graph
 from tinysignal.model import load_denoising_model, read_spec
-from tinysignal.model_graph import read_graph
+from tinysignal.model.graph import read_graph
 
 N = helper.make_node
 

@@ -1,0 +1,48 @@
+"""Headers made to waste time: a million empty chunks before the samples."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+
+import pytest
+
+from tinysignal.audio import headers
+from tinysignal.audio.files import open_sound
+from tinysignal.errors import TinysignalError
+
+MANY = 1_000_000
+FORMAT = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, 16_000, 32_000, 2, 16)
+HEADERS = {
+    "wav": b"RIFF" + bytes(4) + b"WAVE" + FORMAT + (b"junk" + bytes(4)) * MANY,
+    "aiff": b"FORM" + bytes(4) + b"AIFF" + (b"ANNO" + bytes(4)) * MANY,
+    "caf": b"caff\0\1\0\0" + (b"free" + bytes(8)) * MANY,
+    "w64": b"riff" + bytes(36) + (b"junk" + bytes(12) + struct.pack("<Q", 24)) * MANY,
+}
+
+
+class CountingFile(io.BytesIO):
+    """A file that counts how often it is read."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reads += 1
+        return super().read(size)
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_a_million_empty_chunks_are_not_all_read(kind: str) -> None:
+    file = CountingFile(HEADERS[kind])
+    assert headers._promise(file) is None
+    assert file.reads <= 1_001
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_a_file_of_a_million_empty_chunks_is_an_error_of_ours(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{kind}"
+    path.write_bytes(HEADERS[kind])
+    with pytest.raises(TinysignalError) as raised, open_sound(path):
+        pass
+    assert "\n" not in str(raised.value)
