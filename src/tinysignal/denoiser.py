@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinysignal import gain
 from tinysignal.audio.validate import check_block, check_channels, check_rate, check_signal
-from tinysignal.errors import ModelError, SignalError
+from tinysignal.errors import SignalError
 from tinysignal.gain import DenoiseOptions
 from tinysignal.model import (
     DEFAULT_MODEL,
@@ -28,7 +28,6 @@ from tinysignal.stft import IstftStream, Signal, Spectrum, StftSize, StftStream
 # Frames of one run: more take more memory and, out of the cache, more time. Many wide channels
 # take fewer, by channels * frames * bins.
 _FRAMES_AT_ONCE, _BINS_AT_ONCE = 128, 1 << 18
-_MOST_GAIN = 1e6  # from the largest bin to the largest; a denoiser does not exceed it
 
 
 class Denoiser:
@@ -320,13 +319,7 @@ class DenoiserStream:
         waiting = np.concatenate([self._waiting, spectrum], axis=1)
         self._waiting = waiting[:, factor.shape[1] :]
         heard = waiting[:, : factor.shape[1]]
-        with np.errstate(over="ignore", invalid="ignore"):
-            denoised: Spectrum = np.multiply(heard, factor, dtype=np.complex64)
-        # The product is judged, not the gain: where the input is quiet, any gain may be right.
-        if not _largest(denoised) <= _MOST_GAIN * max(1.0, _largest(heard)):  # nor NaN
-            raise ModelError(
-                f"model '{self._network.spec.name}' makes the sound louder by more than 120 dB."
-            )
+        denoised = gain.applied(factor, heard, model=self._network.spec.name)
         return self._synthesis.feed(denoised)
 
     def _gain(self, spectrum: Spectrum) -> NDArray[Any]:
@@ -345,11 +338,6 @@ class DenoiserStream:
         np.multiply(heard, scale, out=inside[:, :, :seen])
         inside_gain, self._state = self._network.run(inside, self._state)
         return gain.adjusted(gain.extended(inside_gain, inside, self._size.bins), options)
-
-
-def _largest(spectrum: Spectrum) -> float:
-    """The largest real or imaginary part."""
-    return float(np.abs(spectrum.view(np.float32)).max(initial=0))
 
 
 def denoise(

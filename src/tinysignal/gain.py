@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tinysignal.errors import ModelError
 from tinysignal.options import Options, option
 from tinysignal.stft import Spectrum
 
@@ -21,6 +22,7 @@ ChannelMode = Literal["shared", "independent"]
 # 1/32, so the network's gains there hold at that rate only. The bins above are given the gain of
 # the band from 1/8 to 1/32 below the top.
 _EDGE, _TOP_BAND = 1 / 32, 1 / 8
+_MOST_GAIN = 1e6  # from the largest bin before to the largest after
 _SILENCE = 1e-8  # magnitude far below one 24-bit step
 
 
@@ -127,6 +129,27 @@ def adjusted(gain: NDArray[Any], options: DenoiseOptions) -> NDArray[Any]:
     if options.mix < 1:
         gain = np.float32(1 - options.mix) + np.float32(options.mix) * gain
     return gain
+
+
+def applied(gain: NDArray[Any], spectrum: Spectrum, *, model: str) -> Spectrum:
+    """The spectrum times the gain.
+
+    Raises
+    ------
+    ModelError
+        NaN, or a result that is larger than the spectrum by more than 120 dB. The product is
+        judged, not the gain: where the spectrum is quiet, any gain may be right.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        result: Spectrum = np.multiply(spectrum, gain, dtype=np.complex64)
+    if not _largest(result) <= _MOST_GAIN * max(1.0, _largest(spectrum)):  # NaN compares false
+        raise ModelError(f"model '{model}' makes the sound louder by more than 120 dB.")
+    return result
+
+
+def _largest(spectrum: Spectrum) -> float:
+    """The largest real or imaginary part."""
+    return float(np.abs(spectrum.view(np.float32)).max(initial=0))
 
 
 def _at_least(gain: NDArray[Any], floor: float) -> NDArray[Any]:
