@@ -10,6 +10,7 @@ from tinysignal.files import read_csv
 
 MANIFEST = "manifest.csv"
 GROUP_COLUMNS = ("speaker", "recording", "group")
+LABEL_COLUMNS = ("class", "noise_class")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def read_manifest(manifest: Path) -> list[Entry]:
     manifest : Path
         CSV, UTF-8, with a column ``path`` (relative to the manifest's folder or to the one above
         it) and, if it has them, ``speaker`` / ``recording`` / ``group`` (the first of them that is
-        filled; else the path), ``split`` and ``class``.
+        filled; else the path), ``split`` and ``class`` / ``noise_class``.
 
     Raises
     ------
@@ -48,5 +49,6 @@ def read_manifest(manifest: Path) -> list[Entry]:
                 f"{manifest}: {name or 'a line without a path'} is listed but not there."
             )
         group = next((row[c] for c in GROUP_COLUMNS if row.get(c)), name)
-        found.append(Entry(path, group, row.get("split", ""), row.get("class", "")))
+        label = next((row[c] for c in LABEL_COLUMNS if row.get(c)), "")
+        found.append(Entry(path, group, row.get("split", ""), label))
     return found

@@ -213,5 +213,5 @@ def compressed(
 def uncompressed(mask: Tensor) -> Tensor:
     """A mask of compressed spectra, any size, as a mask of spectra, below 1; axis 2 is complex."""
     size = mask.square().sum(dim=2, keepdim=True).clamp_min(_SMALLEST_MASK).sqrt()
-    bounded = torch.tanh(size)
-    return mask / size * bounded.pow(1 / _EXPONENT)
+    # One product with both parts, and none of their quotients to differentiate.
+    return mask * (torch.tanh(size).pow(1 / _EXPONENT) * size.reciprocal())

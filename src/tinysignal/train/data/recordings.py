@@ -25,14 +25,16 @@ class Recording:
     path: Path
     group: str
     split: str  # "train", "valid", or another word, which training never reads
+    kind: str = ""  # of noise: rain, keyboard, ...
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A recording in memory: int16 (time,), and its group."""
+    """A recording in memory: int16 (time,), its group, and its kind where it is known."""
 
     samples: NDArray[np.int16]
     group: str
+    kind: str = ""
 
 
 def list_recordings(
@@ -42,8 +44,8 @@ def list_recordings(
 
     A manifest is a CSV file, ``manifest.csv`` in the folder or given itself, with a column
     ``path`` (relative to the manifest's folder or to the one above it) and, if it has them,
-    ``speaker`` / ``recording`` / ``group`` and ``split``. Without it the group is the first
-    folder below ``source``, or the file's own name.
+    ``speaker`` / ``recording`` / ``group``, ``split`` and ``noise_class``. Without it the group is
+    the first folder below ``source``, or the file's own name.
 
     Parameters
     ----------
@@ -63,7 +65,7 @@ def list_recordings(
     """
     manifest = source if source.suffix == ".csv" else source / "manifest.csv"
     if manifest.is_file():
-        found = [Recording(e.path, e.group, e.split) for e in read_manifest(manifest)]
+        found = [Recording(e.path, e.group, e.split, e.label) for e in read_manifest(manifest)]
     elif source.is_dir():
         found = [
             Recording(path, folder_group(path.relative_to(source)), "")
@@ -92,7 +94,7 @@ def load_clips(recordings: Iterable[Recording], *, sample_rate_hz: int) -> list[
     def load(recording: Recording) -> Clip:
         mono = load_mono(recording.path, sample_rate_hz=sample_rate_hz)
         scaled = np.clip(np.round(mono * 32768), -32768, 32767).astype(np.int16)
-        return Clip(scaled, recording.group)
+        return Clip(scaled, recording.group, recording.kind)
 
     with ThreadPoolExecutor() as pool:
         return list(pool.map(load, recordings))

@@ -17,6 +17,7 @@ _SHORTEST_CLIP_S = 0.1
 _VALID_FRACTION = 0.1
 _ON_SIGNALS = ("lstm",)  # trained on signals, the others on magnitudes
 _PESQ_HZ = 16_000
+_SIGNAL_WEIGHTS = ("pesq_weight", "resolution_weight", "residual_weight", "removed_weight")
 
 RECIPES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -79,6 +80,12 @@ class DenoiserConfig(TrainConfig):
         group=DATA,
     )
     noise: str = option("", "Folder or manifest (.csv) of noise.", group=DATA)
+    rooms: str = option(
+        "",
+        "Folder of measured room impulse responses, which --augment uses beside simulated rooms.",
+        group=DATA,
+        shown="simulated rooms only",
+    )
     valid_fraction: float | None = option(
         None,
         "Fraction of speakers, noises or subfolders to validate on, where no manifest says it; "
@@ -112,8 +119,9 @@ class DenoiserConfig(TrainConfig):
     )
     augment: bool = option(
         False,
-        "Change the speed of speech and noise and the noise's level over time and frequency, add "
-        "rooms, babble and synthetic noise, clip.",
+        "Draw kinds of noise evenly; change the speed of speech and noise and the noise's level "
+        "over time and frequency; add rooms, microphones, level jumps, clipping, codecs, babble "
+        "and synthetic noise.",
         group=MIXING,
     )
     sample_rate_hz: int = option(
@@ -180,6 +188,21 @@ class DenoiserConfig(TrainConfig):
     pesq_weight: float = option(
         0.0, "Weight of the PESQ loss of lstm, from 16 kHz.", group=FIT, at_least=0
     )
+    resolution_weight: float = option(
+        0.0,
+        "Weight of compressed magnitudes over several window lengths in the loss of lstm.",
+        group=FIT,
+        at_least=0,
+    )
+    residual_weight: float = option(
+        0.0,
+        "Weight of a decibel of noise left where there is no speech, in the loss of lstm.",
+        group=FIT,
+        at_least=0,
+    )
+    removed_weight: float = option(
+        0.0, "Weight of a decibel of speech removed, in the loss of lstm.", group=FIT, at_least=0
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -206,10 +229,13 @@ class DenoiserConfig(TrainConfig):
                 f"{self.arch} is trained on clips of signals, with a loss of its own: "
                 "leave loss out, and give clip_s."
             )
-        if self.pesq_weight and (self.arch not in _ON_SIGNALS or self.sample_rate_hz < _PESQ_HZ):
-            raise ConfigError(
-                f"pesq_weight is {self.pesq_weight}, which only lstm takes, from 16 kHz; pass 0."
-            )
+        if self.pesq_weight and self.sample_rate_hz < _PESQ_HZ:
+            raise ConfigError(f"pesq_weight is {self.pesq_weight}, but PESQ needs 16 kHz; pass 0.")
+        for name in _SIGNAL_WEIGHTS:
+            if getattr(self, name) and self.arch not in _ON_SIGNALS:
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}, which only lstm takes; pass 0."
+                )
 
     @property
     def whole_recording(self) -> bool:
@@ -230,8 +256,10 @@ class DenoiserConfig(TrainConfig):
         Without a length, a single pair gets the course's 3000 epochs, anything else 20 minutes;
         without ``clip_s``, a single pair is one whole batch.
         """
-        if merged.get("arch", "cnn") not in _ON_SIGNALS and "pesq_weight" not in chosen:
-            merged.pop("pesq_weight", None)  # a recipe's, whose network was replaced
+        if merged.get("arch", "cnn") not in _ON_SIGNALS:  # a recipe's network was replaced
+            for name in _SIGNAL_WEIGHTS:
+                if name not in chosen:
+                    merged.pop(name, None)
         single = bool(merged.get("pair"))
         if single:
             merged.setdefault("clip_s", 0.0)

@@ -24,6 +24,7 @@ from tinysignal.train.module import (
     recalibrate_batch_norm,
 )
 from tinysignal.train.pesq import PesqLoss
+from tinysignal.train.residual import UNUSED, ResidualLoss, Terms
 
 _SETTLING_BATCHES = 50
 
@@ -155,7 +156,8 @@ _LARGEST_GRADIENT = 1.0
 class WaveformModule(MagnitudeModule):
     """Noisy signals in, clean signals out; the loss is `tinysignal.train.losses.spectral`.
 
-    `tinysignal.train.pesq.PesqLoss` is added to it where that has a weight.
+    `tinysignal.train.pesq.PesqLoss` and `tinysignal.train.residual.ResidualLoss` are added to it
+    where they have a weight.
 
     AdamW, gradients bounded, and an exponential average of the weights, which is what is scored
     and exported.
@@ -167,6 +169,8 @@ class WaveformModule(MagnitudeModule):
     learning_rate : float
     pesq_weight : float
         Weight of the PESQ loss.
+    weights : Terms of float
+        Weights of the residual loss.
     sample_rate_hz : int
         For PESQ.
     data : TrainingData or None
@@ -184,6 +188,7 @@ class WaveformModule(MagnitudeModule):
         *,
         learning_rate: float,
         pesq_weight: float = 0.0,
+        weights: Terms[float] = UNUSED,
         sample_rate_hz: int = 16_000,
         data: TrainingData | None = None,
         teacher: Teacher | None = None,
@@ -194,6 +199,8 @@ class WaveformModule(MagnitudeModule):
         self.averaged = averaged(net, _EMA_DECAY)
         self._pesq_weight = pesq_weight
         self._pesq = PesqLoss(sample_rate_hz=sample_rate_hz) if pesq_weight else None
+        self._weights = weights
+        self._residual = ResidualLoss(sample_rate_hz=sample_rate_hz) if any(weights) else None
 
     @property
     def exported(self) -> nn.Module:
@@ -266,6 +273,10 @@ class WaveformModule(MagnitudeModule):
         loss = spectral(enhanced, clean, noisy, self.size)
         if self._pesq is not None:
             loss = loss + self._pesq_weight * self._pesq(enhanced, clean).mean()
+        if self._residual is not None:
+            terms = self._residual(enhanced, clean, noisy)
+            for weight, term in zip(self._weights, terms, strict=True):
+                loss = loss + weight * term
         return loss
 
     def _enhanced(self, net: Callable[[Tensor], Tensor], noisy: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ from tinysignal.nets import ARCHITECTURES, DenoisingNet, LstmNet, MaskingNet
 from tinysignal.nets.stft import stft
 from tinysignal.spec import DenoiserSpec, Spec
 from tinysignal.stft import StftSize
-from tinysignal.train.checkpoint import load_weights
+from tinysignal.train.callbacks import CHECKPOINT
+from tinysignal.train.checkpoint import load_state, load_weights
 from tinysignal.train.data.batches import BatchSource
 from tinysignal.train.denoising.config import DenoiserConfig
 from tinysignal.train.denoising.data import TrainingData, load_training_data
@@ -34,9 +35,11 @@ from tinysignal.train.export import export_denoiser, folded, parity
 from tinysignal.train.fit import RunResult, Training, begin, fit
 from tinysignal.train.folder import CONFIG, WEIGHTS
 from tinysignal.train.module import TrainingModule
+from tinysignal.train.residual import Terms
 from tinysignal.train.task import Task, TrainedRun
 from tinysignal.train.tuning import TuneOptions
 
+_AVERAGED, _TRAINED = "averaged.module.", "net."  # names in a checkpoint
 _WHOLE_RECORDING = 20  # an epoch is one step then: it is scored so many times less often
 
 
@@ -113,6 +116,7 @@ def make_module(
             size,
             learning_rate=config.learning_rate,
             pesq_weight=config.pesq_weight,
+            weights=Terms(config.resolution_weight, config.residual_weight, config.removed_weight),
             sample_rate_hz=config.sample_rate_hz,
             data=data,
             teacher=teacher,
@@ -148,7 +152,7 @@ def stft_size(config: DenoiserConfig) -> StftSize:
 
 
 def init_weights(net: DenoisingNet, run: Path) -> None:
-    """Give a network the weights that a run chose; an lstm may be wider than the run's.
+    """Give a network the weights of a run, see `weights_of`; an lstm may be wider than the run's.
 
     Raises
     ------
@@ -157,7 +161,7 @@ def init_weights(net: DenoisingNet, run: Path) -> None:
     ModelError
         There are none to read.
     """
-    weights = load_weights(run / WEIGHTS)
+    weights = weights_of(run)
     try:
         if isinstance(net, LstmNet):
             net.widen(weights)
@@ -165,9 +169,24 @@ def init_weights(net: DenoisingNet, run: Path) -> None:
             net.load_state_dict(weights)
     except RuntimeError:
         raise ConfigError(
-            f"{run / WEIGHTS}: the weights are of another network. "
+            f"{run}: the weights are of another network. "
             f"Give the options of {run / CONFIG} that shape it."
         ) from None
+
+
+def weights_of(run: Path) -> dict[str, Tensor]:
+    """The weights that a run chose, or of an unfinished one the averages in its checkpoint.
+
+    Raises
+    ------
+    ModelError
+        There are none to read.
+    """
+    if (run / WEIGHTS).is_file() or not (run / CHECKPOINT).is_file():
+        return load_weights(run / WEIGHTS)
+    state = load_state(run / CHECKPOINT)["state_dict"]
+    prefix = _AVERAGED if any(name.startswith(_AVERAGED) for name in state) else _TRAINED
+    return {n.removeprefix(prefix): w for n, w in state.items() if n.startswith(prefix)}
 
 
 def build_net(config: DenoiserConfig, size: StftSize) -> DenoisingNet:
