@@ -41,7 +41,7 @@ from tinysignal.metrics.registry import METRICS
 from tinysignal.model import model_path
 from tinysignal.train.callbacks import CHECKPOINT
 from tinysignal.train.data.mixing import MixOptions, Mixtures
-from tinysignal.train.data.pairs import Pair
+from tinysignal.train.data.pairs import SignalPair
 from tinysignal.train.data.paths import passed
 from tinysignal.train.data.recordings import Clip, Recording, list_recordings, load_clips
 from tinysignal.train.data.rooms import MeasuredRooms, kept_part, list_rooms
@@ -106,7 +106,7 @@ def second_noises(data: Path, half: str) -> list[Recording]:
     return [r for r in second if (r.group in test) == (half == "test")]
 
 
-def validation_sets(data: Path, names: Iterable[str]) -> dict[str, list[Pair]]:
+def validation_sets(data: Path, names: Iterable[str]) -> dict[str, list[SignalPair]]:
     """The pairs of each set."""
     listed = {
         what: list_recordings(data / what, valid_fraction=0.1, seed=0, test_fraction=0.5)
@@ -116,7 +116,7 @@ def validation_sets(data: Path, names: Iterable[str]) -> dict[str, list[Pair]]:
         what: load_clips([r for r in found if r.split == "valid"], sample_rate_hz=RATE_HZ)
         for what, found in listed.items()
     }
-    makers: dict[str, Callable[[], list[Pair]]] = {
+    makers: dict[str, Callable[[], list[SignalPair]]] = {
         "own": lambda: mixed(
             valid["speech"], valid["noise"], OWN_CLIP, OWN_COUNT, OWN_SNRS_DB, seed=0
         ),
@@ -130,7 +130,7 @@ def validation_sets(data: Path, names: Iterable[str]) -> dict[str, list[Pair]]:
         ),
         "rooms": lambda: in_rooms(one_a_speaker(valid["speech"]), data / "rir"),
         "clean": lambda: [
-            Pair(x, x, "clean") for x in map(levelled, one_a_speaker(valid["speech"]))
+            SignalPair(x, x, "clean") for x in map(levelled, one_a_speaker(valid["speech"]))
         ],
     }
     return {name: makers[name]() for name in names}
@@ -144,7 +144,7 @@ def mixed(
     snrs_db: tuple[float, ...],
     *,
     seed: int,
-) -> list[Pair]:
+) -> list[SignalPair]:
     """Plain mixtures, as a run's validation has them."""
     plain = MixOptions(
         level_dbfs=OWN_LEVEL_DBFS, filter_db=0, low_pass_share=0, second_noise_share=0
@@ -172,7 +172,7 @@ def levelled(clip: Clip) -> Signal:
     return scaled(x, active_rms(x), LEVEL_DBFS)
 
 
-def in_rooms(speech: list[Clip], folder: Path) -> list[Pair]:
+def in_rooms(speech: list[Clip], folder: Path) -> list[SignalPair]:
     """Speech in rooms of the validation side, and the part within 50 ms of the direct sound."""
     valid = [r for r in list_rooms(folder) if r.split == "valid"]
     rooms = MeasuredRooms(load_clips(valid, sample_rate_hz=RATE_HZ), RATE_HZ)
@@ -182,11 +182,11 @@ def in_rooms(speech: list[Clip], folder: Path) -> list[Pair]:
         room = rooms.draw(rng)
         early = kept_part(room, RATE_HZ, late_db=-200)
         heard, kept = passed(levelled(clip), RATE_HZ, [], [room, early])
-        pairs.append(Pair(heard, kept, clip.group))
+        pairs.append(SignalPair(heard, kept, clip.group))
     return pairs
 
 
-def scores(pair: Pair, denoised: Signal, metrics: Iterable[str]) -> Scores:
+def scores(pair: SignalPair, denoised: Signal, metrics: Iterable[str]) -> Scores:
     """Everything of one file; what cannot be measured in it is left out."""
     found: Scores = {}
     for name in metrics:
@@ -200,7 +200,7 @@ def scores(pair: Pair, denoised: Signal, metrics: Iterable[str]) -> Scores:
     return found | kept_and_left(pair, denoised)
 
 
-def kept_and_left(pair: Pair, denoised: Signal) -> Scores:
+def kept_and_left(pair: SignalPair, denoised: Signal) -> Scores:
     """``pauses_db``, ``onset_db`` and ``weak_db`` of one file."""
     noise = pair.noisy - pair.clean
     level_db = frames_db(pair.clean)

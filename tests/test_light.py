@@ -76,6 +76,13 @@ def test_a_light_module_imports_without_any_extra(module: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_light_packages_are_there_without_any_extra() -> None:
+    packages = "audio, batch, datasets, evaluation, metrics, Denoiser, Classifier"
+    done = run_without_extras(f"from tinysignal import {packages}; print(audio.open.__module__)")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "tinysignal.audio.files"
+
+
 def test_the_command_line_denoises_a_file_without_any_extra(
     onset_model: Path, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from benchmarks import validation
-from tinysignal.train.data.pairs import Pair
+from tinysignal.train.data.pairs import SignalPair
 
 RATE_HZ = validation.RATE_HZ
 
@@ -25,7 +25,7 @@ def spoken() -> np.ndarray:
 
 CLEAN = spoken()
 NOISE = (0.003 * np.random.default_rng(0).standard_normal(CLEAN.size)).astype(np.float32)
-PAIR = Pair(CLEAN + NOISE, CLEAN, "made")
+PAIR = SignalPair(CLEAN + NOISE, CLEAN, "made")
 
 
 def test_doing_nothing_keeps_all_and_leaves_all() -> None:

@@ -302,7 +302,7 @@ Y = torch.tensor([0, 1, 2, 0])
         ([(X, Y - 1)], "label -1"),
         ([(X * float("nan"), Y)], "batch 0: the inputs hold NaN"),
         ([("abcd", Y)], "inputs are a str"),
-        ([(X[:, :5], Y)], "does not take it"),
+        ([(X[:, :5], Y)], "does not take inputs of shape"),
     ],
 )
 def test_bad_data_is_refused_in_one_line(loader: Any, says: str) -> None:

@@ -140,7 +140,7 @@ def test_a_model_that_takes_too_long_is_stopped(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thousand products of large matrices: half a minute's work on any machine."""
-    monkeypatch.setattr("tinysignal.model.time_limit", lambda: original(0.5))
+    monkeypatch.setattr("tinysignal.model.network.time_limit", lambda: original(0.5))
     shape = np.array([1_500, 1_500], np.int64)
     fill = helper.make_tensor("v", TensorProto.FLOAT, [1], [1e-3])
     # The size is not known before a run, or the products would be made once, as it is loaded.
@@ -166,7 +166,7 @@ def test_work_on_constants_is_under_the_time_limit_too(
     path: Path, monkeypatch: pytest.MonkeyPatch, hidden: bool
 ) -> None:
     """ONNX Runtime would do it as it loads the model, and nothing could stop it."""
-    monkeypatch.setattr("tinysignal.model.time_limit", lambda: original(0.5))
+    monkeypatch.setattr("tinysignal.model.network.time_limit", lambda: original(0.5))
     fill = helper.make_tensor("v", TensorProto.FLOAT, [1], [1e-3])
     nodes = [
         N("ConstantOfShape", ["sides"], ["m0"], value=fill),

@@ -138,7 +138,7 @@ def test_a_plan_can_be_edited_and_replayed(
         (["--energy", "2"], "at most 1"),
         (["--max-accuracy-drop", "-1"], "at least 0"),
         (["--macs", "nan"], "macs is nan"),
-        (["--method", "best", "--rank", "4"], "method 'best'"),
+        (["--method", "best", "--rank", "4"], "--method': 'best' is not one of"),
         (["--plan", "nowhere.json"], "nowhere.json: cannot be read"),
         (["--sweep", "4,x"], "expected ranks such as"),
         (["--sweep", "0"], "rank 0"),

@@ -181,9 +181,9 @@ def test_a_denoiser_is_compressed_and_runs_as_a_stream(denoiser_run: Path, tmp_p
 
 
 def test_a_denoiser_needs_a_budget_and_has_no_other_data(linear_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="how far"):
+    with pytest.raises(ConfigError, match="no budget given"):
         compressed(linear_run, tmp_path / "a")
-    with pytest.raises(ConfigError, match="finds its data by its config"):
+    with pytest.raises(ConfigError, match=r"takes its data from config\.toml"):
         compress_run(linear_run, tmp_path / "a", CompressOptions(), data="digits")
     with pytest.raises(ConfigError, match="no test split"):
         open_run(linear_run).score(linear_run / "model.onnx", split="test")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -46,7 +46,7 @@ def compress(
         ),
     ] = None,
     method: Annotated[
-        str,
+        Literal["sequential", "activation", "svd"],
         typer.Option(
             help="sequential (uses the outputs of the already compressed layers), activation "
             "(least error of each layer's outputs on calibration data), or svd (truncated SVD of "

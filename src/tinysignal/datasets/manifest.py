@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinysignal.errors import DataError
+from tinysignal.files import read_csv
 
 MANIFEST = "manifest.csv"
 GROUP_COLUMNS = ("speaker", "recording", "group")
@@ -15,7 +15,7 @@ LABEL_COLUMNS = ("class", "noise_class")
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a manifest; what it does not say is empty."""
+    """One row of a manifest; a column that it lacks is an empty string."""
 
     path: Path
     group: str
@@ -38,19 +38,11 @@ def read_manifest(manifest: Path) -> list[Entry]:
     DataError
         Not readable as that, no column ``path``, or a file that is not there.
     """
-    try:
-        with manifest.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise DataError(f"{manifest}: cannot be read ({error.strerror}).") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{manifest}: not a CSV file in UTF-8 ({error}).") from None
-    if rows and "path" not in rows[0]:
-        raise DataError(f"{manifest}: no column 'path', but {', '.join(map(str, rows[0]))}.")
+    rows = read_csv(manifest, ["path"])
     roots = (manifest.parent, manifest.parent.parent)
     found = []
     for row in rows:
-        name = row["path"] or ""
+        name = row["path"]
         path = next((r / name for r in roots if name and (r / name).is_file()), None)
         if path is None:
             raise DataError(
@@ -58,5 +50,5 @@ def read_manifest(manifest: Path) -> list[Entry]:
             )
         group = next((row[c] for c in GROUP_COLUMNS if row.get(c)), name)
         label = next((row[c] for c in LABEL_COLUMNS if row.get(c)), "")
-        found.append(Entry(path, group, row.get("split") or "", label))
+        found.append(Entry(path, group, row.get("split", ""), label))
     return found

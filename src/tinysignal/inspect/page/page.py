@@ -57,7 +57,7 @@ def write_page(inspection: Inspection, path: str | Path, *, pictures: bool = Fal
 
     Raises
     ------
-    AudioFileError
+    FileError
         A file cannot be written.
     DataError
         The inspection has no images, or its parts do not fit together.

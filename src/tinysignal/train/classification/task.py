@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tinysignal.classifier import Classifier
 from tinysignal.datasets import Dataset, Examples, load_dataset
 from tinysignal.errors import DataError
-from tinysignal.metrics.classification import ClassificationReport
+from tinysignal.metrics.classification_report import ClassificationReport
 from tinysignal.model import load_classification_model
 from tinysignal.nets.mlp import Mlp
 from tinysignal.spec import ClassifierSpec, SoundInput, Spec
@@ -192,7 +192,9 @@ class ClassifierRun(TrainedRun):
             probabilities = Classifier.load(model)(examples.values)
         else:
             probabilities = _probabilities(model, examples)
-        report = ClassificationReport.of(probabilities, examples.labels, self.spec.classes)
+        report = ClassificationReport.from_probabilities(
+            probabilities, examples.labels, self.spec.classes
+        )
         keys = ("accuracy", "accuracy_low", "accuracy_high", "nll", "examples")
         return {key: getattr(report, key) for key in keys}
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tinysignal.train.data.batches import Array
 from tinysignal.train.data.effects import changed_speed, crossed, varied
-from tinysignal.train.data.pairs import Pair
+from tinysignal.train.data.pairs import SignalPair
 from tinysignal.train.data.paths import (
     Gains,
     clipped,
@@ -210,14 +210,14 @@ class Mixtures:
             noise = np.zeros_like(noise)
         return self._stored(rng, heard + noise, speech)
 
-    def fixed_pairs(self, count: int, snrs_db: tuple[float, ...]) -> list[Pair]:
+    def fixed_pairs(self, count: int, snrs_db: tuple[float, ...]) -> list[SignalPair]:
         """Mixtures for validation, at these SNRs in turn."""
         rng = np.random.default_rng([self._seed, 2**31])
         pairs = []
         for i in range(count):
             snr_db = snrs_db[i % len(snrs_db)]
             noisy, clean = self.mixture(rng, snr_db=snr_db)
-            pairs.append(Pair(noisy, clean, f"mixture {i} at {snr_db:g} dB"))
+            pairs.append(SignalPair(noisy, clean, f"mixture {i} at {snr_db:g} dB"))
         return pairs
 
     def _drawn(

@@ -11,8 +11,8 @@ from tinysignal.stft import StftSize
 from tinysignal.train.data.batches import BatchSource
 from tinysignal.train.data.mixing import MixOptions, Mixtures
 from tinysignal.train.data.pairs import (
-    Pair,
     PairClips,
+    SignalPair,
     WholePair,
     hold_out_end,
     load_pair,
@@ -50,7 +50,7 @@ class TrainingData:
     Parameters
     ----------
     source : BatchSource
-    score : list of Pair
+    score : list of SignalPair
     split : {"valid", "train"}
         What ``score`` is to the training.
     data_facts : dict
@@ -58,7 +58,7 @@ class TrainingData:
     """
 
     source: BatchSource
-    score: list[Pair]
+    score: list[SignalPair]
     split: str
     data_facts: dict[str, Any]
 
@@ -166,7 +166,7 @@ def _mixtures(config: DenoiserConfig, clips: dict[str, Any], data_dir: Path | No
         sample_rate_hz=rate,
         **clips,
     )
-    score: list[Pair] = []
+    score: list[SignalPair] = []
     if loaded["speech", "valid"] and loaded["noise", "valid"]:
         # Validation is the same for every seed and filter, so that runs can be compared.
         plain = MixOptions(
