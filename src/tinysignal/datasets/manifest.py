@@ -1,4 +1,4 @@
-"""Lists of files: a CSV file with what is known of each."""
+"""Manifests: CSV lists of files with their groups, splits and classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GROUP_COLUMNS = ("speaker", "recording", "group")
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a manifest; what it does not say is empty."""
+    """One line of a manifest; empty strings for missing values."""
 
     path: Path
     group: str
@@ -23,19 +23,23 @@ class Entry:
 
 
 def read_manifest(manifest: Path) -> list[Entry]:
-    """The files that a manifest lists.
+    """Files in a manifest.
 
     Parameters
     ----------
     manifest : Path
-        CSV, UTF-8, with a column ``path`` (relative to the manifest's folder or to the one above
-        it) and, if it has them, ``speaker`` / ``recording`` / ``group`` (the first of them that is
-        filled; else the path), ``split`` and ``class``.
+        CSV file in UTF-8 with a column ``path``, relative to the manifest's folder or to its
+        parent. Optional columns are ``split``, ``class``, and ``speaker``, ``recording`` or
+        ``group``: the first of these three that is filled is the group, else the path.
+
+    Returns
+    -------
+    list of Entry
 
     Raises
     ------
     DataError
-        Not readable as that, no column ``path``, or a file that is not there.
+        The file is not such a CSV file, or a listed file is missing.
     """
     try:
         with manifest.open(newline="", encoding="utf-8-sig") as file:
@@ -45,7 +49,8 @@ def read_manifest(manifest: Path) -> list[Entry]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{manifest}: not a CSV file in UTF-8 ({error}).") from None
     if rows and "path" not in rows[0]:
-        raise DataError(f"{manifest}: no column 'path', but {', '.join(map(str, rows[0]))}.")
+        columns = ", ".join(map(str, rows[0]))
+        raise DataError(f"{manifest}: columns {columns}, expected a column 'path' among them.")
     roots = (manifest.parent, manifest.parent.parent)
     found = []
     for row in rows:
@@ -53,7 +58,8 @@ def read_manifest(manifest: Path) -> list[Entry]:
         path = next((r / name for r in roots if name and (r / name).is_file()), None)
         if path is None:
             raise DataError(
-                f"{manifest}: {name or 'a line without a path'} is listed but not there."
+                f"{manifest}: {name or 'a line without a path'} is listed, but there is no such "
+                "file."
             )
         group = next((row[c] for c in GROUP_COLUMNS if row.get(c)), name)
         found.append(Entry(path, group, row.get("split") or "", row.get("class") or ""))
