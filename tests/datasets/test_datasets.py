@@ -89,7 +89,10 @@ PACKED = gzip.compress(GOOD)
         (GOOD[:4] + struct.pack(">3I", 1 << 20, 64, 64) + bytes(9), "header says 4294967296"),
         (GOOD[:4] + struct.pack(">3I", 1 << 10, 1 << 10, 1 << 10), "header says 1073741824"),
         (GOOD[:4] + struct.pack(">3I", 1 << 9, 1 << 9, 1 << 9) + bytes(9), "truncated: 9 of"),
-        (gzip.compress(GOOD[:4] + struct.pack(">3I", 1, 1, 1) + bytes(10**7)), "trailing bytes after the"),
+        (
+            gzip.compress(GOOD[:4] + struct.pack(">3I", 1, 1, 1) + bytes(10**7)),
+            "trailing bytes after the",
+        ),
         (PACKED[:-9], "truncated"),
         (PACKED[:-8] + bytes(4) + PACKED[-4:], "damaged"),
         (PACKED[:20] + b"\xff" * 8 + PACKED[28:], "damaged"),

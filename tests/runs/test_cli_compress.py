@@ -133,7 +133,7 @@ def test_a_plan_can_be_edited_and_replayed(
         (["--rank", "4", "--params", "5%"], "--rank and --params: give one of them"),
         (["--rank", "4", "--plan", "plan.json"], "--rank and --plan"),
         (["--params", "much"], "expected a fraction"),
-        (["--params", "120%"], "more than all of it"),
+        (["--params", "120%"], "expected 100% or less"),
         (["--params", "0.1%"], "Ask for more"),
         (["--energy", "2"], "at most 1"),
         (["--max-accuracy-drop", "-1"], "at least 0"),

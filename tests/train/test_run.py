@@ -316,7 +316,7 @@ def test_the_commands_of_the_documentation(pair_files: tuple[Path, Path], tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--epochs", "1"], "give one of a pair"),
+        (["--epochs", "1"], "Give one of a pair"),
         (["--pair", "absent.wav", "absent.wav", "--epochs", "1"], "absent.wav"),
         (["--config", "absent.toml"], "absent.toml: cannot be read"),
         (["--recipe", "soup"], "recipe is 'soup'"),

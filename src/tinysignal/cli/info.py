@@ -1,4 +1,4 @@
-"""``tinysignal info``: the facts of a sound file or of a model."""
+"""``tinysignal info``: properties of a sound file or of a model."""
 
 from __future__ import annotations
 
@@ -28,39 +28,39 @@ def info(
         str, typer.Argument(metavar="FILE|MODEL", help="A sound file, a model or a run folder.")
     ],
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout, no table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Show the facts of a sound file or of a model.
+    """Show the properties of a sound file or of a model.
 
     Example: tinysignal info talk.wav
     """
     path = Path(item)
     is_model = path.suffix.lower() == ".onnx" or path.is_dir() or item in bundled_models()
-    facts = model_facts(item) if is_model else sound_facts(item)
+    found = model_info(item) if is_model else sound_info(item)
     if as_json:
-        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        print(json.dumps(found, indent=2, ensure_ascii=False))
         return
     table = Table("", "", show_header=False, box=None)
     table.columns[1].overflow = "fold"
-    for name, value in facts.items():
+    for name, value in found.items():
         table.add_row(name, escape(_shown(value)))
     Console().print(table)
 
 
-def sound_facts(path: str) -> dict[str, Any]:
-    """The facts of a sound file, as they are printed."""
+def sound_info(path: str) -> dict[str, Any]:
+    """Printed properties of a sound file."""
     with open_sound(path) as reader:
-        facts = asdict(reader.info)
-        return {"file": path, **facts, "duration_s": round(reader.info.duration_s, 6)}
+        found = asdict(reader.info)
+        return {"file": path, **found, "duration_s": round(reader.info.duration_s, 6)}
 
 
-def model_facts(model: str) -> dict[str, Any]:
-    """The spec of a model and what follows from it, as they are printed.
+def model_info(model: str) -> dict[str, Any]:
+    """Printed properties of a model: its spec, and durations computed from it.
 
     Parameters
     ----------
     model : str
-        A bundled name, a model file, or a run's folder.
+        Name of a bundled model, model file or run folder.
     """
     path = model_path(model)
     if isinstance(read_spec(path), ClassifierSpec):
@@ -76,7 +76,7 @@ def model_facts(model: str) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    if value is None:  # a receptive field
+    if value is None:  # receptive field of a recurrent network
         return "unlimited"
     if isinstance(value, dict):
         return ", ".join(f"{name}: {text}" for name, text in value.items())

@@ -1,4 +1,4 @@
-"""Options that several commands share, and options made from a configuration's fields."""
+"""Shared command-line options, and options generated from the fields of a configuration."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tinysignal.train.config import DATA, OUTPUT
 
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", help="TOML file of options; flags override it.", rich_help_panel=DATA),
+    typer.Option("--config", help="TOML file of options. Flags override it.", rich_help_panel=DATA),
 ]
 DataDir = Annotated[
     Path | None,
     typer.Option(
         envvar="TINYSIGNAL_DATA",
-        help="Folder in which data that is not found here is looked for.",
+        help="Folder to search for data that is not in the current folder.",
         rich_help_panel=DATA,
     ),
 ]
@@ -33,23 +33,32 @@ AsJson = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.", rich_help_panel=OUTPUT)]
 
-Model = Annotated[str, typer.Option("--model", "-m", help="A bundled name or a model file.")]
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="Name of a bundled model, or a model file.")
+]
 AttenuationLimit = Annotated[
-    float | None, typer.Option(metavar="DB", min=0, help="Attenuate nothing by more than this.")
+    float | None, typer.Option(metavar="DB", min=0, help="Largest attenuation in dB.")
 ]
 Mix = Annotated[
-    float, typer.Option(min=0, max=1, help="1 for the denoised signal, 0 for the input.")
+    float,
+    typer.Option(min=0, max=1, help="Share of the denoised signal in the output; 0 is the input."),
 ]
 
 
 def with_options_of(
     config: type[Options], *, rename: Mapping[str, str] | None = None
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A decorator: a command's ``**options`` become one option for each field of a dataclass.
+    """Decorator that replaces a command's ``**options`` by the fields of a dataclass.
 
-    Each has the field's name, or what it is renamed to, its type, help and group, and shows its
-    default. One that is not given is None, so that a recipe or a file can say it. Applied twice, a
-    command has the fields of both.
+    An option has the name, type, help and group of its field and shows the field's default. An
+    option that is not given is None, which lets a recipe or a file set it. The decorator can be
+    applied several times.
+
+    Parameters
+    ----------
+    config : type of Options
+    rename : mapping of str to str or None
+        Names of options that differ from the names of their fields.
     """
     names = rename or {}
 
@@ -67,14 +76,14 @@ def with_options_of(
 
 
 def _parameter(config: type[Options], field: str, name: str) -> inspect.Parameter:
-    facts = option_of(field, config)
+    details = option_of(field, config)
     default = config.__dataclass_fields__[field].default
     option = typer.Option(
-        help=facts.help,
-        metavar=facts.metavar or None,
-        show_default=facts.shown or in_words(default) or False,
-        rich_help_panel=facts.group,
-        parser=_fraction if facts.fraction else None,
+        help=details.help,
+        metavar=details.metavar or None,
+        show_default=details.shown or in_words(default) or False,
+        rich_help_panel=details.group,
+        parser=_fraction if details.fraction else None,
     )
     return inspect.Parameter(
         name,
@@ -85,7 +94,7 @@ def _parameter(config: type[Options], field: str, name: str) -> inspect.Paramete
 
 
 def _fraction(text: str) -> float:
-    """``4.3%`` and ``0.043`` are the same."""
+    """Number of a text such as ``4.3%`` or ``0.043``."""
     try:
         value = float(text.rstrip("%"))
     except ValueError:
@@ -95,5 +104,5 @@ def _fraction(text: str) -> float:
     if not text.endswith("%"):
         return value
     if value > 100:
-        raise typer.BadParameter(f"{text}: more than all of it.")
+        raise typer.BadParameter(f"{text}: expected 100% or less.")
     return value / 100
