@@ -27,7 +27,7 @@ from tinysignal.runs import report as reports
 from tinysignal.runs.compress import CompressOptions, compress_run, open_run
 from tinysignal.runs.inspect import inspect_run
 from tinysignal.runs.load import load_run, read_plan, read_plans
-from tinysignal.train.classification.task import normalising_by_weights
+from tinysignal.train.classification.build import normalising_by_weights
 
 
 @pytest.fixture(autouse=True)
@@ -181,11 +181,11 @@ def test_a_denoiser_is_compressed_and_runs_as_a_stream(denoiser_run: Path, tmp_p
 
 
 def test_a_denoiser_needs_a_budget_and_has_no_other_data(linear_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="how far"):
+    with pytest.raises(ConfigError, match="no budget given; pass one"):
         compressed(linear_run, tmp_path / "a")
-    with pytest.raises(ConfigError, match="finds its data by its config"):
+    with pytest.raises(ConfigError, match=r"uses the data of its config\.toml"):
         compress_run(linear_run, tmp_path / "a", CompressOptions(), data="digits")
-    with pytest.raises(ConfigError, match="no test split"):
+    with pytest.raises(ConfigError, match="split 'test', expected"):
         open_run(linear_run).score(linear_run / "model.onnx", split="test")
     assert not (tmp_path / "a").exists()
 

@@ -65,7 +65,7 @@ def test_without_a_test_side_the_validation_side_is_shown_and_said(
     monkeypatch.setattr(inspect, "load_dataset", load)
     found = look(run)
     assert (found.split, found.examples) == ("valid", len(whole.valid))
-    assert found.notes[0].startswith("There is no test split")
+    assert found.notes[0].startswith("No test split")
 
 
 def test_layers_are_chosen_by_name(run: Path) -> None:

@@ -15,8 +15,8 @@ from tinysignal.nets.mlp import NORMS
 from tinysignal.options import Options, value_type
 from tinysignal.train.classification.config import ClassifierConfig
 from tinysignal.train.config import LENGTHS
+from tinysignal.train.denoising.build import stft_size
 from tinysignal.train.denoising.config import RECIPES, DenoiserConfig
-from tinysignal.train.denoising.task import stft_size
 from tinysignal.train.losses import LOSSES
 
 GIVEN: dict[str, Any] = {"clean": "speech", "noise": "noise", "epochs": 2}

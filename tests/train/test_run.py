@@ -367,7 +367,7 @@ def test_a_run_starts_from_the_weights_of_another(
 
 @pytest.mark.parametrize(
     ("trained", "error"),
-    [(False, "not readable weights"), (True, "the weights are of another network")],
+    [(False, "not readable weights"), (True, "the weights belong to another network")],
 )
 def test_a_start_that_does_not_fit_is_refused(
     trained: bool, error: str, speech_and_noise: tuple[Path, Path], tmp_path: Path

@@ -4,7 +4,7 @@
 
     config.py          options of every run
     denoising/         denoisers: configuration, data, networks, modules, task
-    classification/    classifiers: configuration, deformation, modules, task
+    classification/    classifiers: configuration, networks, deformation, module, task
     fit.py             one run: trainer, devices, signals, resume, results
     module.py          base class of the Lightning modules
     callbacks.py       schedule and stop, curve and best weights, progress bar

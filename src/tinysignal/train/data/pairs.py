@@ -16,12 +16,12 @@ from tinysignal.train.data.batches import Array
 from tinysignal.train.data.recordings import folder_group, load_mono
 
 Mono = NDArray[np.float32]  # (time,)
-_MAX_DIFFERENCE = 0.01  # of the length, that two files of a pair may differ by
+_MAX_DIFFERENCE = 0.01  # largest relative difference of the lengths of a pair
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A noisy signal and the clean one behind it, sample by sample, float32 (time,)."""
+    """Noisy signal and its clean signal, aligned to the sample, float32 (time,)."""
 
     noisy: Mono
     clean: Mono
@@ -29,7 +29,10 @@ class Pair:
 
     def __post_init__(self) -> None:
         if self.noisy.shape != self.clean.shape:
-            raise DataError(f"{self.name}: {self.noisy.size} noisy and {self.clean.size} clean.")
+            raise DataError(
+                f"{self.name}: {self.noisy.size} noisy and {self.clean.size} clean samples, "
+                "expected equal numbers."
+            )
 
 
 def load_pair(noisy: Path, clean: Path, *, sample_rate_hz: int) -> Pair:
@@ -38,8 +41,9 @@ def load_pair(noisy: Path, clean: Path, *, sample_rate_hz: int) -> Pair:
     Raises
     ------
     AudioFileError
+        A file is not readable as audio.
     DataError
-        The lengths differ by more.
+        The lengths differ by more than 1 %.
     """
     signals = [load_mono(path, sample_rate_hz=sample_rate_hz) for path in (noisy, clean)]
     lengths = [signal.size for signal in signals]
@@ -47,7 +51,8 @@ def load_pair(noisy: Path, clean: Path, *, sample_rate_hz: int) -> Pair:
     if max(lengths) - shorter > _MAX_DIFFERENCE * shorter:
         raise DataError(
             f"{noisy} has {lengths[0]} samples at {sample_rate_hz} Hz and {clean} has "
-            f"{lengths[1]}: the two of a pair must be the same recording, sample by sample."
+            f"{lengths[1]}, expected equal lengths. Both must be the same recording, aligned to "
+            "the sample."
         )
     return Pair(signals[0][:shorter], signals[1][:shorter], noisy.name)
 
@@ -55,20 +60,21 @@ def load_pair(noisy: Path, clean: Path, *, sample_rate_hz: int) -> Pair:
 def load_pair_folders(
     noisy: Path, clean: Path, *, sample_rate_hz: int, valid_fraction: float, seed: int
 ) -> tuple[list[Pair], list[Pair]]:
-    """Pairs of two folders by their relative names, for training and for validation.
+    """Pairs of files with the same relative name in two folders, for training and validation.
 
-    Files of one subfolder stay on one split; without subfolders each file is its own group.
+    Files of one subfolder stay in one split; without subfolders, each file is its own group.
 
     Raises
     ------
     DataError
-        A folder is missing, nothing matches, or a file has no partner.
+        A folder is missing or empty, or a file has no partner.
     """
     folders = [_by_name(folder) for folder in (noisy, clean)]
     lonely = sorted(set(folders[0]) ^ set(folders[1]))
     if lonely:
         raise DataError(
-            f"{noisy} and {clean}: {len(lonely)} files have no partner, the first is {lonely[0]}."
+            f"{noisy} and {clean}: {len(lonely)} files without a partner, such as {lonely[0]}. "
+            "Give both files of a pair the same name."
         )
     groups = {name: folder_group(Path(name)) for name in folders[0]}
     held_out = hold_out(set(groups.values()), valid_fraction, seed)
@@ -80,7 +86,7 @@ def load_pair_folders(
 
 
 def hold_out_end(pair: Pair, share: float) -> tuple[Pair, Pair]:
-    """The pair without its last part, and that part."""
+    """Pair without its last part, and that part, a fraction ``share`` of its length."""
     first = round(pair.noisy.size * (1 - share))
     return (
         Pair(pair.noisy[:first], pair.clean[:first], pair.name),
@@ -89,7 +95,7 @@ def hold_out_end(pair: Pair, share: float) -> tuple[Pair, Pair]:
 
 
 class WholePair:
-    """Every batch is the whole recording, as magnitudes that are computed once."""
+    """Batch source whose only batch is the magnitudes of one whole recording."""
 
     steps_per_epoch = 1
 
@@ -103,12 +109,17 @@ class WholePair:
 
 
 class PairClips:
-    """Clips of fixed length from random places of random pairs.
+    """Batches of clips from random places of random pairs.
 
     Parameters
     ----------
     pairs : list of Pair
-    clip_samples, batch, steps_per_epoch, seed : int
+    clip_samples : int
+        Length of a clip in samples.
+    batch, steps_per_epoch : int
+        Number of clips in a batch, and of batches in an epoch.
+    seed : int
+        Random seed.
     """
 
     def __init__(
@@ -135,7 +146,7 @@ class PairClips:
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
-    """Audio files below a folder by their relative name without suffix."""
+    """Audio files in a folder by their relative name without suffix."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder.")
     found = {
@@ -144,5 +155,5 @@ def _by_name(folder: Path) -> dict[str, Path]:
         if path.suffix.lower() in SOUND_SUFFIXES and path.is_file()
     }
     if not found:
-        raise DataError(f"{folder}: no audio files in it.")
+        raise DataError(f"{folder}: 0 audio files, expected 1 or more.")
     return found
