@@ -98,7 +98,7 @@ def test_every_parameter_is_counted_once() -> None:
     assert rows["layers.3"].kind == "Linear"
     assert rows["layers.3"].macs == 4 * 64
     attention = rows["layers.4.self_attn"]
-    assert (attention.macs, attention.note) == (0, "its operations are not counted")
+    assert (attention.macs, attention.note) == (4 * 4 * 8 * 8, "")
     assert rows["layers.4.self_attn.out_proj"].note.startswith("not called")
 
 

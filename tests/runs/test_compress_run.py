@@ -229,9 +229,9 @@ def test_a_folder_that_holds_a_run_is_left_as_it_is(digits_run: Path, small_run:
 
 
 def test_what_is_no_run_is_refused_by_name(small_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="Give the run folder"):
+    with pytest.raises(ModelError, match="a file, expected a run folder"):
         load_run(small_run / "model.onnx")
-    with pytest.raises(ModelError, match=r"there is no config\.toml"):
+    with pytest.raises(ModelError, match=r"no config\.toml in this folder"):
         load_run(tmp_path)
     for path in small_run.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -240,17 +240,15 @@ def test_what_is_no_run_is_refused_by_name(small_run: Path, tmp_path: Path) -> N
         {name: w for name, w in weights.items() if "bias" not in name},
         tmp_path / "model.safetensors",
     )
-    with pytest.raises(
-        ModelError, match=r"not those of the network in config\.toml and plan\.json"
-    ):
+    with pytest.raises(ModelError, match=r"do not fit the network in config\.toml and plan\.json"):
         load_run(tmp_path)
     plan = json.loads((small_run / "plan.json").read_text())
     plan["layers"][0]["name"] = "layers.99"
     (tmp_path / "plan.json").write_text(json.dumps(plan))
-    with pytest.raises(ModelError, match="not a plan for the network"):
+    with pytest.raises(ModelError, match="the plan does not fit the network"):
         load_run(tmp_path)
     (tmp_path / "plan.json").write_bytes(b"\xff\xfe")
-    with pytest.raises(ModelError, match="not even text"):
+    with pytest.raises(ModelError, match="not text in UTF-8"):
         load_run(tmp_path)
     (tmp_path / "plan.json").write_text("{")
     with pytest.raises(ModelError, match="not JSON"):
@@ -259,10 +257,13 @@ def test_what_is_no_run_is_refused_by_name(small_run: Path, tmp_path: Path) -> N
 
 def test_ranks_that_cannot_be_and_other_data_are_refused(digits_run: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    for budget, said in (({"rank": 0}, "1 or more"), ({"rank": 900}, "above the full rank")):
+    for budget, said in (
+        ({"rank": 0}, "expected at least 1"),
+        ({"rank": 900}, "rank is 900, expected at most"),
+    ):
         with pytest.raises(ConfigError, match=said):
             compressed(digits_run, output, budget=budget)
-    with pytest.raises(ConfigError, match="give one of them"):
+    with pytest.raises(ConfigError, match="expected one of them"):
         CompressOptions(budget=Budget(rank=3), plan=Plan("svd", {}, ()))
     with pytest.raises(DataError, match="no such folder"):
         compress_run(digits_run, output, CompressOptions(), data="nowhere")
@@ -271,7 +272,7 @@ def test_ranks_that_cannot_be_and_other_data_are_refused(digits_run: Path, tmp_p
 
 def test_by_default_half_a_point_may_be_lost(digits_run: Path) -> None:
     trained = open_run(digits_run)
-    made = compress.cut(trained, CompressOptions(method="activation"))
+    made = compress.compress_network(trained, CompressOptions(method="activation"))
     assert made.plan.budget == {"max_accuracy_drop": 0.5}
     assert sum(p.numel() for p in made.net.parameters()) < sum(
         p.numel() for p in trained.net.parameters()

@@ -253,7 +253,7 @@ def test_silent_data_is_refused_by_name(
     for path in folder.rglob("*.wav"):
         soundfile.write(path, np.zeros(8000), 16_000)
     config = DenoiserConfig.read(None, mixing(speech_and_noise))
-    with pytest.raises(DataError, match=rf"{silent} for train is silent"):
+    with pytest.raises(DataError, match=rf"recordings of {silent} in split 'train' are silent"):
         train_denoiser(config, tmp_path / "run")
 
 
