@@ -35,7 +35,7 @@ BENCHMARKS = Path(__file__).resolve().parent
 REPORT = BENCHMARKS / "reports" / "compress.json"
 
 RANKS = (10, 20, 50, 100, 200)
-METHODS = ("plain", "activation", "sequential")
+METHODS = ("svd", "activation", "sequential")
 SHARES = {"rank 10": 0.0231, "rank 20": 0.043}  # of the parameters, as these ranks leave
 CALIBRATION = 8192
 FINETUNE = ("--finetune", "20", "--precision", "bf16")

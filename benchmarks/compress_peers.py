@@ -30,7 +30,7 @@ def truncated(net: nn.Module, given: Batches, budget: int) -> nn.Module:
     profiled = profile(net, given)
     best = net
     for rank in range(1, 200):
-        small = apply(net, plan(profiled, rank=rank, method="plain"), profiled)
+        small = apply(net, plan(profiled, rank=rank, method="svd"), profiled)
         if count(small) > budget:
             break
         best = small

@@ -88,14 +88,14 @@ def figures(folder: Path) -> dict[str, Any]:
     """What the table says of a run."""
     metrics = json.loads((folder / "metrics.json").read_text())
     config = tomllib.loads((folder / "config.toml").read_text())
-    side = "valid" if "valid" in metrics else "train"
+    split = "valid" if "valid" in metrics else "train"
     return {
-        "measured_on": "the last fifth, not trained on" if side == "valid" else "the training",
+        "measured_on": "the last fifth, not trained on" if split == "valid" else "the training",
         "training_mse": metrics["loss"],
-        "mse": metrics[side]["mse"],
-        "snr_in_db": metrics[side]["snr_noisy_db"],
-        "snr_out_db": metrics[side]["snr_denoised_db"],
-        "si_sdr_out_db": metrics[side]["si_sdr_denoised_db"],
+        "mse": metrics[split]["mse"],
+        "snr_in_db": metrics[split]["snr_noisy_db"],
+        "snr_out_db": metrics[split]["snr_denoised_db"],
+        "si_sdr_out_db": metrics[split]["si_sdr_denoised_db"],
         "epochs": metrics["epochs"],
         "minutes": metrics["minutes"],
         "precision": config["precision"],

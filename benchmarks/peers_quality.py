@@ -17,8 +17,9 @@ import numpy as np
 from tinysignal import audio
 from tinysignal.audio.validate import Signal
 from tinysignal.errors import DataError, SignalError
-from tinysignal.evaluation import METRICS, Pair, match_folders
+from tinysignal.evaluation import Pair, match_folders
 from tinysignal.evaluation.report import CONFIDENCE, mean_interval
+from tinysignal.metrics import METRICS
 
 RATE_HZ = 16_000
 SEED = 4052

@@ -108,7 +108,7 @@ def compress(report: Report) -> str:
     """The MNIST classifier by rank and budget, in time, beside other tools; other networks."""
     measured, denoiser = report["times"]["report"], report["denoiser"]
     share = 100 * measured["after"]["parameters"] / measured["before"]["parameters"]
-    side = denoiser["side"]
+    split = denoiser["split"]
     return page(
         "Compression",
         "The MNIST classifier of the [course](../course.md), compressed. Plans were made on "
@@ -150,10 +150,10 @@ def compress(report: Report) -> str:
         ),
         "## A denoiser",
         "The `linear` denoiser with `--params 10% --finetune 25`: SI-SDR on "
-        f"{denoiser['before'][side]['pairs']} validation mixtures, which have "
-        f"{denoiser['before'][side]['si_sdr_noisy_db']:.2f} dB and chose the epoch as well. Times "
+        f"{denoiser['before'][split]['pairs']} validation mixtures, which have "
+        f"{denoiser['before'][split]['si_sdr_noisy_db']:.2f} dB and chose the epoch as well. Times "
         "are of the network alone, frame by frame, ONNX Runtime, one thread.",
-        _denoiser(denoiser, side),
+        _denoiser(denoiser, split),
     )
 
 
@@ -208,14 +208,14 @@ def _times(latency: Report) -> str:
     return table(header, rows)
 
 
-def _denoiser(found: Report, side: str) -> str:
+def _denoiser(found: Report, split: str) -> str:
     times = found["latency"]["onnxruntime"]["1"]
     rows = [
         [
             name,
             _thousands(found[key]["parameters"]),
             f"{found[key]['bytes'] / 1e6:.2f}",
-            f"{found[key][side]['si_sdr_denoised_db']:.2f}",
+            f"{found[key][split]['si_sdr_denoised_db']:.2f}",
             f"{found[key]['real_time_factor']:.4f}",
             *(f"{times[key][spread]:.3f}" for spread in ("median_ms", "p99_ms")),
         ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile as sf
 
 from tinysignal.evaluation import Pair
@@ -41,3 +43,18 @@ def save_pair(
         path.parent.mkdir(parents=True, exist_ok=True)
         sf.write(path, signal.T, rate_hz, subtype="FLOAT")
     return pair
+
+
+def save_m4a(path: Path, signal: np.ndarray, *, rate_hz: int = 16_000) -> Path:
+    """An Apple Lossless file, which only FFmpeg reads, of a mono signal (1, time)."""
+    av = pytest.importorskip("av", reason="the 'video' extra")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as file:
+        track = file.add_stream("alac", rate=rate_hz, layout="mono")
+        samples = np.round(32768 * np.asarray(signal)).astype(np.int16)
+        frame = av.AudioFrame.from_ndarray(samples, format="s16p", layout="mono")
+        frame.sample_rate, frame.pts = rate_hz, 0
+        frame.time_base = Fraction(1, rate_hz)
+        file.mux(track.encode(frame))
+        file.mux(track.encode())
+    return path

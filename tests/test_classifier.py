@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import shutil
 import tracemalloc
 from pathlib import Path
@@ -195,3 +197,10 @@ def test_a_network_that_answers_no_number_is_refused(tmp_path: Path) -> None:
     broken = save_template_model(tmp_path / "m.onnx", stripes() * np.nan, STRIPES)
     with pytest.raises(ModelError, match="answers with NaN"):
         Classifier.load(broken)(np.zeros((1, 8, 8), np.float32))
+
+
+def test_a_copy_of_a_classifier_answers_as_it_does(tmp_path: Path) -> None:
+    classifier = Classifier.load(save_template_model(tmp_path / "m.onnx", stripes(), STRIPES))
+    assert repr(classifier) == "Classifier(model='templates', input='image of 8 x 8', classes=3)"
+    for made in (copy.deepcopy(classifier), pickle.loads(pickle.dumps(classifier))):
+        np.testing.assert_array_equal(made(stripes()), classifier(stripes()))

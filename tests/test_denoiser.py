@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -14,8 +16,9 @@ from onnx import TensorProto, helper
 
 from onset import save_onset_model
 from tinysignal.audio.validate import MAX_CHANNELS
-from tinysignal.denoiser import ChannelMode, Denoiser, DenoiserStream, denoise
-from tinysignal.errors import SignalError
+from tinysignal.denoiser import Denoiser, DenoiserStream, denoise
+from tinysignal.errors import ConfigError, SignalError
+from tinysignal.gain import ChannelMode, DenoiseOptions
 from tinysignal.model import METADATA_KEY
 from tinysignal.spec import DenoiserSpec
 from tinysignal.stft import StftSize, istft, stft
@@ -445,8 +448,8 @@ def test_any_level_stays_finite(denoiser: Denoiser, level: float) -> None:
 # Refusals
 
 
-def refused(action: Callable[[], object], found: str) -> None:
-    with pytest.raises(SignalError, match=found) as raised:
+def refused(action: Callable[[], object], found: str, error: type[Exception] = SignalError) -> None:
+    with pytest.raises(error, match=found) as raised:
         action()
     assert len(str(raised.value).splitlines()) == 1
 
@@ -492,6 +495,63 @@ def test_absurd_channel_counts_are_refused(denoiser: Denoiser, channels: int) ->
     refused(lambda: denoiser.stream(sample_rate_hz=16_000, channels=channels), "channels")
 
 
+def test_options_are_held_and_a_call_or_a_stream_may_pass_its_own(onset_model: Path) -> None:
+    noisy = np.random.default_rng(0).normal(0, 0.1, (2, 8000)).astype(np.float32)
+    plain = Denoiser.load(onset_model)
+    half = Denoiser.load(onset_model, mix=0.5, channel_mode="independent")
+    given = {"sample_rate_hz": 16_000}
+    expected = plain(noisy, mix=0.5, channel_mode="independent", **given)
+    np.testing.assert_array_equal(half(noisy, **given), expected)
+    np.testing.assert_array_equal(
+        half(noisy, mix=1.0, channel_mode="shared", **given), plain(noisy, **given)
+    )
+    assert half.stream(attenuation_limit_db=3, **given).options == DenoiseOptions(
+        channel_mode="independent", attenuation_limit_db=3, mix=0.5
+    )
+    with pytest.raises(TypeError, match="strength"):
+        Denoiser.load(onset_model, strength=1)
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))])
+def test_a_copy_answers_as_the_denoiser_itself_wherever_it_is_made(
+    again: Callable[[Denoiser], Denoiser],
+    onset_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    noisy = np.random.default_rng(0).normal(0, 0.1, 8000)
+    monkeypatch.chdir(onset_model.parent)
+    denoiser = Denoiser.load(onset_model.name, mix=0.5)  # by a relative path
+    monkeypatch.chdir(tmp_path)
+    made = again(denoiser)
+    assert repr(made) == repr(denoiser)
+    np.testing.assert_array_equal(
+        made(noisy, sample_rate_hz=16_000), denoiser(noisy, sample_rate_hz=16_000)
+    )
+
+
+def test_denoisers_and_streams_say_what_they_are(onset_model: Path) -> None:
+    denoiser = Denoiser.load(onset_model, attenuation_limit_db=12)
+    stream = denoiser.stream(sample_rate_hz=48_000, channels=2)
+    name = denoiser.spec.name
+    for text in (f"model='{name}'", "sample_rate_hz=16000", "attenuation_limit_db=12", "mix=1.0"):
+        assert text in repr(denoiser)
+    latency = f"latency_ms={1000 * stream.latency_s:g}"
+    for text in (f"model='{name}'", "sample_rate_hz=48000", "channels=2", latency, "_db=12"):
+        assert text in repr(stream)
+
+
+def test_a_stream_processes_an_iterable_of_blocks(onset_model: Path) -> None:
+    noisy = np.random.default_rng(0).normal(0, 0.1, (1, 7777)).astype(np.float32)
+    denoiser = Denoiser.load(onset_model)
+    stream = denoiser.stream(sample_rate_hz=16_000)
+    for _ in range(2):  # it is ready for the next signal
+        cleaned = list(stream.process(np.array_split(noisy, 9, axis=1)))
+        assert len(cleaned) == 9 + 1
+        expected = denoiser(noisy, sample_rate_hz=16_000)
+        np.testing.assert_allclose(np.concatenate(cleaned, axis=1), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("options", "found"),
     [
@@ -500,13 +560,14 @@ def test_absurd_channel_counts_are_refused(denoiser: Denoiser, channels: int) ->
         ({"mix": float("nan")}, "mix is nan"),
         ({"attenuation_limit_db": -1}, "attenuation_limit_db is -1"),
         ({"attenuation_limit_db": float("nan")}, "attenuation_limit_db is nan"),
-        ({"channel_mode": "mono"}, "channel_mode 'mono'"),
+        ({"channel_mode": "mono"}, "channel_mode is 'mono', expected shared or independent"),
     ],
 )
 def test_options_out_of_bounds_are_refused(
     denoiser: Denoiser, options: dict[str, object], found: str
 ) -> None:
-    refused(lambda: denoiser.stream(sample_rate_hz=16_000, **options), found)  # type: ignore[arg-type]
+    refused(lambda: denoiser.stream(sample_rate_hz=16_000, **options), found, ConfigError)
+    refused(lambda: Denoiser.load(**options), found, ConfigError)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,9 @@ def test_programs_run(
     if path.name in ("data.md", "training.md"):
         pytest.importorskip("sklearn", reason="the program needs the 'train' extra")
     samples, rate_hz = soundfile.read(ROOT / "demo" / "talk.flac")
-    soundfile.write(tmp_path / "talk.wav", samples, rate_hz)
+    for place in ("", "recordings", "noisy", "clean"):
+        (tmp_path / place).mkdir(exist_ok=True)
+        soundfile.write(tmp_path / place / "talk.wav", samples, rate_hz)
     monkeypatch.chdir(tmp_path)
     exec(compile(program, str(path), "exec"), {})
 

@@ -7,11 +7,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tinysignal.batch import find_sounds, is_done, pair
-from tinysignal.errors import AudioFileError, ConfigError
-from tinysignal.files import Pair, atomic, check_pairs, check_writable, find_files
+from tinysignal import audio
+from tinysignal.batch import Work, denoise_folder, find_sounds, plan_work
+from tinysignal.denoiser import Denoiser
+from tinysignal.errors import AudioFileError, ConfigError, DataError, FileError
+from tinysignal.files import (
+    atomic,
+    check_outputs,
+    check_writable,
+    find_files,
+    read_csv,
+    write_csv,
+    write_json,
+)
 
 
 def touch(*paths: Path) -> None:
@@ -49,7 +60,7 @@ def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path: Path) -> None:
 
 
 def test_a_name_longer_than_that_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(AudioFileError, match="File name too long"):
+    with pytest.raises(FileError, match="File name too long"):
         fail_half_way(tmp_path / ("x" * 252 + ".wav"), ValueError)
 
 
@@ -81,7 +92,7 @@ def test_places_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
         (tmp_path / "no" / "x.wav", "there is no folder"),
         (Path("/dev/null"), "not a regular file"),
     ]:
-        with pytest.raises(AudioFileError, match=message), atomic(target):
+        with pytest.raises(FileError, match=message), atomic(target):
             pytest.fail("the block was entered")
 
 
@@ -90,9 +101,9 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
 import resource, sys
 from pathlib import Path
 import numpy as np
-from tinysignal.audio_file import Writer
-from tinysignal.audio_format import AudioFormat
-from tinysignal.errors import AudioFileError
+from tinysignal.audio.libsndfile import Writer
+from tinysignal.audio.formats import AudioFormat
+from tinysignal.errors import FileError
 from tinysignal.files import atomic
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 kind = AudioFormat(sys.argv[2], sys.argv[3])
@@ -103,7 +114,7 @@ try:
         for seed in range(20):
             noise = np.random.default_rng(seed).normal(0, 0.1, (1, 48000))
             writer.write(noise.astype(np.float32))
-except AudioFileError as error:
+except FileError as error:
     print(error)
 """
     for kind in (("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS")):
@@ -173,20 +184,20 @@ def test_a_folder_without_sounds_is_refused(tmp_path: Path) -> None:
 def test_structure_is_kept(tmp_path: Path) -> None:
     touch(tmp_path / "in" / "a" / "x.wav", tmp_path / "in" / "y.flac")
     out = tmp_path / "out"
-    pairs = pair([tmp_path / "in"], out_folder=out)
+    pairs = plan_work([tmp_path / "in"], out_folder=out)
     assert [p.target for p in pairs] == [out / "a" / "x.wav", out / "y.flac"]
-    (only,) = pair([tmp_path / "in" / "y.flac"], out_folder=out, suffix=".wav")
+    (only,) = plan_work([tmp_path / "in" / "y.flac"], out_folder=out, suffix=".wav")
     assert only.target == out / "y.wav"
-    (beside,) = pair([tmp_path / "in" / "y.flac"])
+    (beside,) = plan_work([tmp_path / "in" / "y.flac"])
     assert beside.target == tmp_path / "in" / "y.clean.flac"
 
 
 def test_two_inputs_for_one_output_are_refused(tmp_path: Path) -> None:
     touch(tmp_path / "a" / "x.wav", tmp_path / "b" / "x.wav", tmp_path / "a" / "x.flac")
     with pytest.raises(ConfigError, match="would be written twice"):
-        pair([tmp_path / "a", tmp_path / "b"], out_folder=tmp_path / "out")
+        plan_work([tmp_path / "a", tmp_path / "b"], out_folder=tmp_path / "out")
     with pytest.raises(ConfigError, match="would be written twice"):
-        pair([tmp_path / "a"], out_folder=tmp_path / "out", suffix=".wav")
+        plan_work([tmp_path / "a"], out_folder=tmp_path / "out", suffix=".wav")
 
 
 @pytest.mark.parametrize("link", ["none", "symbolic", "hard", "folder"])
@@ -204,14 +215,59 @@ def test_an_input_is_never_overwritten(link: str, tmp_path: Path) -> None:
         (tmp_path / "loop").symlink_to(tmp_path)
         target = tmp_path / "loop" / "x.wav"
     with pytest.raises(ConfigError, match="the output is the input"):
-        check_pairs([Pair(source, target)])
+        check_outputs([(source, target)])
 
 
 def test_done_means_the_output_is_no_older(tmp_path: Path) -> None:
-    item = Pair(tmp_path / "x.wav", tmp_path / "y.wav")
+    item = Work(tmp_path / "x.wav", tmp_path / "y.wav")
     touch(item.source)
-    assert not is_done(item)
+    assert not item.is_done()
     touch(item.target)
-    assert is_done(item)
+    assert item.is_done()
     os.utime(item.source, (2e9, 2e9))
-    assert not is_done(item)
+    assert not item.is_done()
+
+
+def test_only_sound_that_cannot_be_read_or_written_is_an_audio_file_error(tmp_path: Path) -> None:
+    for write in (
+        lambda: write_json(tmp_path / "no" / "x.json", {}),
+        lambda: write_csv(tmp_path / "no" / "x.csv", [{"a": 1}]),
+        lambda: find_files(tmp_path / "no", {".png"}),
+    ):
+        with pytest.raises(FileError) as raised:
+            write()
+        assert not isinstance(raised.value, AudioFileError)
+
+
+def test_a_table_reads_back_and_has_a_column_for_every_key(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    write_csv(path, [{"a": 1, "b": "x,\n"}, {"a": 2.5, "c": None}])
+    rows = read_csv(path, ["a"])
+    assert rows == [{"a": "1", "b": "x,\n", "c": ""}, {"a": "2.5", "b": "", "c": ""}]
+    with pytest.raises(DataError, match=r"x\.csv: no column 'path', but a, b, c; expected path"):
+        read_csv(path, ["path"])
+    with pytest.raises(DataError, match="cannot be read"):
+        read_csv(tmp_path / "none.csv", [])
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match="not a CSV file in UTF-8"):
+        read_csv(path, [])
+
+
+def test_a_folder_is_denoised_and_one_bad_file_does_not_stop_the_others(
+    tmp_path: Path, onset_model: Path
+) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    touch(source / "bad.wav")
+    for name in ("a.wav", "deep/b.wav"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(0).normal(0, 0.1, 8000)
+        audio.write(source / name, noise, sample_rate_hz=16_000, subtype="FLOAT")
+    denoiser = Denoiser.load(onset_model, mix=0.5)
+    found = denoise_folder(source, target, denoiser=denoiser, jobs=2)
+    assert [outcome.status for outcome in found] == ["done", "failed", "done"]
+    assert "bad.wav" in str(found[1].error)
+    assert found[1].to_dict().keys() == found[0].to_dict().keys()
+    expected = denoiser(audio.read(source / "a.wav")[0], sample_rate_hz=16_000)
+    np.testing.assert_allclose(audio.read(target / "deep" / "b.wav")[0], expected, atol=1e-6)
+    again = denoise_folder(source, target, denoiser=denoiser)
+    assert [outcome.status for outcome in again] == ["skipped", "failed", "skipped"]

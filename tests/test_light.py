@@ -20,7 +20,7 @@ from templates import STRIPES, save_blots, save_blots_model, save_template_model
 from tinysignal.spec import SoundInput
 
 PACKAGE = Path(__file__).parent.parent / "src" / "tinysignal"
-HEAVY_FOLDERS = {"app", "compress", "inspect", "train"}
+HEAVY_FOLDERS = {"app", "compress", "inspect", "nets", "runs", "train"}
 EXTRAS = ["av", "lightning", "matplotlib", "onnx", "onnxscript", "pesq", "PIL", "pooch", "pystoi"]
 EXTRAS += ["scipy", "sklearn", "sounddevice", "speechmos", "torch", "torchmetrics"]
 
@@ -74,6 +74,13 @@ def test_importing_the_package_does_no_work() -> None:
 def test_a_light_module_imports_without_any_extra(module: str) -> None:
     done = run_without_extras(f"import {module}")
     assert done.returncode == 0, done.stderr
+
+
+def test_the_light_packages_are_there_without_any_extra() -> None:
+    packages = "audio, batch, datasets, evaluation, metrics, Denoiser, Classifier"
+    done = run_without_extras(f"from tinysignal import {packages}; print(audio.open.__module__)")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "tinysignal.audio.files"
 
 
 def test_the_command_line_denoises_a_file_without_any_extra(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import doctest
 import inspect
 import re
@@ -16,6 +15,8 @@ from pathlib import Path
 import pytest
 
 import tinysignal
+from public_names import PAGE, packages, public_names
+from templates import blots, save_blots, save_template_model
 from tinysignal import errors
 from tinysignal.model import DEFAULT_MODEL, bundled_models
 
@@ -32,38 +33,33 @@ needs_default_model = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize("name", tinysignal.__all__)
-def test_every_exported_name_resolves(name: str) -> None:
+def test_every_exported_name_resolves_to_what_is_defined_under_it(name: str) -> None:
     thing = getattr(tinysignal, name)
-    if name != "__version__":
-        assert thing.__name__ == name
+    assert thing.__name__.removeprefix("tinysignal.") == name
 
 
-def test_the_export_list_and_the_homes_agree() -> None:
-    assert tinysignal.__all__ == sorted(tinysignal.__all__)
-    assert set(tinysignal.__all__) == {*tinysignal._HOME, "__version__"}
-    assert set(dir(tinysignal)) == set(tinysignal.__all__)
-
-
-def test_type_checkers_see_the_exports_where_they_are() -> None:
-    tree = ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))
-    [block] = [node for node in tree.body if isinstance(node, ast.If)]
-    seen = {
-        alias.name: node.module
-        for node in block.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-    assert seen == {name: f"tinysignal.{home}" for name, home in tinysignal._HOME.items()}
-
-
-def test_an_exported_name_is_defined_in_its_home() -> None:
-    for name, home in tinysignal._HOME.items():
-        assert getattr(tinysignal, name).__module__ == f"tinysignal.{home}"
+def test_what_people_look_for_is_offered() -> None:
+    offered = set(dir(tinysignal))
+    assert offered == set(tinysignal.__all__)
+    assert {"denoise", "Denoiser", "DenoiserStream", "Classifier"} <= offered
+    assert {"audio", "metrics", "train", "compress", "inspect", "runs", "evaluation"} <= offered
 
 
 def test_another_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'Denoyser'"):
+    with pytest.raises(AttributeError, match="No tinysignal attribute Denoyser"):
         _ = tinysignal.Denoyser  # type: ignore[attr-defined]
+
+
+def test_the_reference_page_lists_every_public_name_with_what_it_is() -> None:
+    """`python tests/public_names.py` writes the page."""
+    sections = PAGE.read_text("utf-8").split("\n## ")[1:]
+    assert [section.splitlines()[0] for section in sections] == packages()
+    for package, section in zip(packages(), sections, strict=True):
+        rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.MULTILINE))
+        names = public_names(package)
+        assert list(rows) == list(names)
+        assert all(rows.values()), package
+        assert all(names.values()), package
 
 
 # Errors
@@ -71,11 +67,14 @@ def test_another_name_is_an_attribute_error() -> None:
 
 def test_the_tree_of_errors_is_the_one_drawn() -> None:
     assert errors.__doc__ is not None
-    drawn = set(re.findall(r"[├└]── (\w+)", errors.__doc__))
-    classes = {name for name, _ in inspect.getmembers(errors, inspect.isclass)}
-    assert classes == drawn | {"TinysignalError"}
-    for name in drawn:
-        assert getattr(errors, name).__bases__[0] is errors.TinysignalError
+    drawn = {"TinysignalError": "Exception"}
+    above = ["TinysignalError"]
+    for branch, name in re.findall(r"^    ([ │]*[├└]── )(\w+)", errors.__doc__, re.MULTILINE):
+        depth = len(branch) // 4
+        drawn[name] = above[depth - 1]
+        above[depth:] = [name]
+    classes = dict(inspect.getmembers(errors, inspect.isclass))
+    assert drawn == {name: kind.__bases__[0].__name__ for name, kind in classes.items()}
 
 
 def test_every_error_is_exported() -> None:
@@ -102,7 +101,8 @@ def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_the_wheel_holds_the_package_its_types_and_its_models(wheel_names: list[str]) -> None:
-    assert "tinysignal/py.typed" in wheel_names
+    for name in ("py.typed", "__init__.pyi"):  # the latter is read as the package is imported
+        assert f"tinysignal/{name}" in wheel_names
     for name in bundled_models():
         assert f"tinysignal/models/{name}.onnx" in wheel_names
         assert f"tinysignal/models/{name}.onnx.sha256" in wheel_names
@@ -147,11 +147,44 @@ def test_the_extra_all_holds_every_other_extra() -> None:
 # Programs in docstrings
 
 
+LIGHT_WITH_EXAMPLES = [
+    "audio.files",
+    "audio.validate",
+    "batch",
+    "classifier",
+    "denoise_file",
+    "denoiser",
+    "evaluation.classifier",
+    "evaluation.denoiser",
+    "evaluation.pairs",
+    "gain",
+    "metrics.audio",
+    "metrics.classification",
+    "metrics.registry",
+]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that the examples run in, with the files that they name."""
+    for name in ("run", "data"):
+        (tmp_path / name).mkdir()
+    save_blots(tmp_path / "data")
+    digits = tuple("0123456789")
+    save_template_model(tmp_path / "run" / "model.onnx", blots() / 255, digits, sharpness=0.02)
+    (tmp_path / "seven.png").write_bytes(b"P5 28 28 255 " + blots()[7].tobytes())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @needs_default_model
-@pytest.mark.parametrize("home", sorted({*tinysignal._HOME.values(), "metrics"}))
-def test_examples_in_docstrings_run(home: str) -> None:
-    if home == "metrics":
+@pytest.mark.parametrize("home", LIGHT_WITH_EXAMPLES)
+def test_examples_in_docstrings_run(home: str, workplace: Path) -> None:
+    if home == "metrics.audio":
         pytest.importorskip("pystoi", reason="the examples need the 'eval' extra")
         pytest.importorskip("pesq", reason="the examples need the 'eval' extra")
+    if home == "classifier":
+        pytest.importorskip("PIL", reason="the example needs the 'image' extra")
     result = doctest.testmod(import_module(f"tinysignal.{home}"))
+    assert result.attempted > 0
     assert result.failed == 0

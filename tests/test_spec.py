@@ -89,7 +89,7 @@ def test_a_spec_cannot_be_changed() -> None:
         (values(sample_rate_hz="16000"), "sample_rate_hz = '16000', expected int"),
         (values(sample_rate_hz=16000.0), "sample_rate_hz = 16000.0, expected int"),
         (values(lookahead_frames=True), "lookahead_frames = True, expected int"),
-        (values(task="caption"), "task = 'caption'"),
+        (values(task="caption"), "task = 'caption', expected denoise or classify"),
         (values(format_version=FORMAT_VERSION + 1), "format version"),
         (values(window_samples=0), "window_samples is 0, expected 1 to 65536"),
         (values(window_samples=2**40, hop_samples=2**20), "window_samples is 1099511627776"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,7 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from tinysignal.errors import SignalError
 from tinysignal.images.files import read_framed
 from tinysignal.mel import read_patch
-from tinysignal.model import ClassificationModel, load_classification_model, model_path
+from tinysignal.model import (
+    ClassificationModel,
+    bundled_models,
+    load_classification_model,
+    model_path,
+)
 from tinysignal.spec import ClassifierSpec, ImageInput
 
 Probabilities = NDArray[np.float32]
@@ -21,36 +27,58 @@ _ROUNDOFF = 1e-6  # beyond 0 and 1: what resampling leaves in pictures
 
 
 class Classifier:
-    """A classifying network, ready to run.
+    """A classifying network, ready to run; made by `Classifier.load`.
+
+    It may be used from several threads at once, pickled and copied: a copy loads the model's file
+    anew.
 
     Example
     -------
     >>> from tinysignal import Classifier
-    >>> classifier = Classifier.load("run")  # doctest: +SKIP
-    >>> probabilities = classifier.classify_file("seven.png")  # doctest: +SKIP
-    >>> classifier.spec.classes[probabilities.argmax()]  # doctest: +SKIP
+    >>> classifier = Classifier.load("run")
+    >>> classifier
+    Classifier(model='templates', input='image of 28 x 28', classes=10)
+    >>> probabilities = classifier.classify_file("seven.png")
+    >>> classifier.spec.classes[probabilities.argmax()]
     '7'
     """
 
-    def __init__(self, network: ClassificationModel) -> None:
+    def __init__(self, network: ClassificationModel, *, source: str, threads: int) -> None:
         self._network = network
+        self._source = source
+        self._threads = threads
 
     @classmethod
-    def load(cls, model: str | Path, *, threads: int = 1) -> Classifier:
-        """Load a model file, or the one in a run's folder.
+    def load(cls, model: str | Path, *, threads: int = 1) -> Self:
+        """Load a bundled model, a model file, or the model of a run folder.
 
         Parameters
         ----------
         model : str or Path
+            A bundled name, or a path.
         threads : int
             Threads that one run of the network may use.
 
         Raises
         ------
         ModelError
-            Missing, damaged or foreign file, or a model for another task.
+            A missing, damaged or foreign file, or a model for another task.
         """
-        return cls(load_classification_model(model_path(model), threads=threads))
+        path = model_path(model)
+        network = load_classification_model(path, threads=threads)
+        source = str(path) if path in bundled_models() else str(Path(path).absolute())
+        return cls(network, source=source, threads=threads)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self).load, threads=self._threads), (self._source,)
+
+    def __repr__(self) -> str:
+        spec = self.spec
+        size = " x ".join(map(str, spec.input.shape))
+        return (
+            f"{type(self).__name__}(model={spec.name!r}, input='{spec.input.kind} of {size}', "
+            f"classes={len(spec.classes)})"
+        )
 
     @property
     def spec(self) -> ClassifierSpec:
@@ -76,7 +104,7 @@ class Classifier:
         SignalError
             Another shape or type, NaN, pictures with values outside 0 to 1.
         ModelError
-            The network answers with what is no number.
+            The network's logits hold NaN or infinite values.
         """
         rows = np.asarray(examples)
         self._check_shape(rows)

@@ -8,35 +8,35 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import soundfile as sf
 
+from tinysignal import audio
 from tinysignal.audio.ffmpeg import SUFFIXES as VIDEO_SUFFIXES
 from tinysignal.audio.ffmpeg import TrackReader
 from tinysignal.audio.ffmpeg_writer import TrackWriter
-from tinysignal.audio.files import open_sound
 from tinysignal.audio.formats import LOSSY, AudioInfo, choose_format
-from tinysignal.audio.libsndfile import Reader, Writer
+from tinysignal.audio.libsndfile import Writer
+from tinysignal.audio.reader import SoundReader
 from tinysignal.audio.validate import Signal
-from tinysignal.denoiser import ChannelMode, Denoiser
+from tinysignal.denoiser import Denoiser
 from tinysignal.errors import AudioFileError, ConfigError
 from tinysignal.files import atomic
+from tinysignal.options import Options, option
 
-ClipMode = Literal["rescale", "clamp", "none"]
+FILES = "Files"  # heading of these options in --help
 
 _FITS = 1 - 1e-6  # just inside full scale, so that rounding the gain to float32 cannot leave it
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileOptions:
-    """How files are denoised and stored.
+class FileOptions(Options):
+    """How denoised files are stored.
 
     Parameters
     ----------
-    channel_mode, attenuation_limit_db, mix
-        See `tinysignal.denoiser.DenoiseOptions`.
     clip_mode : {"rescale", "clamp", "none"}
         What happens when the denoised signal exceeds full scale and the output's subtype is an
         integer or a lossy one. ``rescale``: the whole file is written again, just quiet enough;
@@ -44,19 +44,24 @@ class FileOptions:
         integers saturate.
     subtype : str or None
         libsndfile's name: PCM_16, FLOAT, ...; None for the input's own.
+
+    Raises
+    ------
+    ConfigError
+        An unknown clip mode or subtype.
     """
 
-    channel_mode: ChannelMode = "shared"
-    attenuation_limit_db: float | None = None
-    mix: float = 1.0
-    clip_mode: ClipMode = "rescale"
-    subtype: str | None = None
+    clip_mode: Literal["rescale", "clamp", "none"] = option(
+        "rescale",
+        "Beyond full scale: write all more quietly, saturate, or do nothing.",
+        group=FILES,
+    )
+    subtype: str | None = option(
+        None, "Such as PCM_16, PCM_24, FLOAT.", group=FILES, shown="the input's"
+    )
 
     def __post_init__(self) -> None:
-        if self.clip_mode not in get_args(ClipMode):
-            raise ConfigError(
-                f"clip mode '{self.clip_mode}', expected one of: {', '.join(get_args(ClipMode))}."
-            )
+        super().__post_init__()
         if self.subtype is not None and self.subtype.upper() not in sf.available_subtypes():
             raise ConfigError(
                 f"subtype '{self.subtype}', expected one of: {', '.join(sf.available_subtypes())}."
@@ -88,6 +93,30 @@ class FileReport:
         """Seconds of sound for each second of work."""
         return self.duration_s / self.elapsed_s
 
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold: all fields, seconds, real-time factor; infinite levels are None."""
+        return {
+            **{name: getattr(self, name) for name in _FACTS},
+            **{name: _finite(getattr(self, name)) for name in _MEASURED},
+            "seconds": _finite(self.duration_s),
+            "real_time_factor": _finite(1 / self.speed),
+            "notes": list(self.notes),
+        }
+
+    @staticmethod
+    def nothing() -> dict[str, Any]:
+        """The keys of `to_dict` for a file without a report."""
+        names = (*_FACTS, *_MEASURED, "seconds", "real_time_factor")
+        return {**dict.fromkeys(names), "notes": []}
+
+
+_FACTS = ("sample_rate_hz", "channels", "samples", "container", "subtype")
+_MEASURED = ("level_in_dbfs", "level_out_dbfs", "gain_db", "elapsed_s", "speed")
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None
+
 
 @dataclass
 class _Pass:
@@ -105,7 +134,7 @@ def denoise_file(
     source: str | Path,
     target: str | Path,
     *,
-    denoiser: Denoiser,
+    denoiser: Denoiser | None = None,
     options: FileOptions | None = None,
     residual: str | Path | None = None,
     on_block: Callable[[float], None] | None = None,
@@ -119,9 +148,10 @@ def denoise_file(
     ----------
     source, target : str or Path
         Two different files.
-    denoiser : Denoiser
-        May serve several files at once, from several threads.
+    denoiser : Denoiser or None
+        None for the bundled default. It may serve several files at once, from several threads.
     options : FileOptions or None
+        How the output is stored; None for as the input is.
     residual : str or Path or None
         Where to write what was removed, input minus output at the output's gain.
     on_block : callable or None
@@ -133,13 +163,32 @@ def denoise_file(
 
     Raises
     ------
-    AudioFileError, ConfigError, MissingExtraError, SignalError
+    AudioFileError
+        The input cannot be read, or the output's container cannot be written.
+    FileError
+        The output cannot be written.
+    ConfigError
+        The container does not take the subtype.
+    MissingExtraError
+        Only FFmpeg can read the input, and PyAV is not installed.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from tinysignal import Denoiser, audio
+    >>> from tinysignal.denoise_file import denoise_file
+    >>> noise = np.random.default_rng(0).normal(0, 0.01, 16000)
+    >>> audio.write("talk.wav", noise, sample_rate_hz=16000)
+    >>> report = denoise_file("talk.wav", "clean.flac", denoiser=Denoiser.load(mix=0.9))
+    >>> report.duration_s, report.container, report.subtype
+    (1.0, 'FLAC', 'PCM_24')
     """
+    denoiser = denoiser or Denoiser.load()
     options = options or FileOptions()
     source, target = Path(source), Path(target)
     started = time.perf_counter()
     with ExitStack() as stack:
-        with open_sound(source) as reader:
+        with audio.open(source) as reader:
             info = reader.info
             film = isinstance(reader, TrackReader)
         if target.suffix.lower() in VIDEO_SUFFIXES and not film:
@@ -199,7 +248,7 @@ class _Job:
         """Write the denoised signal, and the residual if there are two outputs."""
         done = _Pass()
         with ExitStack() as stack:
-            reader = open_sound(self.source)
+            reader = audio.open(self.source)
             stack.push(reader.__exit__)
             writers = []
             for path in outputs:
@@ -219,16 +268,10 @@ class _Job:
         self.subtype = writers[0].audio_format.subtype
         return done
 
-    def _denoised(self, reader: Reader | TrackReader) -> Iterator[tuple[Signal, Signal]]:
+    def _denoised(self, reader: SoundReader) -> Iterator[tuple[Signal, Signal]]:
         """Blocks of the signal and of the same stretch denoised."""
-        info, options = self.info, self.options
-        stream = self.denoiser.stream(
-            sample_rate_hz=info.sample_rate_hz,
-            channels=info.channels,
-            channel_mode=options.channel_mode,
-            attenuation_limit_db=options.attenuation_limit_db,
-            mix=options.mix,
-        )
+        info = self.info
+        stream = self.denoiser.stream(sample_rate_hz=info.sample_rate_hz, channels=info.channels)
         waiting = np.zeros((info.channels, 0), np.float32)
         for block in reader.blocks():
             waiting = np.concatenate([waiting, block], axis=1)

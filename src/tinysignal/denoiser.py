@@ -2,110 +2,105 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tinysignal import gain
 from tinysignal.audio.validate import check_block, check_channels, check_rate, check_signal
-from tinysignal.errors import ModelError, SignalError
-from tinysignal.model import DEFAULT_MODEL, DenoisingModel, load_denoising_model
+from tinysignal.errors import SignalError
+from tinysignal.gain import DenoiseOptions
+from tinysignal.model import (
+    DEFAULT_MODEL,
+    DenoisingModel,
+    bundled_models,
+    load_denoising_model,
+    model_path,
+)
 from tinysignal.spec import DenoiserSpec
 from tinysignal.stft import IstftStream, Signal, Spectrum, StftSize, StftStream
-
-ChannelMode = Literal["shared", "independent"]
 
 # Frames of one run: more take more memory and, out of the cache, more time. Many wide channels
 # take fewer, by channels * frames * bins.
 _FRAMES_AT_ONCE, _BINS_AT_ONCE = 128, 1 << 18
-# Shares of the model's bins at its upper end: recordings at the model's rate fade out in the last
-# of them, so what the network says there counts only at that rate; those before speak for what
-# lies above.
-_EDGE, _TOP_BAND = 1 / 32, 1 / 8
-_MOST_GAIN = 1e6  # from the loudest to the loudest; what is more is no denoiser
-_SILENCE = 1e-8  # magnitude far below one 24-bit step
-
-
-@dataclass(frozen=True, kw_only=True)
-class DenoiseOptions:
-    """How the network's gain is applied.
-
-    Parameters
-    ----------
-    channel_mode : {"shared", "independent"}
-        ``shared``: one gain, from the channels' mean power, for all channels, so that the stereo
-        image stays where it is. ``independent``: every channel on its own.
-    attenuation_limit_db : float or None
-        The most by which anything is attenuated; None for no limit.
-    mix : float
-        1 for the denoised signal, 0 for the input, in between a blend.
-    """
-
-    channel_mode: ChannelMode = "shared"
-    attenuation_limit_db: float | None = None
-    mix: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.channel_mode not in ("shared", "independent"):
-            raise SignalError(
-                f"channel_mode '{self.channel_mode}', expected 'shared' or 'independent'."
-            )
-        limit = self.attenuation_limit_db
-        if limit is not None and not limit >= 0:
-            raise SignalError(f"attenuation_limit_db is {limit}, expected 0 or more.")
-        if not 0 <= self.mix <= 1:
-            raise SignalError(f"mix is {self.mix}, expected 0 to 1.")
 
 
 class Denoiser:
-    """A denoising network, ready to run.
+    """A denoising network, ready to run; made by `Denoiser.load`.
+
+    It may be used from several threads at once, pickled and copied: a copy loads the model's file
+    anew.
 
     Example
     -------
     >>> import numpy as np
     >>> from tinysignal import Denoiser
     >>> denoiser = Denoiser.load()
+    >>> denoiser  # doctest: +NORMALIZE_WHITESPACE
+    Denoiser(model='default', sample_rate_hz=16000, channel_mode='shared',
+             attenuation_limit_db=None, mix=1.0)
     >>> noisy = np.random.default_rng(0).normal(0, 0.1, (1, 16000)).astype(np.float32)
     >>> denoiser(noisy, sample_rate_hz=16000).shape
     (1, 16000)
     """
 
-    def __init__(self, network: DenoisingModel) -> None:
+    def __init__(
+        self, network: DenoisingModel, options: DenoiseOptions, *, source: str, threads: int
+    ) -> None:
         self._network = network
+        self._options = options
+        self._source = source
+        self._threads = threads
 
     @classmethod
-    def load(cls, model: str | Path = DEFAULT_MODEL, *, threads: int = 1) -> Denoiser:
-        """Load a bundled model by name or a model file by path.
+    def load(cls, model: str | Path = DEFAULT_MODEL, *, threads: int = 1, **options: Any) -> Self:
+        """Load a bundled model, a model file, or the model of a run folder.
 
         Parameters
         ----------
         model : str or Path
+            A bundled name, or a path.
         threads : int
             Threads that one run of the network may use.
+        **options
+            The fields of `DenoiseOptions`, for every call that does not pass its own.
 
         Raises
         ------
         ModelError
-            Missing, damaged or foreign file.
+            A missing, damaged or foreign file, or a model for another task.
+        ConfigError
+            An option that is out of its bounds.
         """
-        return cls(load_denoising_model(model, threads=threads))
+        chosen = DenoiseOptions(**options)
+        path = model_path(model)
+        network = load_denoising_model(path, threads=threads)
+        source = str(path) if path in bundled_models() else str(Path(path).absolute())
+        return cls(network, chosen, source=source, threads=threads)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        loader = partial(type(self).load, threads=self._threads, **vars(self._options))
+        return loader, (self._source,)
+
+    def __repr__(self) -> str:
+        return _described(self, {"sample_rate_hz": self.spec.sample_rate_hz})
 
     @property
     def spec(self) -> DenoiserSpec:
         """What the model expects and promises."""
         return self._network.spec
 
-    def __call__(
-        self,
-        signal: ArrayLike,
-        *,
-        sample_rate_hz: int,
-        channel_mode: ChannelMode = "shared",
-        attenuation_limit_db: float | None = None,
-        mix: float = 1.0,
-    ) -> Signal:
+    @property
+    def options(self) -> DenoiseOptions:
+        """How the gain is applied where a call does not say otherwise."""
+        return self._options
+
+    def __call__(self, signal: ArrayLike, *, sample_rate_hz: int, **options: Any) -> Signal:
         """Denoise a whole signal.
 
         Parameters
@@ -114,8 +109,8 @@ class Denoiser:
             Full scale at 1.0.
         sample_rate_hz : int
             4000 to 192000.
-        channel_mode, attenuation_limit_db, mix
-            See `DenoiseOptions`.
+        **options
+            Fields of `DenoiseOptions`, in place of the denoiser's own.
 
         Returns
         -------
@@ -124,46 +119,41 @@ class Denoiser:
         Raises
         ------
         SignalError
-            Axes swapped, no samples, NaN, a rate or an option out of bounds.
+            Axes swapped, no samples, NaN, or a rate that is out of bounds.
+        ConfigError
+            An option that is out of its bounds.
+        ModelError
+            The network answers with NaN or infinity, or amplifies the sound by more than 120 dB.
         """
         rows = check_signal(signal)
-        stream = self.stream(
-            sample_rate_hz=sample_rate_hz,
-            channels=rows.shape[0],
-            channel_mode=channel_mode,
-            attenuation_limit_db=attenuation_limit_db,
-            mix=mix,
-        )
+        stream = self.stream(sample_rate_hz=sample_rate_hz, channels=rows.shape[0], **options)
         output = np.concatenate([stream.feed(rows), stream.flush()], axis=1)
         return output.reshape(np.shape(signal))
 
-    def stream(
-        self,
-        *,
-        sample_rate_hz: int,
-        channels: int = 1,
-        channel_mode: ChannelMode = "shared",
-        attenuation_limit_db: float | None = None,
-        mix: float = 1.0,
-    ) -> DenoiserStream:
+    def stream(self, *, sample_rate_hz: int, channels: int = 1, **options: Any) -> DenoiserStream:
         """Denoise a signal that arrives in blocks; any block sizes give the whole-signal answer.
 
         Parameters
         ----------
-        sample_rate_hz, channels : int
-            Of every block to come: 4000 to 192000, 1 to 32.
-        channel_mode, attenuation_limit_db, mix
-            See `DenoiseOptions`.
+        sample_rate_hz : int
+            4000 to 192000.
+        channels : int
+            1 to 32.
+        **options
+            Fields of `DenoiseOptions`, in place of the denoiser's own.
 
         Raises
         ------
         SignalError
+            A rate or a number of channels that is out of bounds.
+        ConfigError
+            An option that is out of its bounds.
         """
-        options = DenoiseOptions(
-            channel_mode=channel_mode, attenuation_limit_db=attenuation_limit_db, mix=mix
-        )
         return DenoiserStream(
-            self._network, check_rate(sample_rate_hz), check_channels(channels), options
+            self._network,
+            check_rate(sample_rate_hz),
+            check_channels(channels),
+            replace(self._options, **options),
         )
 
 
@@ -172,6 +162,17 @@ class DenoiserStream:
 
     The network's STFT is taken at the signal's own rate, with windows of the same duration, so
     nothing is resampled. Bins above the model's highest take the gain of its top band.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from tinysignal import Denoiser
+    >>> blocks = np.random.default_rng(0).normal(0, 0.1, (20, 1, 480))
+    >>> stream = Denoiser.load().stream(sample_rate_hz=48000)
+    >>> stream.latency_s
+    0.032
+    >>> sum(clean.shape[1] for clean in stream.process(blocks))
+    9600
     """
 
     def __init__(
@@ -192,6 +193,20 @@ class DenoiserStream:
         frames_at_once = min(_FRAMES_AT_ONCE, fitting)
         self._samples_at_once = frames_at_once * self._size.hop_samples
         self.reset()
+
+    def __repr__(self) -> str:
+        facts = {"sample_rate_hz": self._sample_rate_hz, "channels": self._channels}
+        return _described(self, {**facts, "latency_ms": round(1000 * self.latency_s, 3)})
+
+    @property
+    def spec(self) -> DenoiserSpec:
+        """What the model expects and promises."""
+        return self._network.spec
+
+    @property
+    def options(self) -> DenoiseOptions:
+        """How the gain is applied."""
+        return self._options
 
     @property
     def hop_samples(self) -> int:
@@ -272,23 +287,39 @@ class DenoiserStream:
         self.reset()
         return output
 
+    def process(self, blocks: Iterable[NDArray[Any]]) -> Iterator[Signal]:
+        """Denoise blocks as they come: what `feed` returns for each, then what `flush` returns.
+
+        Parameters
+        ----------
+        blocks : iterable of floating (channels, time)
+            Of any length.
+
+        Yields
+        ------
+        float32 (channels, time)
+            Together exactly as many samples as the blocks hold.
+
+        Raises
+        ------
+        SignalError
+            As `feed`.
+        """
+        for block in blocks:
+            yield self.feed(block)
+        yield self.flush()
+
     def _denoise(self, spectrum: Spectrum) -> Signal:
         if spectrum.shape[1] == 0:
             return np.zeros((self._channels, 0), np.float32)
-        gain = self._gain(spectrum)
-        dropped = min(self._to_drop, gain.shape[1])
+        factor = self._gain(spectrum)
+        dropped = min(self._to_drop, factor.shape[1])
         self._to_drop -= dropped
-        gain = gain[:, dropped:]
+        factor = factor[:, dropped:]
         waiting = np.concatenate([self._waiting, spectrum], axis=1)
-        self._waiting = waiting[:, gain.shape[1] :]
-        heard = waiting[:, : gain.shape[1]]
-        with np.errstate(over="ignore", invalid="ignore"):
-            denoised: Spectrum = np.multiply(heard, gain, dtype=np.complex64)
-        # A gain alone may be any: where it is quiet, it says nothing.
-        if not _largest(denoised) <= _MOST_GAIN * max(1.0, _largest(heard)):  # nor NaN
-            raise ModelError(
-                f"model '{self._network.spec.name}' makes the sound louder by more than 120 dB."
-            )
+        self._waiting = waiting[:, factor.shape[1] :]
+        heard = waiting[:, : factor.shape[1]]
+        denoised = gain.applied(factor, heard, model=self._network.spec.name)
         return self._synthesis.feed(denoised)
 
     def _gain(self, spectrum: Spectrum) -> NDArray[Any]:
@@ -300,56 +331,13 @@ class DenoiserStream:
         seen = min(spec.bins, self._size.bins)
         heard = spectrum[:, :, :seen]
         if options.channel_mode == "shared" and self._channels > 1:
-            heard = _shared(heard)
+            heard = gain.shared_spectrum(heard)
         inside = np.zeros((*heard.shape[:2], spec.bins), np.complex64)
         # A longer window sums more samples: back to the scale of the model's own.
         scale = np.float32(spec.window_samples / self._size.window_samples)
         np.multiply(heard, scale, out=inside[:, :, :seen])
         inside_gain, self._state = self._network.run(inside, self._state)
-        gain = np.empty((*heard.shape[:2], self._size.bins), inside_gain.dtype)
-        gain[:, :, :seen] = inside_gain[:, :, :seen]
-        if seen < self._size.bins:
-            top = slice(round(spec.bins * (1 - _TOP_BAND)), round(spec.bins * (1 - _EDGE)))
-            band = np.abs(inside[:, :, top])
-            gain[:, :, top.stop :] = _kept_share(band, np.abs(inside_gain[:, :, top]))
-        if options.attenuation_limit_db is not None:
-            gain = _at_least(gain, 10 ** (-options.attenuation_limit_db / 20))
-        if options.mix < 1:
-            gain = np.float32(1 - options.mix) + np.float32(options.mix) * gain
-        return gain
-
-
-def _largest(spectrum: Spectrum) -> float:
-    """The largest real or imaginary part."""
-    return float(np.abs(spectrum.view(np.float32)).max(initial=0))
-
-
-def _shared(spectrum: Spectrum) -> Spectrum:
-    """One spectrum for all channels: their mean power, the phase of their sum."""
-    magnitude = np.sqrt(np.mean(np.abs(spectrum) ** 2, axis=0, keepdims=True))
-    total = spectrum.sum(axis=0, keepdims=True)
-    size = np.abs(total)
-    # Channels that cancel each other have no common phase.
-    direction = np.divide(total, size, out=np.ones_like(total), where=size > 0)
-    shared: Spectrum = magnitude * direction
-    return shared
-
-
-def _at_least(gain: NDArray[Any], floor: float) -> NDArray[Any]:
-    """The gain, its magnitude raised to the floor where it is less."""
-    magnitude = np.abs(gain)
-    raised = np.divide(floor, magnitude, out=np.ones_like(magnitude), where=magnitude > 0)
-    limited = gain * np.maximum(raised, np.float32(1))
-    limited[magnitude == 0] = floor
-    return np.asarray(limited, gain.dtype)
-
-
-def _kept_share(magnitude: NDArray[np.float32], gain: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What remains of a band's magnitude, at most 1: (channels, frames, 1)."""
-    before = magnitude.sum(axis=2, keepdims=True) + _SILENCE
-    after = (magnitude * gain).sum(axis=2, keepdims=True) + _SILENCE
-    share: NDArray[np.float32] = np.minimum(after / before, 1)
-    return share
+        return gain.adjusted(gain.extended(inside_gain, inside, self._size.bins), options)
 
 
 def denoise(
@@ -357,9 +345,7 @@ def denoise(
     *,
     sample_rate_hz: int,
     model: str | Path = DEFAULT_MODEL,
-    channel_mode: ChannelMode = "shared",
-    attenuation_limit_db: float | None = None,
-    mix: float = 1.0,
+    **options: Any,
 ) -> Signal:
     """Denoise a whole signal with a bundled model or a model file.
 
@@ -372,9 +358,9 @@ def denoise(
     sample_rate_hz : int
         4000 to 192000.
     model : str or Path
-        A bundled name or the path of a model file.
-    channel_mode, attenuation_limit_db, mix
-        See `DenoiseOptions`.
+        See `Denoiser.load`.
+    **options
+        The fields of `DenoiseOptions`.
 
     Returns
     -------
@@ -382,19 +368,25 @@ def denoise(
 
     Raises
     ------
-    SignalError, ModelError
+    SignalError
+        Axes swapped, no samples, NaN, or a rate that is out of bounds.
+    ModelError
+        The model cannot be used.
+    ConfigError
+        An option that is out of its bounds.
 
     Example
     -------
     >>> import numpy as np, tinysignal
     >>> noisy = np.random.default_rng(0).normal(0, 0.1, 48000)
-    >>> tinysignal.denoise(noisy, sample_rate_hz=48000).shape
+    >>> tinysignal.denoise(noisy, sample_rate_hz=48000, attenuation_limit_db=12).shape
     (48000,)
     """
-    return Denoiser.load(model)(
-        signal,
-        sample_rate_hz=sample_rate_hz,
-        channel_mode=channel_mode,
-        attenuation_limit_db=attenuation_limit_db,
-        mix=mix,
-    )
+    return Denoiser.load(model, **options)(signal, sample_rate_hz=sample_rate_hz)
+
+
+def _described(thing: Denoiser | DenoiserStream, facts: dict[str, Any]) -> str:
+    """A ``repr``: the model, what is known of the signal, and the options."""
+    values = {"model": thing.spec.name, **facts, **vars(thing.options)}
+    inside = ", ".join(f"{name}={value!r}" for name, value in values.items())
+    return f"{type(thing).__name__}({inside})"

@@ -4,7 +4,8 @@
 
     TinysignalError
     ├── SignalError        an array or its rate: shape, NaN, silence, bounds
-    ├── AudioFileError     a file that cannot be read or written as audio
+    ├── FileError          a file or folder that cannot be read or written
+    │   └── AudioFileError     one that cannot be read or written as audio
     ├── ModelError         a model file: damaged, foreign, of another task
     ├── ConfigError        an option or a configuration file
     ├── DataError          training or evaluation data: missing, mismatched
@@ -22,7 +23,11 @@ class SignalError(TinysignalError, ValueError):
     """An array or its sample rate is not what the function takes."""
 
 
-class AudioFileError(TinysignalError, OSError):
+class FileError(TinysignalError, OSError):
+    """A file or folder cannot be read or written."""
+
+
+class AudioFileError(FileError):
     """A file cannot be read or written as audio."""
 
 

@@ -1,4 +1,4 @@
-"""Files and folders: which are read, which are written, and writing them whole or not at all."""
+"""Files and folders of any kind: found, checked, and written whole or not at all; JSON and CSV."""
 
 from __future__ import annotations
 
@@ -9,19 +9,10 @@ import os
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinysignal.errors import AudioFileError, ConfigError
-
-
-@dataclass(frozen=True)
-class Pair:
-    """An input and where its output goes."""
-
-    source: Path
-    target: Path
+from tinysignal.errors import ConfigError, DataError, FileError
 
 
 @contextmanager
@@ -38,7 +29,7 @@ def atomic(target: str | Path) -> Iterator[Path]:
 
     Raises
     ------
-    AudioFileError
+    FileError
         The folder is missing or cannot be written, ``target`` is a folder or a device, or the disk
         is full.
     """
@@ -55,10 +46,10 @@ def atomic(target: str | Path) -> Iterator[Path]:
         _sync(part)
         part.replace(final)
     except OSError as error:
-        if isinstance(error, AudioFileError):
+        if isinstance(error, FileError):
             # People know the file by its own name.
-            raise AudioFileError(str(error).replace(str(part), str(target))) from None
-        raise AudioFileError(f"{target}: cannot be written ({error.strerror}).") from None
+            raise type(error)(str(error).replace(str(part), str(target))) from None
+        raise FileError(f"{target}: cannot be written ({error.strerror}).") from None
     finally:
         with suppress(OSError):  # mostly, it is not there
             part.unlink()
@@ -78,11 +69,11 @@ def check_writable(*targets: Path | None) -> None:
         See `atomic`; or one place for two files.
     """
     asked = [target for target in targets if target is not None]
-    check_pairs([], also_written=asked)
+    check_outputs([], also_written=asked)
     for target in asked:
         try:
             _check_place(target, Path(os.path.realpath(target)))
-        except AudioFileError as error:
+        except FileError as error:
             raise ConfigError(str(error)) from None
         except OSError as error:
             raise ConfigError(f"{target}: cannot be written ({error.strerror}).") from None
@@ -90,13 +81,13 @@ def check_writable(*targets: Path | None) -> None:
 
 def _check_place(target: Path, final: Path) -> None:
     if final.is_dir():
-        raise AudioFileError(f"{target}: a folder, expected the name of a file to write.")
+        raise FileError(f"{target}: a folder, expected the name of a file to write.")
     if final.exists() and not final.is_file():
-        raise AudioFileError(f"{target}: not a regular file, expected the name of one to write.")
+        raise FileError(f"{target}: not a regular file, expected the name of one to write.")
     if not final.parent.is_dir():
-        raise AudioFileError(f"{target}: there is no folder {final.parent}. Create it first.")
+        raise FileError(f"{target}: there is no folder {final.parent}. Create it first.")
     if not os.access(final.parent, os.W_OK | os.X_OK):
-        raise AudioFileError(f"{target}: the folder {final.parent} cannot be written to.")
+        raise FileError(f"{target}: the folder {final.parent} cannot be written to.")
 
 
 def _sync(path: Path) -> None:
@@ -112,12 +103,12 @@ def make_folder(folder: Path) -> None:
 
     Raises
     ------
-    AudioFileError
+    FileError
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise AudioFileError(
+        raise FileError(
             f"{folder}: cannot be created ({os.strerror(error.errno or errno.EIO)})."
         ) from None
 
@@ -125,26 +116,32 @@ def make_folder(folder: Path) -> None:
 def find_files(
     folder: Path, suffixes: Collection[str], *, leave_out: Path | None = None
 ) -> list[Path]:
-    """Files below a folder, by their extension, in a fixed order; hidden ones are passed over.
+    """Files in a folder and its subfolders that have one of the extensions, sorted by path.
+
+    Files and folders whose names begin with a dot are left out; links to folders are not followed.
 
     Parameters
     ----------
     folder : Path
     suffixes : collection of str
-        In lower case, such as ``.png``.
+        In lower case, with their dot: ``.png``.
     leave_out : Path or None
-        A folder that is passed over.
+        A subfolder that is not searched.
+
+    Returns
+    -------
+    list of Path
 
     Raises
     ------
-    AudioFileError
-        A folder that cannot be read.
+    FileError
+        A folder that does not exist or cannot be read.
     """
     left_out = None if leave_out is None else leave_out.resolve()
     found = []
 
     def refuse(error: OSError) -> None:
-        raise AudioFileError(f"{error.filename}: cannot be read ({error.strerror}).")
+        raise FileError(f"{error.filename}: cannot be read ({error.strerror}).")
 
     for where, folders, names in os.walk(folder, onerror=refuse):
         here = Path(where)
@@ -156,12 +153,13 @@ def find_files(
     return sorted(found)
 
 
-def check_pairs(pairs: Iterable[Pair], *, also_written: Iterable[Path] = ()) -> None:
-    """Refuse outputs that meet each other or an input, through links as well.
+def check_outputs(files: Iterable[tuple[Path, Path]], *, also_written: Iterable[Path] = ()) -> None:
+    """Refuse outputs that are an input, or that two inputs share, through links as well.
 
     Parameters
     ----------
-    pairs : iterable of Pair
+    files : iterable of (Path, Path)
+        Inputs, each with its output.
     also_written : iterable of Path
         Further files that the run writes.
 
@@ -169,11 +167,10 @@ def check_pairs(pairs: Iterable[Pair], *, also_written: Iterable[Path] = ()) -> 
     ------
     ConfigError
     """
-    pairs = list(pairs)
-    inputs = {_identity(p.source): p.source for p in pairs}
+    files = list(files)
+    inputs = {_identity(source): source for source, _ in files}
     outputs: dict[object, Path] = {}
-    written = [(p.target, p.source) for p in pairs] + [(path, path) for path in also_written]
-    for target, source in written:
+    for source, target in [*files, *((path, path) for path in also_written)]:
         identity = _identity(target)
         if identity in inputs:
             raise ConfigError(
@@ -196,22 +193,72 @@ def _identity(path: Path) -> object:
     return (status.st_dev, status.st_ino)
 
 
+def json_text(values: Any) -> str:
+    """Values as indented JSON text."""
+    return json.dumps(values, ensure_ascii=False, indent=2)
+
+
 def write_json(path: Path, values: Any) -> None:
-    """Write values as JSON text."""
-    with atomic(path) as temporary:
-        text = json.dumps(values, ensure_ascii=False, indent=2)
-        temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, str | int | float]]) -> None:
-    """Write rows of the same keys, at least one, whole or not at all.
+    """Write values as JSON text, whole or not at all.
 
     Raises
     ------
-    AudioFileError
-        See `tinysignal.files.atomic`.
+    FileError
+        See `atomic`.
     """
+    with atomic(path) as part:
+        part.write_text(json_text(values) + "\n", encoding="utf-8")
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, str | int | float | None]]) -> None:
+    """Write rows as a CSV file, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    rows : sequence of mapping
+        At least one. The columns are the keys of all rows in the order in which they first occur;
+        a key that a row lacks, or None, is an empty cell.
+
+    Raises
+    ------
+    FileError
+        See `atomic`.
+    """
+    columns = list(dict.fromkeys(name for row in rows for name in row))
     with atomic(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
+
+
+def read_csv(path: Path, columns: Collection[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file in UTF-8; empty cells are empty strings.
+
+    Parameters
+    ----------
+    path : Path
+    columns : collection of str
+        Those that its header must name.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read as that, or a column is missing.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restval="")
+            found = reader.fieldnames or []
+            rows = list(reader)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a CSV file in UTF-8 ({error}).") from None
+    missing = [name for name in columns if name not in found]
+    if missing:
+        raise DataError(
+            f"{path}: no column {' and no '.join(map(repr, missing))}, but {', '.join(found)}; "
+            f"expected {', '.join(columns)}."
+        )
+    return rows

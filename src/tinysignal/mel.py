@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinysignal import audio
-from tinysignal.audio.files import open_sound
 from tinysignal.errors import SignalError
 from tinysignal.spec import SoundInput
+from tinysignal.stft import hann
 
 RANGE_DB = 80.0
 _FRAMES_AT_ONCE = 4096  # bounds the memory for long sounds
@@ -23,7 +23,7 @@ def read_patch(path: str | Path, spec: SoundInput) -> NDArray[np.float32]:
     Parameters
     ----------
     path : str or Path
-        Sound file of any format that `tinysignal.audio.files.open_sound` opens.
+        Sound file of any format that `tinysignal.audio.open` reads.
     spec : SoundInput
 
     Returns
@@ -39,9 +39,7 @@ def read_patch(path: str | Path, spec: SoundInput) -> NDArray[np.float32]:
     MissingExtraError
         The format needs FFmpeg, and PyAV is not installed.
     """
-    with open_sound(path) as reader:
-        signal = np.concatenate(list(reader.blocks()), axis=1)
-        rate_hz = reader.info.sample_rate_hz
+    signal, rate_hz = audio.read(path)
     try:
         return log_mel(signal, sample_rate_hz=rate_hz, spec=spec)
     except SignalError as error:
@@ -117,11 +115,6 @@ def _loudest_stretch(power: NDArray[np.float64], frames: int) -> NDArray[np.floa
     sums = np.cumsum(np.concatenate([[0.0], power.sum(axis=1)]))
     start = int(np.argmax(sums[frames:] - sums[:-frames]))
     return power[start : start + frames]
-
-
-def hann(samples: int) -> NDArray[np.float64]:
-    """Periodic Hann window, float64 (samples,)."""
-    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(samples) / samples)
 
 
 @cache

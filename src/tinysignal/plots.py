@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinysignal.audio.files import open_sound
+from tinysignal import audio
 from tinysignal.errors import MissingExtraError
 from tinysignal.files import atomic
 from tinysignal.metrics.classification import ClassificationReport, Mistake
@@ -47,7 +47,7 @@ def mean_spectrogram(
     ------
     AudioFileError, MissingExtraError
     """
-    with open_sound(path) as reader:
+    with audio.open(path) as reader:
         info = reader.info
         size = StftSize.at_rate(
             window_samples=512,
@@ -87,7 +87,7 @@ def save_before_after(before: str | Path, after: str | Path, target: str | Path)
 
     Raises
     ------
-    AudioFileError
+    FileError
     MissingExtraError
         Matplotlib is not installed.
     """
@@ -139,7 +139,7 @@ def save_mistakes(
 
     Raises
     ------
-    AudioFileError
+    FileError
     MissingExtraError
         Matplotlib is not installed.
     """

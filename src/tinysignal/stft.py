@@ -79,8 +79,7 @@ class StftSize:
     @cached_property
     def analysis_window(self) -> NDArray[np.float32]:
         """Periodic Hann window, (window_samples,)."""
-        phase = 2 * np.pi * np.arange(self.window_samples) / self.window_samples
-        return (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+        return hann(self.window_samples).astype(np.float32)
 
     @cached_property
     def synthesis_window(self) -> NDArray[np.float32]:
@@ -89,6 +88,11 @@ class StftSize:
         power = (window**2).reshape(-1, self.hop_samples).sum(axis=0)
         dual = window / np.tile(power, self.window_samples // self.hop_samples)
         return np.asarray(dual, np.float32)
+
+
+def hann(samples: int) -> NDArray[np.float64]:
+    """The periodic Hann window, (samples,)."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(samples) / samples)
 
 
 def stft(signal: Signal, size: StftSize) -> Spectrum:

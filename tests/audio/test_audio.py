@@ -309,7 +309,7 @@ def test_what_cannot_be_written_to_the_sample_becomes_pcm_and_says_so(
 def test_a_subtype_that_the_container_lacks_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"FLAC takes one of: PCM_S8, PCM_16, PCM_24"):
         choose_format(facts("WAV", "PCM_16"), ".flac", subtype="float")
-    with pytest.raises(AudioFileError, match=r"'\.xyz' is no audio file's extension"):
+    with pytest.raises(AudioFileError, match=r"'\.xyz' is not the extension of an audio file"):
         choose_format(facts("mov", "aac"), ".xyz")
 
 

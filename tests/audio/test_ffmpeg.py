@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from tinysignal.audio import ffmpeg
-from tinysignal.denoise_file import FileOptions, denoise_file
+from tinysignal import audio
+from tinysignal.denoise_file import denoise_file
 from tinysignal.denoiser import Denoiser
 from tinysignal.errors import AudioFileError, MissingExtraError
 
@@ -78,7 +78,7 @@ def packets(path: Path, kind: str) -> list[tuple[Any, bytes]]:
 
 
 def read(path: Path) -> np.ndarray:
-    with ffmpeg.TrackReader(path) as reader:
+    with audio.open(path) as reader:
         return np.concatenate(list(reader.blocks()), axis=1)
 
 
@@ -90,7 +90,7 @@ def test_a_film_keeps_codec_length_time_and_tags(
     source = make_film(tmp_path / name, sound, codec=codec)
     target = tmp_path / f"out{source.suffix}"
     denoise_file(source, target, denoiser=Denoiser.load(onset_model))
-    before, after = ffmpeg.info(source), ffmpeg.info(target)
+    before, after = audio.info(source), audio.info(target)
     assert after == before
     assert after.tags["title"] == "A film"
     assert read(target).shape == read(source).shape == sound.shape
@@ -109,7 +109,7 @@ def test_with_mix_0_the_sound_stays_in_place(
     sound = make_noisy(seconds=1.0, rate_hz=RATE_HZ, channels=1)
     source = make_film(tmp_path / "x.mkv", sound, codec="flac", start=RATE_HZ // 4)
     target = tmp_path / "y.mkv"
-    denoise_file(source, target, denoiser=Denoiser.load(onset_model), options=FileOptions(mix=0))
+    denoise_file(source, target, denoiser=Denoiser.load(onset_model, mix=0))
     np.testing.assert_allclose(read(target), sound, atol=2**-14)
     assert packets(target, "audio")[0][0] == packets(source, "audio")[0][0] == Fraction(1, 4)
 
@@ -181,7 +181,7 @@ def test_what_is_no_film_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.mp4"
     path.write_bytes(b"no film" * 100)
     with pytest.raises(AudioFileError, match="not a readable audio or video file"):
-        ffmpeg.open_sound(path)
+        audio.open(path)
     with av.open(str(tmp_path / "mute.mp4"), "w") as film:
         picture = film.add_stream("mpeg4", rate=25)
         picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
@@ -189,14 +189,14 @@ def test_what_is_no_film_is_refused(tmp_path: Path) -> None:
         film.mux(picture.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
         film.mux(picture.encode())
     with pytest.raises(AudioFileError, match="no sound track"):
-        ffmpeg.open_sound(tmp_path / "mute.mp4")
+        audio.open(tmp_path / "mute.mp4")
 
 
 def test_without_pyav_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     (tmp_path / "x.m4a").write_bytes(b"x")
     with pytest.raises(MissingExtraError, match=r"tinysignal\[video\]"):
-        ffmpeg.open_sound(tmp_path / "x.m4a")
+        audio.open(tmp_path / "x.m4a")
 
 
 def test_an_mp3_of_varying_bit_rate_without_a_header_is_read_whole(
@@ -213,4 +213,4 @@ def test_an_mp3_of_varying_bit_rate_without_a_header_is_read_whole(
     assert 480_000 <= report.samples < 480_000 + 4 * 1152
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(AudioFileError, match=r"only 3\.2 s of 10\.0 s would be read"):
-        ffmpeg.open_sound(path)
+        audio.open(path)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tinysignal import audio
 from tinysignal.audio import headers
-from tinysignal.audio.files import open_sound
 from tinysignal.errors import TinysignalError
 
 MANY = 1_000_000
@@ -43,6 +43,6 @@ def test_a_million_empty_chunks_are_not_all_read(kind: str) -> None:
 def test_a_file_of_a_million_empty_chunks_is_an_error_of_ours(kind: str, tmp_path: Path) -> None:
     path = tmp_path / f"a.{kind}"
     path.write_bytes(HEADERS[kind])
-    with pytest.raises(TinysignalError) as raised, open_sound(path):
+    with pytest.raises(TinysignalError) as raised, audio.open(path):
         pass
     assert "\n" not in str(raised.value)

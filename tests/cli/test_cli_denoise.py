@@ -364,13 +364,17 @@ class FakeStream:
 
 
 def test_play_plays_before_and_then_after(
-    talk: Path, onset_model: Path, monkeypatch: pytest.MonkeyPatch
+    talk: Path,
+    onset_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     device = ModuleType("sounddevice")
     device.OutputStream = FakeStream  # type: ignore[attr-defined]
     device.PortAudioError = RuntimeError  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "sounddevice", device)
-    assert run(["play", str(talk), "-m", str(onset_model)]) == 0
+    assert run(["play", str(talk), "-m", str(onset_model), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["samples"] == audio.info(talk).samples
     before, after = (np.concatenate(blocks).T for blocks in FakeStream.played)
     np.testing.assert_array_equal(before, audio.read(talk)[0])
     expected = Denoiser.load(onset_model)(before, sample_rate_hz=44_100)

@@ -98,7 +98,7 @@ def test_csv_has_a_row_a_file_failed_ones_included(folders: Path, onset_model: P
 
 def test_denoised_files_are_kept_on_request(folders: Path, onset_model: Path) -> None:
     kept = folders / "kept"
-    assert run(onset_model, *sides(folders), "-o", kept).exit_code == 0
+    assert run(onset_model, *sides(folders), "--save-dir", kept).exit_code == 0
     assert sf.info(kept / "deep/c.wav").frames == 16_000
 
 
@@ -150,7 +150,7 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_work(
     capsys: pytest.CaptureFixture[str],
     option: str,
 ) -> None:
-    monkeypatch.setattr("tinysignal.cli.evaluate.evaluate_pairs", None)  # the work would fail
+    monkeypatch.setattr("tinysignal.evaluation.denoiser._outcomes", None)  # the work would fail
     place = folders / "noisy/a.wav" / "x"
     given = [str(argument) for argument in sides(folders)]
     assert command_line(["evaluate", str(onset_model), *given, option, str(place)]) != 0

@@ -62,10 +62,12 @@ def test_json_is_all_of_stdout_and_agrees_with_the_library(
     found = json.loads(capsys.readouterr().out)
     pictures, labels = save_blots(tmp_path)
     classifier = Classifier.load(model)
-    report = ClassificationReport.of(classifier(pictures), labels, classifier.spec.classes)
+    report = ClassificationReport.from_probabilities(
+        classifier(pictures), labels, classifier.spec.classes
+    )
     assert {name: found[name] for name in report.to_dict()} == report.to_dict()
     assert (found["accuracy"], found["errors"], found["examples"]) == (0.9, 6, 60)
-    assert (found["data"], found["side"], found["model"]) == ("mnist", "test", str(model))
+    assert (found["data"], found["split"], found["model"]) == ("mnist", "test", str(model))
     assert found["spec"]["task"] == "classify"
     assert sorted(mistake["index"] for mistake in found["worst"]) == list(range(6))
 
@@ -92,8 +94,10 @@ def test_class_names_are_no_markup(tmp_path: Path, capsys: pytest.CaptureFixture
     names = ("[red]", "[/]", "a$b$c")
     path = save_template_model(tmp_path / "m.onnx", stripes(), names)
     classifier = Classifier.load(path)
-    report = ClassificationReport.of(classifier(stripes()[[0, 0, 1, 2]]), [0, 1, 2, 2], names)
-    evaluate._print_tables("[bold]", report)
+    report = ClassificationReport.from_probabilities(
+        classifier(stripes()[[0, 0, 1, 2]]), [0, 1, 2, 2], names
+    )
+    evaluate._print_classifier_tables("[bold]", report)
     shown = capsys.readouterr().out
     assert "[bold]" in shown
     for name in names:
@@ -144,11 +148,11 @@ def test_a_run_is_evaluated_on_the_data_of_its_training_and_with_its_split(
         asked.append((source, options.get("valid_fraction"), options.get("seed")))
         return load_dataset(source, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(evaluate, "load_dataset", load)
+    monkeypatch.setattr("tinysignal.evaluation.classifier.load_dataset", load)
     folder = tmp_path / "run"
     folder.mkdir()
     shutil.copy(model, folder / "model.onnx")
-    config = 'data = "mnist"\nvalid_share = 0.25\nseed = 7\nwidth = 1024\n'
+    config = 'data = "mnist"\nvalid_fraction = 0.25\nseed = 7\nwidth = 1024\n'
     (folder / "config.toml").write_text(config)
     for arguments in ([folder], [folder / "model.onnx"], [folder, "--data", "mnist"]):
         assert run(["evaluate", *map(str, arguments), "--json"]) == 0
@@ -168,7 +172,7 @@ def test_a_folder_is_read_as_the_model_expects_and_its_files_are_named(
     data = stripes_folder(tmp_path / "stripes")
     assert run(["evaluate", str(path), "--data", str(data), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["data"], found["side"], found["examples"]) == ("stripes", "test", 12)
+    assert (found["data"], found["split"], found["examples"]) == ("stripes", "test", 12)
     [mistake] = found["worst"]
     assert (mistake["true"], mistake["predicted"]) == ("right", "left")
     assert mistake["name"].endswith("moved.png")
@@ -261,7 +265,7 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_work(
     if option == "--picture":
         pytest.importorskip("matplotlib", reason="the 'plot' extra")
     (tmp_path / "folder.png").mkdir()
-    monkeypatch.setattr(evaluate, "load_dataset", None)  # the work would fail
+    monkeypatch.setattr(evaluate, "evaluate_classifier", None)  # the work would fail
     assert run([*given, option, str(tmp_path / place)]) == 2
     said = capsys.readouterr()
     assert said.out == ""
@@ -289,7 +293,11 @@ def test_wrong_usage_is_said_in_one_line(
         (["evaluate", str(lone)], 2, "nothing says what it was trained on. Pass --data"),
         (["evaluate", str(broken)], 2, "config.toml: not a readable TOML file"),
         (["evaluate", str(odd)], 2, "seed = 'x' in its config.toml, expected a number"),
-        ([*given, "--noisy", str(tmp_path), "-o", "x"], 2, "--noisy, --save-dir: not for this"),
+        (
+            [*given, "--noisy", str(tmp_path), "--save-dir", "x"],
+            2,
+            "--noisy, --save-dir: not for this",
+        ),
         ([*given, "--jobs", "1"], 2, "--jobs: not for this model"),
         (["evaluate", str(onset_model), "--data", "mnist"], 2, "--data: not for this model"),
         (["evaluate", str(onset_model), "--picture", "x.png"], 2, "is a denoiser, which takes"),
@@ -331,7 +339,7 @@ def test_a_picture_without_matplotlib_is_refused_before_the_work(
     given: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(evaluate, "find_spec", lambda name: None)
-    monkeypatch.setattr(evaluate, "load_dataset", None)
+    monkeypatch.setattr(evaluate, "evaluate_classifier", None)
     assert run([*given, "--picture", "x.png"]) == 2
     assert "pip install 'tinysignal[plot]'" in capsys.readouterr().err
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -131,6 +132,19 @@ def test_the_devices_are_listed(card: FakeCard, capsys: pytest.CaptureFixture[st
     assert [line.split()[0] for line in lines] == ["number", "0", "1"]
     assert "Virtual Cable: [hw:1,0]" in lines[2]
     assert not card.opened
+
+
+def test_the_summary_and_the_devices_are_also_json(
+    card: FakeCard, onset_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["live", "-m", str(onset_model), "--seconds", "0.2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["sample_rate_hz"], found["dropouts"]) == (48_000, 0)
+    assert found["seconds"] == pytest.approx(0.2, abs=0.02)
+    assert found["slowest_block_ms"] > 0
+    assert run(["live", "--list-devices", "--json"]) == 0
+    devices = json.loads(capsys.readouterr().out)
+    assert [device["name"] for device in devices] == ["Microphone", "Virtual Cable: [hw:1,0]"]
 
 
 def test_a_device_that_is_unplugged_ends_in_one_line(

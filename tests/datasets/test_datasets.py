@@ -52,7 +52,9 @@ def save_set(
         for file, values in zip(files, (pictures, labels), strict=True):
             name = spell(file)
             content = idx(values)
-            (folder / name).write_bytes(gzip.compress(content) if ".gz" in name else content)
+            (folder / name).write_bytes(
+                gzip.compress(content, mtime=0) if ".gz" in name else content
+            )
 
 
 def contents(data: Dataset) -> dict[str, set[bytes]]:
@@ -67,12 +69,12 @@ def test_idx_files_give_what_was_written(
 ) -> None:
     values = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     path = tmp_path_factory.mktemp("idx") / "a"
-    path.write_bytes(gzip.compress(idx(values)) if compressed else idx(values))
+    path.write_bytes(gzip.compress(idx(values), mtime=0) if compressed else idx(values))
     np.testing.assert_array_equal(read_idx(path, dimensions=len(shape)), values)
 
 
 GOOD = idx(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
-PACKED = gzip.compress(GOOD)
+PACKED = gzip.compress(GOOD, mtime=0)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ PACKED = gzip.compress(GOOD)
         (PACKED[:-9], "truncated"),
         (PACKED[:-8] + bytes(4) + PACKED[-4:], "damaged"),
         (PACKED[:20] + b"\xff" * 8 + PACKED[28:], "damaged"),
-        (gzip.compress(GOOD + b"\0"), "trailing bytes after the 24 bytes"),
+        (gzip.compress(GOOD + b"\0", mtime=0), "trailing bytes after the 24 bytes"),
         (b"\x1f\x8b", "truncated"),
     ],
 )

@@ -17,8 +17,18 @@ from speech import save_pair, speech_like
 from tinysignal import evaluation, metrics
 from tinysignal.denoiser import Denoiser
 from tinysignal.errors import ConfigError, DataError, MissingExtraError
-from tinysignal.evaluation import Failure, ModelProcess, Pair, evaluate_pairs, match_folders
+from tinysignal.evaluation import (
+    Failure,
+    ModelProcess,
+    Pair,
+    evaluate_denoiser,
+    evaluate_pairs,
+    match_folders,
+)
+from tinysignal.evaluation.pairs import cut_alike
 from tinysignal.evaluation.report import mean_interval, student_t_975
+from tinysignal.files import json_text, write_csv
+from tinysignal.gain import DenoiseOptions
 
 RATE_HZ = 16_000
 FAST = ("snr", "si_sdr", "segmental_snr")
@@ -73,7 +83,7 @@ def test_manifest_paths_are_relative_to_the_manifest(tmp_path: Path) -> None:
     manifest.parent.mkdir()
     manifest.write_text("noisy,clean\n../noisy/a.wav,../clean/a.wav\n", encoding="utf-8")
     pair = save_pair(tmp_path, "a")
-    (listed,) = evaluation.read_manifest(manifest)
+    (listed,) = evaluation.read_pairs(manifest)
     assert listed.name == "noisy/a"
     assert listed.noisy.samefile(pair.noisy)
     assert listed.clean.samefile(pair.clean)
@@ -93,7 +103,7 @@ def test_a_manifest_that_says_too_little_is_refused(
     manifest = tmp_path / "pairs.csv"
     manifest.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=message):
-        evaluation.read_manifest(manifest)
+        evaluation.read_pairs(manifest)
 
 
 def test_scores_are_those_of_the_metrics_before_and_after(tmp_path: Path) -> None:
@@ -201,11 +211,13 @@ def test_any_number_of_jobs_gives_the_same_report(tmp_path: Path, onset_model: P
     pairs = [save_pair(tmp_path, f"file {n}") for n in range(3)]
     pairs[1].noisy.unlink()
     process = ModelProcess(str(onset_model))
-    done: list[int] = []
+    done: list[tuple[int, ...]] = []
     alone = evaluate_pairs(process, pairs, metrics=FAST)
-    shared = evaluate_pairs(process, pairs, metrics=FAST, jobs=2, on_progress=done.append)
-    assert shared.to_json() == alone.to_json()
-    assert done == [1, 2, 3]
+    shared = evaluate_pairs(
+        process, pairs, metrics=FAST, jobs=2, on_progress=lambda *counts: done.append(counts)
+    )
+    assert shared.to_dict() == alone.to_dict()
+    assert done == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_model_process_is_the_denoiser(tmp_path: Path, onset_model: Path) -> None:
@@ -245,20 +257,20 @@ def test_without_the_extra_the_rest_is_chosen_and_what_is_asked_for_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert [metric.name for metric in evaluation.select_metrics()] == list(FAST)
-    missing = [metric.name for metric in evaluation.missing_metrics()]
+    assert [metric.name for metric in metrics.select_metrics()] == list(FAST)
+    missing = [metric.name for metric in metrics.missing_metrics()]
     assert missing == ["pesq_wb", "stoi", "estoi", "dnsmos"]
     with pytest.raises(MissingExtraError, match=r"'pesq_wb' .*tinysignal\[eval\]"):
-        evaluation.select_metrics(["snr", "pesq_wb"])
+        metrics.select_metrics(["snr", "pesq_wb"])
 
 
 def test_all_installed_metrics_reach_the_report_with_their_implementation(
     tmp_path: Path, onset_model: Path
 ) -> None:
-    if evaluation.missing_metrics():
+    if metrics.missing_metrics():
         pytest.skip("the 'eval' extra is not installed")
     pair = save_pair(tmp_path, "a", seconds=9.1)  # one window of DNSMOS
-    report = json.loads(evaluate_pairs(ModelProcess(str(onset_model)), [pair]).to_json())
+    report = json.loads(json_text(evaluate_pairs(ModelProcess(str(onset_model)), [pair]).to_dict()))
     assert report["failures"] == []
     assert set(report["mean"]) == set(report["metrics"])
     assert report["metrics"]["pesq_wb"]["implementation"].startswith("pesq 0.")
@@ -269,7 +281,7 @@ def test_all_installed_metrics_reach_the_report_with_their_implementation(
 def test_a_file_that_is_clean_already_keeps_the_json_valid(tmp_path: Path) -> None:
     pair = save_pair(tmp_path, "a")
     same = Pair(name="a", noisy=pair.clean, clean=pair.clean)
-    report = json.loads(evaluate_pairs(halve, [same], metrics=FAST).to_json())
+    report = json.loads(json_text(evaluate_pairs(halve, [same], metrics=FAST).to_dict()))
     assert report["per_file"][0]["input_snr_db"] == 100
     assert report["by_input_snr"][0]["label"] == "15 dB and above"
 
@@ -285,3 +297,38 @@ def test_interval_by_hand() -> None:
 def test_student_t_agrees_with_scipy(degrees: int) -> None:
     stats = pytest.importorskip("scipy.stats")
     assert student_t_975(degrees) == pytest.approx(stats.t.ppf(0.975, degrees), rel=1e-3)
+
+
+def test_a_model_is_evaluated_in_one_call(tmp_path: Path, onset_model: Path) -> None:
+    pairs = [save_pair(tmp_path, name) for name in ("a", "b")]
+    options = {"metrics": FAST, "mix": 0.5}
+    process = ModelProcess(str(onset_model), DenoiseOptions(mix=0.5))
+    expected = evaluate_pairs(process, pairs, metrics=FAST).to_dict()
+    folders = {"noisy": tmp_path / "noisy", "clean": tmp_path / "clean"}
+    assert evaluate_denoiser(onset_model, **folders, **options).to_dict() == expected
+    assert evaluate_denoiser(onset_model, pairs=pairs, **options).to_dict() == expected
+    manifest = tmp_path / "pairs.csv"
+    rows = [{"noisy": str(pair.noisy), "clean": str(pair.clean)} for pair in pairs]
+    write_csv(manifest, rows)
+    found = evaluate_denoiser(onset_model, pairs=manifest, **options)
+    assert found.summary() == evaluate_pairs(process, pairs, metrics=FAST).summary()
+
+
+def test_folders_and_pairs_are_two_ways_to_say_what_is_evaluated(
+    tmp_path: Path, onset_model: Path
+) -> None:
+    for said in ({}, {"noisy": tmp_path}, {"noisy": tmp_path, "clean": tmp_path, "pairs": []}):
+        with pytest.raises(ConfigError, match="or pairs alone"):
+            evaluate_denoiser(onset_model, **said)
+
+
+@given(noisy=st.integers(1, 2000), clean=st.integers(1, 2000))
+def test_two_lengths_are_cut_to_the_shorter_within_ten_milliseconds(noisy: int, clean: int) -> None:
+    signals = np.arange(noisy), np.arange(clean)
+    if abs(noisy - clean) > 160:
+        with pytest.raises(DataError, match="within 10 ms"):
+            cut_alike(*signals, sample_rate_hz=16_000)
+    else:
+        cut = cut_alike(*signals, sample_rate_hz=16_000)
+        for signal in cut:
+            np.testing.assert_array_equal(signal, np.arange(min(noisy, clean)))

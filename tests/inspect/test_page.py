@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_inspection import METHODS, sample_inspection
 
-from tinysignal.errors import AudioFileError, DataError
+from tinysignal.errors import DataError, FileError
 from tinysignal.inspect.page import render_page, write_page
 from tinysignal.inspect.page.images import TEN, class_colours, make_sprite
 from tinysignal.inspect.page.pictures import render_pictures
@@ -218,10 +218,10 @@ def test_a_page_that_cannot_be_drawn_leaves_what_was_there(
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(AudioFileError, match="there is no folder"):
+    with pytest.raises(FileError, match="there is no folder"):
         write_page(sample_inspection(), tmp_path / "no" / "page.html")
     (tmp_path / "page-pictures").write_text("a file")
-    with pytest.raises(AudioFileError, match="page-pictures"):
+    with pytest.raises(FileError, match="page-pictures"):
         write_page(sample_inspection(), tmp_path / "page.html", pictures=True)
     assert not (tmp_path / "page.html").exists()
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tinysignal.errors import SignalError
+from tinysignal.files import json_text
 from tinysignal.metrics.classification import (
     ClassificationReport,
     accuracy_interval,
@@ -44,7 +45,7 @@ def test_scores_are_those_of_scikit_learn(seed: int) -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     probabilities, labels = guesses(seed)
     predicted = probabilities.argmax(axis=1)
-    report = ClassificationReport.of(probabilities, labels, CLASSES)
+    report = ClassificationReport.from_probabilities(probabilities, labels, CLASSES)
     np.testing.assert_array_equal(report.confusion, metrics.confusion_matrix(labels, predicted))
     expected = metrics.precision_recall_fscore_support(labels, predicted)
     columns = ("precision", "recall", "f1", "support")
@@ -117,7 +118,7 @@ def test_more_examples_make_a_narrower_interval() -> None:
 def test_the_report_counts_every_example_once(seed: int, examples: int, classes: int) -> None:
     probabilities, labels = guesses(seed, examples, classes)
     names = [str(i) for i in range(classes)]
-    report = ClassificationReport.of(probabilities, labels, names, worst=examples)
+    report = ClassificationReport.from_probabilities(probabilities, labels, names, worst=examples)
     assert report.confusion.sum() == report.examples == examples
     assert [scores.support for scores in report.per_class] == np.bincount(
         labels, minlength=classes
@@ -131,7 +132,9 @@ def test_the_report_counts_every_example_once(seed: int, examples: int, classes:
 def test_the_worst_are_the_most_confident_mistakes() -> None:
     probabilities, labels = guesses(1)
     names = [f"{i}.png" for i in range(len(labels))]
-    report = ClassificationReport.of(probabilities, labels, CLASSES, names=names, worst=7)
+    report = ClassificationReport.from_probabilities(
+        probabilities, labels, CLASSES, names=names, worst=7
+    )
     shown = [mistake.probability for mistake in report.worst]
     assert len(shown) == 7
     assert shown == sorted(shown, reverse=True)
@@ -153,25 +156,29 @@ def test_rows_of_the_confusion_matrix_are_the_true_classes() -> None:
 
 def test_the_largest_confusions_come_first_and_what_is_right_is_none() -> None:
     probabilities = np.eye(3)[[1, 1, 2, 0, 0, 0]]
-    report = ClassificationReport.of(probabilities, [0, 0, 1, 0, 0, 0], ("a", "b", "c"))
+    report = ClassificationReport.from_probabilities(
+        probabilities, [0, 0, 1, 0, 0, 0], ("a", "b", "c")
+    )
     assert report.confusions(5) == [(0, 1, 2), (1, 2, 1)]
     assert report.confusions(1) == [(0, 1, 2)]
 
 
 def test_what_cannot_be_divided_is_none_in_the_report_and_null_in_json() -> None:
-    report = ClassificationReport.of([[1, 0, 0], [1, 0, 0]], [0, 1], ("a", "b", "c"))
+    report = ClassificationReport.from_probabilities(
+        [[1, 0, 0], [1, 0, 0]], [0, 1], ("a", "b", "c")
+    )
     a, b, c = report.per_class
     assert (a.precision, a.recall) == (0.5, 1.0)
     assert (b.precision, b.recall, b.f1) == (None, 0.0, 0.0)
     assert (c.precision, c.recall, c.f1, c.support) == (None, None, None, 0)
-    assert json.loads(report.to_json())["per_class"][2]["recall"] is None
+    assert json.loads(json_text(report.to_dict()))["per_class"][2]["recall"] is None
     assert np.isnan(precision_recall_f1(report.confusion)[0][2])
 
 
 def test_the_report_as_json_holds_all_of_it() -> None:
     probabilities, labels = guesses(2)
-    report = ClassificationReport.of(probabilities, labels, CLASSES)
-    read = json.loads(report.to_json())
+    report = ClassificationReport.from_probabilities(probabilities, labels, CLASSES)
+    read = json.loads(json_text(report.to_dict()))
     assert read == report.to_dict()
     assert read["accuracy"] == report.accuracy
     assert read["confusion"] == report.confusion.tolist()
@@ -205,9 +212,9 @@ def test_nll_is_finite_for_what_was_held_impossible() -> None:
         ([[0.5, 0.5]], [0.0], "float64"),
         ([[math.nan, 1.0]], [0], "NaN"),
         ([[math.inf, -math.inf]], [0], "NaN"),
-        ([[1.5, -0.5]], [0], "below 0"),
-        ([[3.0, 2.0]], [0], "sum to no 1"),  # logits
-        ([["a", "b"]], [0], "no array of numbers"),
+        ([[1.5, -0.5]], [0], "negative values"),
+        ([[3.0, 2.0]], [0], "row 0 of the probabilities sums to 5; rows must sum to 1"),  # logits
+        ([["a", "b"]], [0], "cannot be made an array"),
         ([[0.2, 0.3, 0.5]], [0], "3 probabilities, but 2 classes"),
     ],
 )
@@ -215,7 +222,7 @@ def test_what_is_no_probability_or_no_label_is_refused(
     probabilities: object, labels: object, found: str
 ) -> None:
     with pytest.raises(SignalError, match=found) as raised:
-        ClassificationReport.of(probabilities, labels, ("a", "b"))  # type: ignore[arg-type]
+        ClassificationReport.from_probabilities(probabilities, labels, ("a", "b"))  # type: ignore[arg-type]
     assert len(str(raised.value).splitlines()) == 1
 
 
@@ -229,4 +236,4 @@ def test_other_nonsense_is_refused() -> None:
     with pytest.raises(SignalError, match="2 labels and 1 predictions"):
         confusion_matrix([0, 1], [0], classes=2)
     with pytest.raises(SignalError, match="2 names"):
-        ClassificationReport.of([[1.0, 0.0]], [0], ("a", "b"), names=("x", "y"))
+        ClassificationReport.from_probabilities([[1.0, 0.0]], [0], ("a", "b"), names=("x", "y"))

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import tinysignal.dnsmos
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tinysignal.metrics.dnsmos_networks
 from speech import speech_like
 from tinysignal import metrics
 from tinysignal.errors import MissingExtraError, SignalError
@@ -70,7 +70,10 @@ def test_segmental_snr_by_hand() -> None:
 
 def test_segmental_snr_stays_within_its_limits() -> None:
     _, target = noisy_pair(0)
-    for gain, limit_db in ((1, metrics.SEGMENT_CEILING_DB), (100, metrics.SEGMENT_FLOOR_DB)):
+    for gain, limit_db in (
+        (1, metrics.audio.SEGMENT_CEILING_DB),
+        (100, metrics.audio.SEGMENT_FLOOR_DB),
+    ):
         score = metrics.segmental_snr(gain * target, target, sample_rate_hz=RATE_HZ)
         np.testing.assert_array_equal(score, [limit_db, limit_db])
 
@@ -255,3 +258,14 @@ def test_importing_the_metrics_imports_none_of_the_optional_packages() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == "set()"
+
+
+def test_a_batch_of_any_size_is_scored_row_by_row() -> None:
+    rng = np.random.default_rng(0)
+    target = rng.normal(0, 0.1, (100, 4000))
+    estimate = target + rng.normal(0, 0.01, target.shape)
+    for score in (metrics.snr, metrics.si_sdr):
+        rows = [score(e, t)[0] for e, t in zip(estimate, target, strict=True)]
+        np.testing.assert_allclose(score(estimate, target), rows)
+    with pytest.raises(SignalError, match="transpose"):
+        metrics.snr(estimate.T, target.T)

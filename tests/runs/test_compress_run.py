@@ -257,12 +257,9 @@ def test_what_is_no_run_is_refused_by_name(small_run: Path, tmp_path: Path) -> N
 
 def test_ranks_that_cannot_be_and_other_data_are_refused(digits_run: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    for budget, said in (
-        ({"rank": 0}, "expected at least 1"),
-        ({"rank": 900}, "rank is 900, expected at most"),
-    ):
+    for rank, said in ((0, "at least 1"), (900, "rank is 900, expected at most")):
         with pytest.raises(ConfigError, match=said):
-            compressed(digits_run, output, budget=budget)
+            compressed(digits_run, output, budget=Budget(rank=rank))
     with pytest.raises(ConfigError, match="expected one of them"):
         CompressOptions(budget=Budget(rank=3), plan=Plan("svd", {}, ()))
     with pytest.raises(DataError, match="no such folder"):

@@ -14,7 +14,6 @@ from tinysignal.datasets import Dataset, load_dataset
 from tinysignal.errors import ConfigError, DataError, ModelError
 from tinysignal.inspect import Inspection
 from tinysignal.model import load_classification_model
-from tinysignal.runs import inspect
 from tinysignal.runs.inspect import inspect_run
 from tinysignal.train.classification.config import ClassifierConfig
 from tinysignal.train.classification.task import train_classifier
@@ -62,7 +61,7 @@ def test_without_a_test_side_the_validation_side_is_shown_and_said(
         assert (source, options["valid_fraction"], options["seed"]) == ("digits", 1 / 12, 3)
         return replace(whole, test=nothing)
 
-    monkeypatch.setattr(inspect, "load_dataset", load)
+    monkeypatch.setattr("tinysignal.train.classification.task.load_dataset", load)
     found = look(run)
     assert (found.split, found.examples) == ("valid", len(whole.valid))
     assert found.notes[0].startswith("No test split")

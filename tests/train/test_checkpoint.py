@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tinysignal.errors import AudioFileError, ModelError
+from tinysignal.errors import FileError, ModelError
 from tinysignal.train.checkpoint import load_state, load_weights, save_state
 
 
@@ -57,7 +57,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", fail)
-    with pytest.raises(AudioFileError, match=r"s\.safetensors: cannot be written .*No space"):
+    with pytest.raises(FileError, match=r"s\.safetensors: cannot be written .*No space"):
         save_state(tmp_path / "s.safetensors", {"a": torch.zeros(1)})
     assert list(tmp_path.iterdir()) == []
 

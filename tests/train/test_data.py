@@ -11,11 +11,18 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from speech import save_m4a, speech_like
 from tinysignal.datasets.splits import hold_out
 from tinysignal.errors import DataError
 from tinysignal.train.data.batches import EpochSampler
 from tinysignal.train.data.mixing import MixOptions, Mixtures, active_rms
-from tinysignal.train.data.pairs import Pair, PairClips, hold_out_end, load_pair, load_pair_folders
+from tinysignal.train.data.pairs import (
+    PairClips,
+    SignalPair,
+    hold_out_end,
+    load_pair,
+    load_pair_folders,
+)
 from tinysignal.train.data.recordings import Clip, list_recordings, load_clips
 
 RATE_HZ = 16_000
@@ -186,9 +193,24 @@ def test_folders_of_pairs_are_matched_by_name_and_split_by_subfolder(tmp_path: P
         )
 
 
+def test_recordings_that_only_ffmpeg_reads_are_listed_and_read(tmp_path: Path) -> None:
+    signal = speech_like(0.5)
+    save_m4a(tmp_path / "noisy" / "a.m4a", signal)
+    save_m4a(tmp_path / "noisy" / ".hidden" / "b.m4a", signal)
+    (tmp_path / "clean").mkdir()
+    soundfile.write(tmp_path / "clean" / "a.wav", signal[0], RATE_HZ)
+    listed = list_recordings(tmp_path / "noisy", valid_fraction=0, seed=0)
+    (clip,) = load_clips(listed, sample_rate_hz=RATE_HZ)
+    np.testing.assert_allclose(clip.samples / 32768, signal[0], atol=2**-14)
+    (pair,), _ = load_pair_folders(
+        tmp_path / "noisy", tmp_path / "clean", sample_rate_hz=RATE_HZ, valid_fraction=0, seed=0
+    )
+    np.testing.assert_allclose(pair.noisy, pair.clean, atol=2**-14)
+
+
 def test_clips_of_pairs_stay_aligned() -> None:
     ramp = np.linspace(0, 1, 5000, dtype=np.float32)
-    source = PairClips([Pair(ramp + 1, ramp, "x")], clip_samples=800, batch=3,
+    source = PairClips([SignalPair(ramp + 1, ramp, "x")], clip_samples=800, batch=3,
                        steps_per_epoch=1, seed=0)  # fmt: skip
     noisy, clean = source.batch(0)
     np.testing.assert_allclose(noisy - clean, 1, atol=1e-6)
@@ -197,6 +219,6 @@ def test_clips_of_pairs_stay_aligned() -> None:
 
 def test_the_held_out_end_is_not_in_the_training_part() -> None:
     ramp = np.arange(1000, dtype=np.float32)
-    train, end = hold_out_end(Pair(ramp, ramp, "x"), 0.2)
+    train, end = hold_out_end(SignalPair(ramp, ramp, "x"), 0.2)
     np.testing.assert_array_equal(np.concatenate([train.clean, end.clean]), ramp)
     assert end.clean.size == 200

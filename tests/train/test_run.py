@@ -18,7 +18,8 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
-from tinysignal import AudioFileError, ConfigError, DataError, Denoiser, ModelError
+from speech import save_m4a, speech_like
+from tinysignal import ConfigError, DataError, Denoiser, FileError, ModelError
 from tinysignal.train import callbacks
 from tinysignal.train.checkpoint import load_state
 from tinysignal.train.denoising.config import DenoiserConfig
@@ -64,10 +65,22 @@ def test_a_run_folder_that_cannot_be_made_is_refused_by_name(
     speech_and_noise: tuple[Path, Path], tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(AudioFileError, match="cannot be created"):
+    with pytest.raises(FileError, match="cannot be created"):
         train_denoiser(
             DenoiserConfig.read(None, mixing(speech_and_noise)), tmp_path / "file", quiet=True
         )
+
+
+def test_a_network_is_trained_on_files_that_only_ffmpeg_reads(tmp_path: Path) -> None:
+    data = tmp_path / "speech", tmp_path / "noise"
+    for name in ("ann", "bob"):
+        save_m4a(data[0] / name / "talk.m4a", speech_like(1.0, seed=len(name)))
+        noise = np.random.default_rng(0).normal(0, 0.05, (1, 16_000))
+        save_m4a(data[1] / f"{name}.m4a", noise)
+    config = DenoiserConfig.read(None, mixing(data, epochs=1, validate_every=1))
+    result = train_denoiser(config, tmp_path / "run", quiet=True)
+    assert result.metrics["data"]["train_speech"]["files"] == 1
+    assert Denoiser.load(tmp_path / "run").spec.sample_rate_hz == 16_000
 
 
 def test_the_linear_network_learns_a_pair(pair_files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -319,7 +332,7 @@ def test_the_commands_of_the_documentation(pair_files: tuple[Path, Path], tmp_pa
         (["--epochs", "1"], "Give one of a pair"),
         (["--pair", "absent.wav", "absent.wav", "--epochs", "1"], "absent.wav"),
         (["--config", "absent.toml"], "absent.toml: cannot be read"),
-        (["--recipe", "soup"], "recipe is 'soup'"),
+        (["--recipe", "soup"], "--recipe': 'soup' is not one of"),
         (["--arch", "lstm", "--pair", "a.wav", "b.wav"], "lstm is trained on clips"),
         (["--clean", "absent", "--noise", "absent", "--steps", "1"], "absent: no such folder"),
     ],

@@ -2,7 +2,8 @@
 
 ::
 
-    files.py          read, write, resample, open: any file that libsndfile or FFmpeg reads
+    files.py          open, info, read, write, resample: any file that libsndfile or FFmpeg reads
+    reader.py         what the two readers have in common
     validate.py       the one validator of signals, rates and channels
     formats.py        containers and subtypes
     headers.py        files that end before their header says
@@ -11,39 +12,19 @@
     ffmpeg_writer.py  a sound track written back into its container
 """
 
-from tinysignal.audio.files import SOUND_SUFFIXES, info, open_sound, read, resample, write
-from tinysignal.audio.formats import AudioFormat, AudioInfo, choose_format
-from tinysignal.audio.libsndfile import Reader, Writer
-from tinysignal.audio.validate import (
-    MAX_AMPLITUDE,
-    MAX_CHANNELS,
-    MAX_RATE_HZ,
-    MIN_RATE_HZ,
-    Signal,
-    check_block,
-    check_channels,
-    check_rate,
-    check_signal,
-)
+from tinysignal.audio.files import SOUND_SUFFIXES, info, open, read, resample, write
+from tinysignal.audio.formats import AudioInfo
+from tinysignal.audio.reader import SoundReader
+from tinysignal.audio.validate import Signal, check_signal
 
 __all__ = [
-    "MAX_AMPLITUDE",
-    "MAX_CHANNELS",
-    "MAX_RATE_HZ",
-    "MIN_RATE_HZ",
     "SOUND_SUFFIXES",
-    "AudioFormat",
     "AudioInfo",
-    "Reader",
     "Signal",
-    "Writer",
-    "check_block",
-    "check_channels",
-    "check_rate",
+    "SoundReader",
     "check_signal",
-    "choose_format",
     "info",
-    "open_sound",
+    "open",
     "read",
     "resample",
     "write",

@@ -13,16 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from tinysignal.audio.formats import AudioInfo
-from tinysignal.audio.libsndfile import (
-    check_facts,
-    check_finite,
-)
+from tinysignal.audio.libsndfile import check_facts, check_finite
+from tinysignal.audio.reader import SoundReader
 from tinysignal.audio.validate import Signal
 from tinysignal.errors import AudioFileError, MissingExtraError
 
@@ -50,10 +47,10 @@ def import_av(path: str | Path) -> Any:
     return av
 
 
-class TrackReader:
-    """The first sound track of a file, read in blocks; the counterpart of `audio.Reader`.
+class TrackReader(SoundReader):
+    """The first sound track of a file, read in blocks.
 
-    ``info.samples`` is what the container says, to the rounding of its clock.
+    ``info.samples`` is the length that the container states, within one tick of its time base.
 
     Parameters
     ----------
@@ -74,17 +71,6 @@ class TrackReader:
         self._container, self._stream = open_track(self._av, self._path)
         self.info = track_facts(self._path, self._container, self._stream)
         check_facts(self._path, self.info)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file."""
@@ -180,17 +166,6 @@ class TrackReader:
                 f"{self._path}: truncated: its header promises {promised_s:.3f} s, it ends at "
                 f"{reached_s:.3f} s. Copy it again."
             )
-
-
-def info(path: str | Path) -> AudioInfo:
-    """The facts of the first sound track.
-
-    Raises
-    ------
-    AudioFileError, MissingExtraError
-    """
-    with TrackReader(path) as reader:
-        return reader.info
 
 
 def open_track(av: Any, path: Path) -> tuple[Any, Any]:

@@ -26,7 +26,7 @@ _LOSSLESS = ("flac", "alac", "pcm_", "wavpack")
 
 
 class TrackWriter:
-    """A copy of a file with another sound track; the counterpart of `audio.Writer`.
+    """A copy of a film with another sound track; used as `tinysignal.audio.libsndfile.Writer`.
 
     Parameters
     ----------

@@ -159,7 +159,7 @@ def _container(source: str, suffix: str) -> str:
     if named is None:
         if source not in sf.available_formats():
             raise AudioFileError(
-                f"'{suffix}' is no audio file's extension. Expected one of: "
+                f"'{suffix}' is not the extension of an audio file. Expected one of: "
                 f"{', '.join(sorted(CONTAINERS))}."
             )
         return source
@@ -193,7 +193,7 @@ def wide_enough(wanted: AudioFormat, *, channels: int, samples: int) -> AudioFor
     Raises
     ------
     AudioFileError
-        An AIFF beyond 4 GiB, which has no wider relative.
+        An AIFF beyond 4 GiB: the format has no 64-bit variant.
     """
     size = samples * channels * _STORED_BYTES.get(wanted.subtype, BITS.get(wanted.subtype, 32) // 8)
     if size + _HEADER_BYTES < _FOUR_GIB or wanted.container not in ("WAV", "WAVEX", "AIFF"):

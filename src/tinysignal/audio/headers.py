@@ -1,8 +1,8 @@
-"""What a file's header promises, held to what the file contains.
+"""Truncated files: the length that a header states against the length of the file.
 
-libsndfile reads a truncated WAV, AIFF, AU, W64, CAF or Ogg as a shorter one without a word.
-Headers written into a pipe hold a placeholder instead of a length; those are taken as they come.
-An MP3 file without a header of its own is read as if its first frame's bit rate held to the end.
+libsndfile reads a truncated WAV, AIFF, AU, W64, CAF or Ogg as a shorter one without an error.
+Headers written into a pipe hold a placeholder instead of a length, which is not checked. libsndfile
+reads an MP3 file without a Xing header as if the bit rate of its first frame held to the end.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ _MP3_HZ = (44_100, 48_000, 32_000, 0)
 def mp3_samples(path: Path) -> int | None:
     """Samples in the frames of an MP3 file that has no Xing, Info or VBRI header to tell.
 
-    None if it has one, or is no MPEG Layer III file.
+    None if it has one, or is not an MPEG Layer III file.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         position = 0

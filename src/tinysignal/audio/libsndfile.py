@@ -22,6 +22,7 @@ from tinysignal.audio.formats import (
     wide_enough,
 )
 from tinysignal.audio.headers import check_complete, mp3_samples
+from tinysignal.audio.reader import SoundReader
 from tinysignal.audio.validate import MAX_AMPLITUDE, Signal, check_channels, check_rate
 from tinysignal.errors import AudioFileError, SignalError
 
@@ -50,8 +51,8 @@ def _bare(path: Path) -> str | bytes:
     return os.fsencode(path) if os.name == "posix" else str(path)
 
 
-class Reader:
-    """A sound file, read in blocks.
+class Reader(SoundReader):
+    """A sound file of libsndfile's kinds, read in blocks.
 
     Parameters
     ----------
@@ -62,11 +63,6 @@ class Reader:
     AudioFileError
         Missing, unreadable, empty, truncated, not audio, no samples; rate or number of channels
         out of bounds.
-
-    Example
-    -------
-    >>> with Reader("talk.wav") as reader:  # doctest: +SKIP
-    ...     peak = max(abs(block).max() for block in reader.blocks())
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -95,17 +91,6 @@ class Reader:
         except AudioFileError:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file."""

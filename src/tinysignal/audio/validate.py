@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinysignal.errors import SignalError
 
-Signal = NDArray[np.float32]  # (channels, time)
+Signal = NDArray[np.float32]
+"""Type of a signal in memory: float32 (channels, time), full scale at 1.0."""
 
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
 MAX_CHANNELS = 32
@@ -48,21 +49,36 @@ def check_channels(channels: int) -> int:
     return int(channels)
 
 
-def check_signal(signal: ArrayLike, *, name: str = "signal") -> Signal:
+def check_signal(
+    signal: ArrayLike, *, name: str = "signal", max_channels: int | None = MAX_CHANNELS
+) -> Signal:
     """A whole signal as float32 (channels, time).
 
     Parameters
     ----------
     signal : floating (time,) or (channels, time)
-        More channels than samples, or more than 32, is taken for a swapped axis order and refused.
+        More channels than samples is taken for a swapped axis order and refused.
     name : str
         What the error message calls it.
+    max_channels : int or None
+        More are refused as well; None for any number, such as a batch of examples.
+
+    Returns
+    -------
+    float32 (channels, time)
 
     Raises
     ------
     SignalError
         Not floating point, not one or two axes, axes swapped, no samples, NaN, infinite, or
         beyond 1e9.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from tinysignal import audio
+    >>> audio.check_signal(np.zeros(480)).shape
+    (1, 480)
     """
     try:
         array: NDArray[Any] = np.asarray(signal)
@@ -73,10 +89,11 @@ def check_signal(signal: ArrayLike, *, name: str = "signal") -> Signal:
     rows = array[np.newaxis] if array.ndim == 1 else array
     if rows.shape[1] == 0 or rows.shape[0] == 0:
         raise SignalError(f"{name} has shape {array.shape}: there are no samples in it.")
-    if rows.shape[0] > min(rows.shape[1], MAX_CHANNELS):
+    most = rows.shape[1] if max_channels is None else min(rows.shape[1], max_channels)
+    if rows.shape[0] > most:
         raise SignalError(
             f"{name} has shape {array.shape}, read as (channels, time) that is "
-            f"{rows.shape[0]} channels. Pass (channels, time), at most {MAX_CHANNELS} channels: "
+            f"{rows.shape[0]} channels. Pass (channels, time), at most {most} channels: "
             "transpose with array.T."
         )
     return check_block(rows, name=name)

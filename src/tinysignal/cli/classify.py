@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,15 +15,16 @@ from rich.table import Table
 
 from tinysignal.batch import find_sounds
 from tinysignal.classifier import Classifier, Probabilities
+from tinysignal.cli.options import Report
 from tinysignal.cli.terminal import Console, printable
 from tinysignal.errors import (
-    AudioFileError,
     ConfigError,
+    FileError,
     MissingExtraError,
     ModelError,
     TinysignalError,
 )
-from tinysignal.files import Pair, atomic, check_pairs, check_writable, find_files
+from tinysignal.files import atomic, check_outputs, check_writable, find_files, json_text
 from tinysignal.images.files import SUFFIXES
 from tinysignal.model import bundled_models, read_spec
 from tinysignal.spec import ClassifierSpec
@@ -48,7 +48,7 @@ def classify(
             metavar="FILE.png", help="For one input: write what the network sees of it, enlarged."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout, no table.")] = False,
+    as_json: Report = False,
 ) -> int:
     """Say what is in pictures or sounds, and how sure the network is.
 
@@ -76,7 +76,7 @@ def classify(
             _tell(str(error) if str(path) in str(error) else f"{path}: {error}")
     if as_json:
         entries = [_entry(path, answer, classifier) for path, answer in answers.items()]
-        print(json.dumps(entries, indent=2, ensure_ascii=False))
+        print(json_text(entries))
     elif answers:
         _print_table(answers, classifier.spec.classes, top)
     return 1 if problems or len(answers) < len(found) else 0
@@ -99,7 +99,7 @@ def _find(inputs: list[Path], kind: str) -> tuple[list[Path], list[str]]:
             continue
         try:
             inside = find_sounds(item) if kind == "sound" else find_files(item, SUFFIXES)
-        except AudioFileError as error:
+        except FileError as error:
             problems.append(str(error))
             continue
         if not inside:
@@ -123,7 +123,7 @@ def _check_show_input(target: Path | None, found: list[Path]) -> None:
         raise ConfigError(f"--show-input {target}: expected a name that ends in .png.")
     if find_spec("PIL") is None:
         raise MissingExtraError("--show-input", "image")
-    check_pairs([Pair(found[0], target)])
+    check_outputs([(found[0], target)])
     check_writable(target)
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -48,7 +48,7 @@ def compress(
         ),
     ] = None,
     method: Annotated[
-        str,
+        Literal["sequential", "activation", "svd"],
         typer.Option(
             help="Method of the factors: sequential (fitted to the outputs of the already "
             "compressed layers), activation (fitted to each layer's outputs on calibration data), "

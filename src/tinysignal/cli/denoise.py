@@ -2,49 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tinysignal.audio.files import SOUND_SUFFIXES, open_sound
+from tinysignal import audio
 from tinysignal.audio.formats import CONTAINERS
-from tinysignal.batch import RESIDUAL, Outcome, Work, beside, pair, run_batch
-from tinysignal.cli.options import AttenuationLimit, Mix, Model
+from tinysignal.batch import Outcome, Work, check_work, plan_work, run_batch, with_extras
+from tinysignal.cli.options import DENOISE_NAMES, Model, Report, chosen, with_options_of
 from tinysignal.cli.terminal import Console
-from tinysignal.denoise_file import FileOptions, residual_suffix
+from tinysignal.denoise_file import FILES, FileOptions
 from tinysignal.denoiser import Denoiser
 from tinysignal.errors import ConfigError, MissingExtraError, TinysignalError
-from tinysignal.files import Pair, check_pairs, make_folder
+from tinysignal.files import json_text
+from tinysignal.gain import DenoiseOptions
 from tinysignal.model import DEFAULT_MODEL
 
 _PIPE = Path("-")
 
 
-class Channels(StrEnum):
-    """One gain for all channels, or every channel on its own."""
-
-    SHARED = "shared"
-    INDEPENDENT = "independent"
-
-
-class Clip(StrEnum):
-    """What to do with a denoised signal beyond full scale."""
-
-    RESCALE = "rescale"
-    CLAMP = "clamp"
-    NONE = "none"
-
-
+@with_options_of(FileOptions)
+@with_options_of(DenoiseOptions, rename=DENOISE_NAMES)
 def denoise(
     inputs: Annotated[
         list[str],
@@ -58,22 +45,15 @@ def denoise(
         Path | None, typer.Option("--output-dir", "-d", help="Where many files go; made if needed.")
     ] = None,
     model: Model = DEFAULT_MODEL,
-    channels: Annotated[
-        Channels,
-        typer.Option(help="One gain for all, which keeps the stereo image, or each its own."),
-    ] = Channels.SHARED,
-    attenuation_limit: AttenuationLimit = None,
-    mix: Mix = 1.0,
-    clip_mode: Annotated[
-        Clip,
-        typer.Option(help="Beyond full scale: write all more quietly, saturate, or do nothing."),
-    ] = Clip.RESCALE,
     container: Annotated[
         str | None,
-        typer.Option("--format", metavar="EXT", help="Such as wav, flac, opus: the outputs' kind."),
-    ] = None,
-    subtype: Annotated[
-        str | None, typer.Option(help="Such as PCM_16, PCM_24, FLOAT; the input's by default.")
+        typer.Option(
+            "--format",
+            metavar="EXT",
+            help="Such as wav, flac, opus.",
+            show_default="the input's",
+            rich_help_panel=FILES,
+        ),
     ] = None,
     residual: Annotated[
         bool, typer.Option("--residual", help="Also write what was removed: NAME.residual.EXT.")
@@ -88,8 +68,9 @@ def denoise(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Redo outputs newer than their input.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON report on stdout.")] = False,
+    as_json: Report = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr.")] = False,
+    **options: Any,
 ) -> int:
     """Remove noise from recordings; rate, channels, length, format and tags stay.
 
@@ -98,13 +79,8 @@ def denoise(
 
     Example: tinysignal denoise talk.wav -o clean.wav
     """
-    options = FileOptions(
-        channel_mode=channels.value,
-        attenuation_limit_db=attenuation_limit,
-        mix=mix,
-        clip_mode=clip_mode.value,
-        subtype=subtype,
-    )
+    sound = chosen(DenoiseOptions, options, rename=DENOISE_NAMES)
+    stored = chosen(FileOptions, options)
     suffix = _suffix(container)
     if plot and find_spec("matplotlib") is None:  # said before the work, not after it
         raise MissingExtraError("--plot", "plot")
@@ -114,29 +90,29 @@ def denoise(
                 raise ConfigError("--json and a sound on stdout cannot share it. Pass -o FILE.")
             if residual or plot or folder is not None:
                 raise ConfigError("a pipe takes neither --residual, --plot nor -d.")
-            work = [_piped(inputs, output, Path(spool), suffix, residual_file)]
+            work = [_piped(inputs, output, Path(spool), suffix)]
+        elif output is None:
+            work = plan_work(inputs, out_folder=folder, suffix=suffix, residual=residual, plot=plot)
         else:
-            pairs = _pairs(list(map(Path, inputs)), output, folder, suffix)
-            work = _works(pairs, residual=residual, residual_file=residual_file, plot=plot)
-        denoiser = Denoiser.load(model)
-        if folder is not None:
-            for item in work:
-                make_folder(item.files.target.parent)
+            item = _single(list(map(Path, inputs)), output, folder, suffix)
+            work = [with_extras(item, residual=residual, plot=plot)]
+        work = _with_residual_file(work, residual_file)
+        denoiser = Denoiser.load(model, **vars(sound))
         console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False)
-        # Who names the output wants it written, whatever stands there.
-        redo = overwrite or output is not None
         with _progress(work, console) as advance:
             outcomes = run_batch(
                 work,
                 denoiser,
-                options,
+                stored,
                 jobs=jobs,
-                overwrite=redo,
+                # Who names the output wants it written, whatever stands there.
+                overwrite=overwrite or output is not None,
+                make_folders=folder is not None,
                 on_outcome=lambda outcome: _report(outcome, console),
                 on_seconds=advance,
             )
         if work[0].names[1] == "-" and outcomes[0].status == "done":
-            _copy_to_stdout(work[0].files.target)
+            _copy_to_stdout(work[0].target)
     if as_json:
         print_json(outcomes, model)
     return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
@@ -146,17 +122,13 @@ def _suffix(container: str | None) -> str | None:
     if container is None:
         return None
     suffix = f".{container.lower().lstrip('.')}"
-    if suffix not in SOUND_SUFFIXES:
+    if suffix not in audio.SOUND_SUFFIXES:
         names = " ".join(sorted(s.lstrip(".") for s in CONTAINERS))
         raise ConfigError(f"--format {container}, expected one of: {names}.")
     return suffix
 
 
-def _pairs(
-    inputs: list[Path], output: str | None, folder: Path | None, suffix: str | None
-) -> list[Pair]:
-    if output is None:
-        return pair(inputs, out_folder=folder, suffix=suffix)
+def _single(inputs: list[Path], output: str, folder: Path | None, suffix: str | None) -> Work:
     if folder is not None:
         raise ConfigError("-o is for one file, -d for many: pass only one of them.")
     if len(inputs) != 1 or inputs[0].is_dir():
@@ -165,30 +137,16 @@ def _pairs(
         raise ConfigError(f"-o {output} is a folder. Pass it with -d.")
     if suffix is not None and Path(output).suffix.lower() != suffix:
         raise ConfigError(f"--format {suffix[1:]} and -o {output} disagree. Pass only one.")
-    pairs = [Pair(inputs[0], Path(output))]
-    check_pairs(pairs)
-    return pairs
+    return Work(inputs[0], Path(output))
 
 
-def _works(
-    pairs: list[Pair], *, residual: bool, residual_file: Path | None, plot: bool
-) -> list[Work]:
-    if residual_file is not None and len(pairs) != 1:
-        raise ConfigError("--residual-file takes one input. Pass --residual for several.")
-    works = []
-    for item in pairs:
-        beside_it = beside(item.target, RESIDUAL, residual_suffix(item.target))
-        works.append(
-            Work(
-                item,
-                (str(item.source), str(item.target)),
-                residual=residual_file or (beside_it if residual else None),
-                plot=item.target.with_suffix(".png") if plot else None,
-            )
-        )
-    extra = [path for work in works for path in (work.residual, work.plot) if path is not None]
-    check_pairs(pairs, also_written=extra)
-    return works
+def _with_residual_file(work: list[Work], residual_file: Path | None) -> list[Work]:
+    if residual_file is not None:
+        if len(work) != 1:
+            raise ConfigError("--residual-file takes one input. Pass --residual for several.")
+        work = [replace(work[0], residual=residual_file)]
+    check_work(work)
+    return work
 
 
 def _piped(
@@ -196,7 +154,6 @@ def _piped(
     output: str | None,
     spool: Path,
     suffix: str | None,
-    residual_file: Path | None,
 ) -> Work:
     """One input from stdin, or one output to stdout, or both, by way of files."""
     if len(inputs) != 1:
@@ -204,18 +161,18 @@ def _piped(
     source = Path(inputs[0])
     if source == _PIPE:
         if _is_no_pipe(sys.stdin):
-            raise ConfigError("INPUT is -, but stdin is no pipe. Pipe a sound file into it.")
+            raise ConfigError("INPUT is -, but stdin is not a pipe. Pipe a sound file into it.")
         source = spool / "stdin"
         with source.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
     name = "-" if output is None else output
     if name == "-":
         if _is_no_pipe(sys.stdout):
-            raise ConfigError("stdout is no pipe. Pass -o FILE, or pipe it into a program.")
+            raise ConfigError("stdout is not a pipe. Pass -o FILE, or pipe it into a program.")
         target = spool / f"stdout{suffix or '.wav'}"
     else:
         target = Path(name)
-    return Work(Pair(source, target), (inputs[0], name), residual=residual_file)
+    return Work(source, target, shown=(inputs[0], name))
 
 
 def _is_no_pipe(stream: TextIO | None) -> bool:
@@ -256,8 +213,7 @@ def _progress(work: list[Work], console: Console) -> Iterator[Callable[[float], 
 
 def _seconds(item: Work) -> float:
     try:
-        with open_sound(item.files.source) as reader:
-            return reader.info.duration_s
+        return audio.info(item.source).duration_s
     except TinysignalError:
         return 0.0  # the run itself reports it
 
@@ -284,6 +240,6 @@ def print_json(outcomes: list[Outcome], model: str) -> None:
     """One JSON document on stdout."""
     statuses = [outcome.status for outcome in outcomes]
     counts = {status: statuses.count(status) for status in ("done", "skipped", "failed")}
-    files = [outcome.to_json() for outcome in outcomes]
+    files = [outcome.to_dict() for outcome in outcomes]
     document = {"model": model, **counts, "files": files}
-    print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+    print(json_text(document))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from tinysignal.cli.options import Report
 from tinysignal.cli.terminal import Console
 from tinysignal.denoiser import Denoiser
 from tinysignal.errors import ConfigError, MissingExtraError
@@ -20,16 +20,12 @@ from tinysignal.evaluation import (
     Evaluation,
     Failure,
     Interval,
-    ModelProcess,
-    Pair,
-    evaluate_pairs,
-    match_folders,
-    missing_metrics,
-    read_manifest,
+    evaluate_classifier,
+    evaluate_denoiser,
 )
-from tinysignal.evaluation.classifier import evaluate_classifier
 from tinysignal.evaluation.report import CONFIDENCE
-from tinysignal.files import check_writable, make_folder, write_csv
+from tinysignal.files import check_writable, json_text, write_csv
+from tinysignal.metrics import missing_metrics
 from tinysignal.metrics.classification import ClassificationReport
 from tinysignal.model import model_path, read_spec
 from tinysignal.plots import save_mistakes
@@ -81,9 +77,7 @@ def evaluate(
     jobs: Annotated[int, typer.Option(min=1, help="Processes.", rich_help_panel=_DENOISERS)] = 1,
     save_dir: Annotated[
         Path | None,
-        typer.Option(
-            "--save-dir", "-o", help="Keep the denoised files here.", rich_help_panel=_DENOISERS
-        ),
+        typer.Option(help="Keep the denoised files here.", rich_help_panel=_DENOISERS),
     ] = None,
     data: Annotated[
         str | None,
@@ -113,7 +107,7 @@ def evaluate(
         Path | None,
         typer.Option("--csv", help="Write a row a file or example to this CSV file."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout, no table.")] = False,
+    as_json: Report = False,
 ) -> None:
     """Measure a model on data whose answers are known: a denoiser's or a classifier's.
 
@@ -139,7 +133,7 @@ def evaluate(
         )
     else:
         _refuse_options(context, _CLASSIFIERS, f"{model} is a denoiser, which takes --noisy")
-        evaluate_denoiser(
+        _evaluate_denoiser(
             path,
             noisy=noisy,
             clean=clean,
@@ -189,7 +183,7 @@ def _evaluate_classifier(
             values = values.transpose(0, 2, 1)[:, ::-1]
         save_mistakes(found.report, values, picture, title=title)
     if as_json:
-        print(json.dumps({"model": model, **found.to_dict()}, ensure_ascii=False, indent=2))
+        print(json_text({"model": model, **found.to_dict()}))
     else:
         _print_classifier_tables(title, found.report)
 
@@ -255,7 +249,7 @@ def _print_confusion(
     console.print(table)
 
 
-def evaluate_denoiser(
+def _evaluate_denoiser(
     model: str,
     *,
     noisy: Path | None,
@@ -267,30 +261,29 @@ def evaluate_denoiser(
     csv_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Score a denoiser on noisy recordings; parameters as in `tinysignal.cli.evaluate`."""
-    names = [name.strip() for name in metrics.split(",")] if metrics is not None else None
-    spec = Denoiser.load(model).spec
+    """Score a denoiser on noisy recordings; parameters as in `evaluate`."""
+    if ((noisy is None) or (clean is None)) != (pairs is not None):
+        raise ConfigError("expected --noisy DIR and --clean DIR, or --pairs FILE.csv alone.")
     check_writable(csv_file)
-    listed, unmatched = _list_pairs(noisy, clean, pairs)
-    if save_dir is not None:
-        make_folder(save_dir)
-    if names is None:
+    spec = Denoiser.load(model).spec
+    if metrics is None:
         _tell_missing()
     with _progress() as progress:
-        task = progress.add_task(f"evaluating {spec.name}", total=len(listed))
-        evaluation = evaluate_pairs(
-            ModelProcess(model),
-            listed,
-            metrics=names,
+        task = progress.add_task(f"evaluating {spec.name}", total=None)
+        evaluation = evaluate_denoiser(
+            model,
+            noisy=noisy,
+            clean=clean,
+            pairs=pairs,
+            metrics=None if metrics is None else [name.strip() for name in metrics.split(",")],
             jobs=jobs,
-            failures=unmatched,
             save_dir=save_dir,
-            on_progress=lambda done: progress.update(task, completed=done),
+            on_progress=lambda done, count: progress.update(task, completed=done, total=count),
         )
     if csv_file is not None:
         write_csv(csv_file, evaluation.csv_rows())
     if as_json:
-        print(_to_json(model, spec, evaluation))
+        print(json_text({"model": model, "spec": asdict(spec), **evaluation.to_dict()}))
     else:
         _print_denoiser_tables(spec, evaluation)
     _tell_failures(evaluation.failures)
@@ -298,19 +291,13 @@ def evaluate_denoiser(
         raise typer.Exit(1)
 
 
-def _list_pairs(
-    noisy: Path | None, clean: Path | None, manifest: Path | None
-) -> tuple[list[Pair], list[Failure]]:
-    if manifest is not None and noisy is None and clean is None:
-        return read_manifest(manifest), []
-    if manifest is None and noisy is not None and clean is not None:
-        return match_folders(noisy, clean)
-    raise ConfigError("expected --noisy DIR and --clean DIR, or --pairs FILE.csv alone.")
-
-
 def _progress() -> Progress:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    hidden = not console.is_terminal
+    return Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=hidden
+    )
 
 
 def _tell_missing() -> None:
@@ -323,11 +310,6 @@ def _tell_failures(failures: tuple[Failure, ...]) -> None:
     for failure in failures:
         what = f"{failure.file} ({failure.metric})" if failure.metric else failure.file
         typer.echo(f"{what}: {failure.reason}", err=True)
-
-
-def _to_json(path: str, spec: DenoiserSpec, evaluation: Evaluation) -> str:
-    report = {"model": path, "spec": asdict(spec), **evaluation.to_dict()}
-    return json.dumps(report, ensure_ascii=False, indent=2, allow_nan=False)
 
 
 def _print_denoiser_tables(spec: DenoiserSpec, evaluation: Evaluation) -> None:

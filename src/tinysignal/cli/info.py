@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,8 +10,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from tinysignal.audio.files import open_sound
+from tinysignal import audio
+from tinysignal.cli.options import Report
 from tinysignal.cli.terminal import Console
+from tinysignal.files import json_text
 from tinysignal.model import (
     bundled_models,
     load_classification_model,
@@ -28,7 +29,7 @@ def info(
         str, typer.Argument(metavar="FILE|MODEL", help="A sound file, a model or a run folder.")
     ],
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: Report = False,
 ) -> None:
     """Show the properties of a sound file or of a model.
 
@@ -38,7 +39,7 @@ def info(
     is_model = path.suffix.lower() == ".onnx" or path.is_dir() or item in bundled_models()
     found = model_info(item) if is_model else sound_info(item)
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(json_text(found))
         return
     table = Table("", "", show_header=False, box=None)
     table.columns[1].overflow = "fold"
@@ -49,9 +50,8 @@ def info(
 
 def sound_info(path: str) -> dict[str, Any]:
     """Printed properties of a sound file."""
-    with open_sound(path) as reader:
-        found = asdict(reader.info)
-        return {"file": path, **found, "duration_s": round(reader.info.duration_s, 6)}
+    found = audio.info(path)
+    return {"file": path, **asdict(found), "duration_s": round(found.duration_s, 6)}
 
 
 def model_info(model: str) -> dict[str, Any]:

@@ -16,14 +16,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tinysignal.audio.ffmpeg import TrackReader
-from tinysignal.audio.files import open_sound
-from tinysignal.audio.libsndfile import Reader
-from tinysignal.cli.options import AttenuationLimit, Mix, Model
+from tinysignal import audio
+from tinysignal.cli.options import DENOISE_NAMES, Model, Report, chosen, with_options_of
 from tinysignal.cli.terminal import Console
 from tinysignal.denoise_file import FileOptions, denoise_file
 from tinysignal.denoiser import Denoiser, DenoiserStream
 from tinysignal.errors import AudioFileError, ConfigError, MissingExtraError, TinysignalError
+from tinysignal.files import json_text
+from tinysignal.gain import DenoiseOptions
 from tinysignal.model import DEFAULT_MODEL
 
 _SHOWN_EVERY_S = 0.1
@@ -49,6 +49,7 @@ class Session:
     slowest_s: float = 0.0
 
 
+@with_options_of(DenoiseOptions, rename=DENOISE_NAMES, leave_out=["channel_mode"])
 def live(
     *,
     model: Model = DEFAULT_MODEL,
@@ -58,9 +59,7 @@ def live(
     ] = None,
     sink: Annotated[
         str | None,
-        typer.Option(
-            "--output", "-o", help="Speakers or a virtual device: a number or part of a name."
-        ),
+        typer.Option("--output", help="Speakers or a virtual device: a number or part of a name."),
     ] = None,
     list_devices: Annotated[
         bool, typer.Option("--list-devices", help="Show the devices and end.")
@@ -68,12 +67,12 @@ def live(
     sample_rate_hz: Annotated[
         int | None, typer.Option("--rate", min=1, help="In Hz; the microphone's own by default.")
     ] = None,
-    attenuation_limit: AttenuationLimit = None,
-    mix: Mix = 1.0,
     seconds: Annotated[
         float | None, typer.Option(min=0, help="End after this long; until Ctrl-C by default.")
     ] = None,
+    as_json: Report = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No level meters.")] = False,
+    **options: Any,
 ) -> None:
     """Clean the microphone on its way to the speakers, or to a virtual device that others record.
 
@@ -81,18 +80,17 @@ def live(
 
     Example: tinysignal live --output 'Virtual Cable'
     """
+    sound = chosen(DenoiseOptions, options, rename=DENOISE_NAMES)
     device = load_sounddevice()
     try:
         if list_devices:
-            _show_devices(device)
+            _show_devices(device, as_json=as_json)
             return
         ends = (_device(source), _device(sink))
         rate_hz = sample_rate_hz or round(
             device.query_devices(ends[0], "input")["default_samplerate"]
         )
-        stream = Denoiser.load(model).stream(
-            sample_rate_hz=rate_hz, attenuation_limit_db=attenuation_limit, mix=mix
-        )
+        stream = Denoiser.load(model, **vars(sound)).stream(sample_rate_hz=rate_hz)
         print(
             f"{rate_hz} Hz, {1000 * stream.latency_s:.0f} ms and the device's own latency; "
             "Ctrl-C ends",
@@ -113,11 +111,20 @@ def live(
         if isinstance(error, TinysignalError):
             raise
         raise ConfigError(f"{error} See 'tinysignal live --list-devices'.") from None
-    lasted_s = session.blocks * stream.hop_samples / rate_hz
+    facts = {
+        "sample_rate_hz": rate_hz,
+        "seconds": session.blocks * stream.hop_samples / rate_hz,
+        "dropouts": session.dropouts,
+        "latency_ms": 1000 * stream.latency_s,
+        "block_ms": 1000 * stream.hop_samples / rate_hz,
+        "slowest_block_ms": 1000 * session.slowest_s,
+    }
+    if as_json:
+        print(json_text(facts))
+        return
     print(
-        f"{lasted_s:.1f} s, {session.dropouts} dropouts, "
-        f"slowest block {1000 * session.slowest_s:.1f} ms of "
-        f"{1000 * stream.hop_samples / rate_hz:.1f} ms"
+        f"{facts['seconds']:.1f} s, {session.dropouts} dropouts, "
+        f"slowest block {facts['slowest_block_ms']:.1f} ms of {facts['block_ms']:.1f} ms"
     )
 
 
@@ -167,40 +174,54 @@ def _device(name: str | None) -> int | str | None:
     return int(name) if name is not None and name.isdecimal() else name
 
 
-def _show_devices(device: Any) -> None:
+def _show_devices(device: Any, *, as_json: bool) -> None:
+    facts = [
+        {
+            "number": number,
+            "name": found["name"],
+            "inputs": found["max_input_channels"],
+            "outputs": found["max_output_channels"],
+            "sample_rate_hz": round(found["default_samplerate"]),
+        }
+        for number, found in enumerate(device.query_devices())
+    ]
+    if as_json:
+        print(json_text(facts))
+        return
     table = Table("number", "name", "inputs", "outputs", "rate in Hz", box=None)
-    for number, found in enumerate(device.query_devices()):
-        table.add_row(
-            str(number),
-            Text(found["name"]),  # its brackets are not markup
-            str(found["max_input_channels"]),
-            str(found["max_output_channels"]),
-            f"{found['default_samplerate']:.0f}",
-        )
+    for row in facts:
+        table.add_row(*(Text(str(value)) for value in row.values()))  # brackets are not markup
     Console().print(table)
 
 
+@with_options_of(DenoiseOptions, rename=DENOISE_NAMES)
 def play(
     file: Annotated[Path, typer.Argument(help="A sound file.")],
     *,
     model: Model = DEFAULT_MODEL,
+    as_json: Report = False,
+    **options: Any,
 ) -> None:
     """Play a recording, then the same denoised; needs the 'play' extra and a sound device.
 
     Example: tinysignal play talk.wav
     """
+    sound = chosen(DenoiseOptions, options, rename=DENOISE_NAMES)
     device = load_sounddevice()
-    denoiser = Denoiser.load(model)
+    denoiser = Denoiser.load(model, **vars(sound))
     with tempfile.TemporaryDirectory(prefix="tinysignal-") as folder:
         cleaned = Path(folder) / "cleaned.wav"
-        denoise_file(file, cleaned, denoiser=denoiser, options=FileOptions(subtype="FLOAT"))
+        stored = FileOptions(subtype="FLOAT")
+        report = denoise_file(file, cleaned, denoiser=denoiser, options=stored)
         for title, path in (("before", file), ("after", cleaned)):
             print(f"{title} ...", file=sys.stderr)
-            with open_sound(path) as reader:
+            with audio.open(path) as reader:
                 _play(device, reader)
+    if as_json:
+        print(json_text({"file": str(file), **report.to_dict()}))
 
 
-def _play(device: Any, reader: Reader | TrackReader) -> None:
+def _play(device: Any, reader: audio.SoundReader) -> None:
     info = reader.info
     try:
         with device.OutputStream(

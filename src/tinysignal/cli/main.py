@@ -32,6 +32,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(no_args_is_help=True)(denoise)
 app.command(no_args_is_help=True)(classify)
@@ -111,7 +112,7 @@ def _explained(error: Exception) -> tuple[str, int]:
     status = 1
     message = str(error)
     if isinstance(error, _ClickError):
-        message, status = error.format_message(), 2
+        message, status = error.format_message().replace("Value error, ", ""), 2
         if "\n" in message:  # help text of a command without arguments
             return message, status
     elif isinstance(error, ConfigError | MissingExtraError):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from tinysignal.errors import ConfigError
 from tinysignal.options import Options, in_words, option_of, value_type
 from tinysignal.train.config import DATA, OUTPUT
 
@@ -33,20 +34,22 @@ AsJson = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.", rich_help_panel=OUTPUT)]
 
+Report = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Model = Annotated[
     str, typer.Option("--model", "-m", help="Name of a bundled model, or a model file.")
 ]
-AttenuationLimit = Annotated[
-    float | None, typer.Option(metavar="DB", min=0, help="Largest attenuation in dB.")
-]
-Mix = Annotated[
-    float,
-    typer.Option(min=0, max=1, help="Share of the denoised signal in the output; 0 is the input."),
-]
+
+# Short option names for fields of `DenoiseOptions`.
+DENOISE_NAMES = {"channel_mode": "channels", "attenuation_limit_db": "attenuation_limit"}
+
+_Config = TypeVar("_Config", bound=Options)
 
 
 def with_options_of(
-    config: type[Options], *, rename: Mapping[str, str] | None = None
+    config: type[Options],
+    *,
+    rename: Mapping[str, str] | None = None,
+    leave_out: Collection[str] = (),
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator that replaces a command's ``**options`` by the fields of a dataclass.
 
@@ -59,6 +62,8 @@ def with_options_of(
     config : type of Options
     rename : mapping of str to str or None
         Names of options that differ from the names of their fields.
+    leave_out : collection of str
+        Fields without an option.
     """
     names = rename or {}
 
@@ -68,11 +73,32 @@ def with_options_of(
         made = [
             _parameter(config, item.name, names.get(item.name, item.name))
             for item in fields(config)
+            if item.name not in leave_out
         ]
         command.__signature__ = signature.replace(parameters=[*own, *made])  # type: ignore[attr-defined]
         return command
 
     return decorate
+
+
+def chosen(
+    config: type[_Config], options: Mapping[str, Any], *, rename: Mapping[str, str] | None = None
+) -> _Config:
+    """Configuration from a command's ``**options``; options that are not given have their default.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of its bounds; the message names the option.
+    """
+    names = rename or {}
+    values = {item.name: options.get(names.get(item.name, item.name)) for item in fields(config)}
+    try:
+        return config(**{name: value for name, value in values.items() if value is not None})
+    except ConfigError as error:
+        name, _, rest = str(error).partition(" ")
+        flag = names.get(name, name).replace("_", "-")
+        raise ConfigError(f"--{flag} {rest}") from None
 
 
 def _parameter(config: type[Options], field: str, name: str) -> inspect.Parameter:

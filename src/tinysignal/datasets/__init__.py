@@ -24,6 +24,7 @@ from tinysignal.spec import ImageInput, SoundInput
 __all__ = ["NAMES", "Dataset", "Examples", "load_dataset", "load_folder"]
 
 NAMES = (*PUBLISHED, "digits")
+"""The data sets that `load_dataset` knows by name."""
 DATA_DIR_VARIABLE = "TINYSIGNAL_DATA"
 
 

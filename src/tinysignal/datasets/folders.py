@@ -18,6 +18,7 @@ from tinysignal.datasets.dataset import SPLITS, Dataset, Examples, mean_and_std
 from tinysignal.datasets.manifest import MANIFEST, read_manifest
 from tinysignal.datasets.splits import join_copies, split_off
 from tinysignal.errors import DataError
+from tinysignal.files import find_files
 from tinysignal.mel import read_patch
 from tinysignal.spec import ImageInput, SoundInput
 
@@ -150,7 +151,7 @@ def _from_folders(folder: Path) -> list[Item]:
 def _of_classes(parent: Path, folder: Path) -> list[Item]:
     items = []
     for place in _subfolders(parent):
-        files = sorted(p for p in place.rglob("*") if _is_example(p) and p.is_file())
+        files = find_files(place, images.SUFFIXES | SOUND_SUFFIXES)
         if not files:
             raise DataError(f"{place}: no pictures or sounds, expected 1 or more in a class.")
         names = [_name(path, folder) for path in files]
@@ -178,16 +179,8 @@ def _group(path: Path, name: str) -> str:
     return speaker if mark else name
 
 
-def _is_example(path: Path) -> bool:
-    return not path.name.startswith(".") and (_is_image(path) or _is_sound(path))
-
-
 def _is_image(path: Path) -> bool:
     return path.suffix.lower() in images.SUFFIXES
-
-
-def _is_sound(path: Path) -> bool:
-    return path.suffix.lower() in SOUND_SUFFIXES
 
 
 def _natural(name: str) -> tuple[list[tuple[bool, int, str]], str]:

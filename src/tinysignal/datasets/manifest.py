@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinysignal.errors import DataError
+from tinysignal.files import read_csv
 
 MANIFEST = "manifest.csv"
 GROUP_COLUMNS = ("speaker", "recording", "group")
@@ -41,20 +41,11 @@ def read_manifest(manifest: Path) -> list[Entry]:
     DataError
         The file is not such a CSV file, or a listed file is missing.
     """
-    try:
-        with manifest.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise DataError(f"{manifest}: cannot be read ({error.strerror}).") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{manifest}: not a CSV file in UTF-8 ({error}).") from None
-    if rows and "path" not in rows[0]:
-        columns = ", ".join(map(str, rows[0]))
-        raise DataError(f"{manifest}: columns {columns}, expected a column 'path' among them.")
+    rows = read_csv(manifest, ["path"])
     roots = (manifest.parent, manifest.parent.parent)
     found = []
     for row in rows:
-        name = row["path"] or ""
+        name = row["path"]
         path = next((r / name for r in roots if name and (r / name).is_file()), None)
         if path is None:
             raise DataError(
@@ -62,5 +53,5 @@ def read_manifest(manifest: Path) -> list[Entry]:
                 "file."
             )
         group = next((row[c] for c in GROUP_COLUMNS if row.get(c)), name)
-        found.append(Entry(path, group, row.get("split") or "", row.get("class") or ""))
+        found.append(Entry(path, group, row.get("split", ""), row.get("class", "")))
     return found

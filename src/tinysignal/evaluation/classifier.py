@@ -14,7 +14,7 @@ from tinysignal.classifier import Classifier
 from tinysignal.datasets import Examples, load_dataset
 from tinysignal.errors import ConfigError
 from tinysignal.metrics.classification import ClassificationReport
-from tinysignal.model import bundled_models
+from tinysignal.model import bundled_models, model_path
 from tinysignal.spec import ClassifierSpec
 
 _SPLIT_OPTIONS = {"valid_fraction": (int, float), "seed": (int,)}
@@ -66,25 +66,42 @@ class ClassifierEvaluation:
 
 
 def evaluate_classifier(
-    model: str, *, data: str | None = None, data_dir: Path | None = None
+    model: str | Path, *, data: str | None = None, data_dir: str | Path | None = None
 ) -> ClassifierEvaluation:
     """Score a classifier on examples that its training never saw.
 
     Parameters
     ----------
-    model : str
-        A bundled name, a model file, or the ``model.onnx`` of a run folder.
+    model : str or Path
+        A bundled name, a model file, or a run folder.
     data : str or None
         See `tinysignal.datasets.load_dataset`; None for the data set of the run.
-    data_dir : Path or None
+    data_dir : str, Path or None
         Folder in which data that is not found as it is named is looked for.
+
+    Returns
+    -------
+    ClassifierEvaluation
 
     Raises
     ------
     ConfigError
         Nothing says what the model was trained on, and no data is given.
-    ModelError, DataError, MissingExtraError
+    ModelError
+        The model cannot be used.
+    DataError
+        The data cannot be read, or do not fit the model.
+    MissingExtraError
+        An optional package is needed to read the data.
+
+    Example
+    -------
+    >>> from tinysignal.evaluation import evaluate_classifier
+    >>> found = evaluate_classifier("run", data="mnist", data_dir="data")
+    >>> found.report.accuracy, found.split
+    (0.9, 'test')
     """
+    model = str(model_path(model))
     classifier = Classifier.load(model)
     trained = {} if model in bundled_models() else _training(Path(model).parent / "config.toml")
     source = data or trained.get("data")
@@ -95,10 +112,11 @@ def evaluate_classifier(
         )
     # The validation split of its own data must be the one that training kept out.
     own = _split_options(trained, model) if source == trained.get("data") else {}
-    dataset = load_dataset(source, data_dir=data_dir, as_input=classifier.spec.input, **own)
+    place = None if data_dir is None else Path(data_dir)
+    dataset = load_dataset(source, data_dir=place, as_input=classifier.spec.input, **own)
     split, examples = dataset.for_model(classifier.spec).held_out()
     probabilities = classifier(examples.values)
-    report = ClassificationReport.of(
+    report = ClassificationReport.from_probabilities(
         probabilities, examples.labels, classifier.spec.classes, names=examples.names
     )
     return ClassifierEvaluation(

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,17 @@ from tinysignal import audio
 from tinysignal.audio.validate import Signal
 from tinysignal.denoiser import Denoiser
 from tinysignal.errors import ConfigError, DataError, SignalError, TinysignalError
-from tinysignal.evaluation.pairs import Failure, Pair
+from tinysignal.evaluation.pairs import Failure, Pair, cut_alike, match_folders, read_pairs
 from tinysignal.evaluation.report import Evaluation, FileScores
+from tinysignal.files import make_folder
+from tinysignal.gain import DenoiseOptions
 from tinysignal.metrics.audio import Scores, snr
 from tinysignal.metrics.registry import METRICS, Metric, select_metrics
+from tinysignal.model import DEFAULT_MODEL
 
 Process = Callable[[Signal, int], Any]
 """Signal (channels, time) and its rate in Hz to the processed signal of the same shape."""
 
-LENGTH_SLACK_S = 0.01  # codecs and cutters; more is another recording
 _LIMIT_DB = 100.0  # so that a file that is already clean does not make the means infinite
 
 Outcome = tuple[FileScores | None, list[Failure]]
@@ -35,18 +37,108 @@ Outcome = tuple[FileScores | None, list[Failure]]
 
 @dataclass(frozen=True)
 class ModelProcess:
-    """A denoiser by its model's path or name; workers load it once each."""
+    """A denoiser by its model's path or name, and its options; workers load it once each."""
 
     model: str
+    options: DenoiseOptions = field(default_factory=DenoiseOptions)
 
     def __call__(self, signal: Signal, sample_rate_hz: int) -> Signal:
         """Denoise (channels, time)."""
-        return _load_once(self.model)(signal, sample_rate_hz=sample_rate_hz)
+        return _load_once(self)(signal, sample_rate_hz=sample_rate_hz)
 
 
 @cache
-def _load_once(model: str) -> Denoiser:
-    return Denoiser.load(model)
+def _load_once(process: ModelProcess) -> Denoiser:
+    return Denoiser.load(process.model, **vars(process.options))
+
+
+def evaluate_denoiser(
+    model: str | Path = DEFAULT_MODEL,
+    *,
+    noisy: str | Path | None = None,
+    clean: str | Path | None = None,
+    pairs: str | Path | Iterable[Pair] | None = None,
+    metrics: Sequence[str] | None = None,
+    jobs: int = 1,
+    save_dir: str | Path | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> Evaluation:
+    """Score a denoiser on noisy recordings whose clean versions are known.
+
+    Pass two folders, ``noisy`` and ``clean``, whose files have the same names, or ``pairs``.
+
+    Parameters
+    ----------
+    model : str or Path
+        See `Denoiser.load`.
+    noisy, clean : str, Path or None
+        Folders, see `match_folders`. A file without its counterpart is a failure of the result.
+    pairs : str, Path, iterable of Pair or None
+        A CSV file, see `read_pairs`, or the pairs themselves.
+    metrics, jobs, save_dir, on_progress
+        See `evaluate_pairs`. ``save_dir`` is made if it is missing.
+    **options
+        The fields of `DenoiseOptions`.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ConfigError
+        Neither two folders nor pairs, or both; an unknown metric; an option out of its bounds.
+    DataError
+        Nothing to evaluate, or pairs that cannot be read.
+    ModelError
+        The model cannot be used.
+    FileError
+        ``save_dir`` cannot be made.
+    MissingExtraError
+        A metric that was asked for is not installed.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from pathlib import Path
+    >>> from tinysignal import audio
+    >>> from tinysignal.evaluation import evaluate_denoiser
+    >>> rng = np.random.default_rng(0)
+    >>> for folder, level in (("clean", 0.0), ("noisy", 0.01)):
+    ...     Path(folder).mkdir()
+    ...     tone = 0.1 * np.sin(np.arange(16000) / 20) + level * rng.normal(size=16000)
+    ...     audio.write(f"{folder}/tone.wav", tone, sample_rate_hz=16000)
+    >>> found = evaluate_denoiser(noisy="noisy", clean="clean", metrics=["snr"])
+    >>> round(found.summary()["snr"].noisy.mean), len(found.failures)
+    (17, 0)
+    """
+    process = ModelProcess(str(model), DenoiseOptions(**options))
+    _load_once(process)  # a model that cannot be used fails here, once, and not at every file
+    listed, unmatched = _listed(noisy, clean, pairs)
+    return evaluate_pairs(
+        process,
+        listed,
+        metrics=metrics,
+        jobs=jobs,
+        failures=unmatched,
+        save_dir=save_dir,
+        on_progress=on_progress,
+    )
+
+
+def _listed(
+    noisy: str | Path | None,
+    clean: str | Path | None,
+    pairs: str | Path | Iterable[Pair] | None,
+) -> tuple[list[Pair], list[Failure]]:
+    if pairs is not None and noisy is None and clean is None:
+        if isinstance(pairs, str | Path):
+            return read_pairs(Path(pairs)), []
+        return list(pairs), []
+    if pairs is None and noisy is not None and clean is not None:
+        return match_folders(Path(noisy), Path(clean))
+    raise ConfigError("expected a folder of noisy and one of clean recordings, or pairs alone.")
 
 
 def evaluate_pairs(
@@ -56,8 +148,8 @@ def evaluate_pairs(
     metrics: Sequence[str] | None = None,
     jobs: int = 1,
     failures: Iterable[Failure] = (),
-    save_dir: Path | None = None,
-    on_progress: Callable[[int], None] | None = None,
+    save_dir: str | Path | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Score noisy recordings before and after a denoiser, against their clean targets.
 
@@ -78,10 +170,15 @@ def evaluate_pairs(
         Processes. The result does not depend on it.
     failures : iterable of Failure
         What failed before, for instance in `match_folders`; listed first.
-    save_dir : Path, optional
-        Where to keep the denoised signals, as 32-bit float WAV files under their pairs' names.
+    save_dir : str or Path, optional
+        Folder to keep the denoised signals in, as 32-bit float WAV files under their pairs' names;
+        made if it is missing.
     on_progress : callable, optional
-        Called with the number of pairs done.
+        Called with the numbers of pairs done and of all pairs.
+
+    Returns
+    -------
+    Evaluation
 
     Raises
     ------
@@ -91,11 +188,30 @@ def evaluate_pairs(
         A metric that was asked for is not installed.
     DataError
         Two pairs of one name, or a worker process died.
+    FileError
+        ``save_dir`` cannot be made.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from pathlib import Path
+    >>> from tinysignal import audio
+    >>> from tinysignal.evaluation import Pair, evaluate_pairs
+    >>> rng = np.random.default_rng(0)
+    >>> audio.write("c.wav", rng.normal(0, 0.1, 8000), sample_rate_hz=8000)
+    >>> audio.write("n.wav", 2 * audio.read("c.wav")[0], sample_rate_hz=8000)
+    >>> pair = Pair(name="loud", noisy=Path("n.wav"), clean=Path("c.wav"))
+    >>> found = evaluate_pairs(lambda signal, rate_hz: signal / 1.9, [pair], metrics=["snr"])
+    >>> round(found.summary()["snr"].denoised.mean)
+    26
     """
     chosen = select_metrics(metrics)
     work_list = _with_unique_names(pairs)
     names = tuple(metric.name for metric in chosen)
-    work = partial(_evaluate_pair, process, names, save_dir)
+    place = None if save_dir is None else Path(save_dir)
+    if place is not None:
+        make_folder(place)
+    work = partial(_evaluate_pair, process, names, place)
     files: list[FileScores] = []
     failed = list(failures)
     for done, (scores, problems) in enumerate(_outcomes(work, work_list, jobs), start=1):
@@ -103,7 +219,7 @@ def evaluate_pairs(
             files.append(scores)
         failed.extend(problems)
         if on_progress is not None:
-            on_progress(done)
+            on_progress(done, len(work_list))
     return Evaluation(metrics=tuple(chosen), files=tuple(files), failures=tuple(failed))
 
 
@@ -183,13 +299,7 @@ def _read_pair(pair: Pair) -> tuple[Signal, Signal, int]:
         raise DataError(
             f"noisy has {noisy.shape[0]} channels, clean {clean.shape[0]}: expected the same."
         )
-    samples = min(noisy.shape[1], clean.shape[1])
-    if abs(noisy.shape[1] - clean.shape[1]) > LENGTH_SLACK_S * rate_hz:
-        raise DataError(
-            f"noisy has {noisy.shape[1]} samples, clean {clean.shape[1]}: expected the same, "
-            f"within {1000 * LENGTH_SLACK_S:g} ms."
-        )
-    return noisy[:, :samples], clean[:, :samples], rate_hz
+    return *cut_alike(noisy, clean, sample_rate_hz=rate_hz), rate_hz
 
 
 def _process(process: Process, noisy: Signal, rate_hz: int) -> Signal:

@@ -1,14 +1,22 @@
-"""Which noisy file belongs to which clean one."""
+"""Noisy recordings and their clean targets: which belong together, and how long both are."""
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tinysignal.audio.formats import CONTAINERS
+from numpy.typing import NDArray
+
+from tinysignal.audio import SOUND_SUFFIXES
 from tinysignal.errors import DataError
+from tinysignal.files import find_files, read_csv
+
+# What cutting to whole samples or blocks leaves. A fixed time, as it does not grow with the
+# recording. A lossy codec's padding is longer, and mostly delays the sound as well: then sample by
+# sample the two are no pair, neither to train on nor to score.
+LENGTH_TOLERANCE_S = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +43,7 @@ def match_folders(noisy: Path, clean: Path) -> tuple[list[Pair], list[Failure]]:
     Parameters
     ----------
     noisy, clean : Path
-        Searched with their subfolders; hidden files are left out.
+        Searched as by `tinysignal.files.find_files`.
 
     Returns
     -------
@@ -47,6 +55,17 @@ def match_folders(noisy: Path, clean: Path) -> tuple[list[Pair], list[Failure]]:
     ------
     DataError
         A folder does not exist, or neither holds an audio file.
+
+    Example
+    -------
+    >>> from pathlib import Path
+    >>> from tinysignal.evaluation import match_folders
+    >>> for folder, name in (("noisy", "a.m4a"), ("clean", "a.wav"), ("clean", "b.wav")):
+    ...     Path(folder).mkdir(exist_ok=True)
+    ...     Path(folder, name).touch()
+    >>> pairs, failures = match_folders(Path("noisy"), Path("clean"))
+    >>> pairs[0].name, pairs[0].noisy.name, failures[0].file
+    ('a', 'a.m4a', 'b')
     """
     sides = {"noisy": _by_name(noisy), "clean": _by_name(clean)}
     names = sorted(sides["noisy"].keys() | sides["clean"].keys())
@@ -63,7 +82,7 @@ def match_folders(noisy: Path, clean: Path) -> tuple[list[Pair], list[Failure]]:
     return pairs, failures
 
 
-def read_manifest(path: Path) -> list[Pair]:
+def read_pairs(path: Path) -> list[Pair]:
     """Pairs from a CSV file with the columns ``noisy`` and ``clean``.
 
     Parameters
@@ -71,20 +90,25 @@ def read_manifest(path: Path) -> list[Pair]:
     path : Path
         Paths in it are absolute, or relative to the CSV file's folder.
 
+    Returns
+    -------
+    list of Pair
+        In the order of the rows.
+
     Raises
     ------
     DataError
         Unreadable, without these columns, a row without both paths, or no rows.
+
+    Example
+    -------
+    >>> from pathlib import Path
+    >>> from tinysignal.evaluation import read_pairs
+    >>> _ = Path("pairs.csv").write_text("noisy,clean\\nin/a.wav,out/a.wav\\n")
+    >>> [(pair.name, pair.clean.as_posix()) for pair in read_pairs(Path("pairs.csv"))]
+    [('in/a', 'out/a.wav')]
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a readable CSV file ({error}).") from None
-    if not {"noisy", "clean"} <= set(columns):
-        raise DataError(f"{path}: columns {', '.join(columns)}; expected noisy, clean.")
+    rows = read_csv(path, ["noisy", "clean"])
     if not rows:
         raise DataError(f"{path}: no rows below the header.")
     pairs = []
@@ -94,6 +118,32 @@ def read_manifest(path: Path) -> list[Pair]:
         noisy, clean = path.parent / row["noisy"], path.parent / row["clean"]
         pairs.append(Pair(name=_name_inside(row["noisy"]), noisy=noisy, clean=clean))
     return pairs
+
+
+def cut_alike(
+    noisy: NDArray[Any], clean: NDArray[Any], *, sample_rate_hz: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Both signals at the length of the shorter one.
+
+    Parameters
+    ----------
+    noisy, clean : array (..., time)
+    sample_rate_hz : int
+
+    Raises
+    ------
+    DataError
+        The lengths differ by more than 10 ms.
+    """
+    lengths = noisy.shape[-1], clean.shape[-1]
+    if abs(lengths[0] - lengths[1]) > LENGTH_TOLERANCE_S * sample_rate_hz:
+        raise DataError(
+            f"noisy has {lengths[0]} samples at {sample_rate_hz} Hz, clean {lengths[1]}: expected "
+            f"the same recording, sample by sample, of lengths within "
+            f"{1000 * LENGTH_TOLERANCE_S:g} ms."
+        )
+    shorter = min(lengths)
+    return noisy[..., :shorter], clean[..., :shorter]
 
 
 def _name_inside(path: str) -> str:
@@ -106,11 +156,8 @@ def _by_name(folder: Path) -> dict[str, list[Path]]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder.")
     found = defaultdict(list)
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in inside.parts)
-        if path.suffix.lower() in CONTAINERS and not hidden and path.is_file():
-            found[inside.with_suffix("").as_posix()].append(path)
+    for path in find_files(folder, SOUND_SUFFIXES):
+        found[path.relative_to(folder).with_suffix("").as_posix()].append(path)
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -108,10 +107,6 @@ class Evaluation:
             "by_input_snr": [asdict(group) for group in self.by_input_snr()],
             "per_file": [asdict(file) for file in self.files],
         }
-
-    def to_json(self) -> str:
-        """`to_dict` as JSON text."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2, allow_nan=False)
 
     def csv_rows(self) -> list[dict[str, str | float]]:
         """One row a file, failed files included; all rows have the same keys."""

@@ -1,9 +1,9 @@
 """How good a denoised signal is: pure functions, an array against its clean target.
 
-Every function takes float32 (channels, time) signals, full scale at 1.0, and returns one float64
-number a channel. SNR, SI-SDR and segmental SNR are computed here, at the signal's own rate. PESQ,
-STOI and DNSMOS call other people's implementations at 16 kHz (the 'eval' extra); say which one
-and which version when you report them.
+Every function takes signals (time,) or (channels, time), full scale at 1.0, of any number of
+channels, and returns one float64 number for each channel. SNR, SI-SDR and segmental SNR are
+computed here, at the signal's own rate. PESQ, STOI and DNSMOS call other people's implementations
+at 16 kHz (the 'eval' extra); say which one and which version when you report them.
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ SEGMENT_FLOOR_DB, SEGMENT_CEILING_DB = -10.0, 35.0
 
 
 def snr(estimate: ArrayLike, target: ArrayLike) -> Scores:
-    """Signal-to-noise ratio: the target's energy over the energy of what differs from it.
+    """Signal-to-noise ratio: the target's energy over that of the estimate's difference from it.
+
+    ``10 log10(sum(target^2) / sum((estimate - target)^2))``
 
     Parameters
     ----------
-    estimate, target : floating (channels, time)
+    estimate, target : floating (time,) or (channels, time)
         Time-aligned; same shape.
 
     Returns
@@ -60,9 +62,12 @@ def snr(estimate: ArrayLike, target: ArrayLike) -> Scores:
 def si_sdr(estimate: ArrayLike, target: ArrayLike) -> Scores:
     """Scale-invariant signal-to-distortion ratio, means removed.
 
+    ``10 log10(sum((a target)^2) / sum((estimate - a target)^2))``, where ``a target`` is the
+    estimate's projection on the target, ``a = sum(estimate target) / sum(target^2)``.
+
     Parameters
     ----------
-    estimate, target : floating (channels, time)
+    estimate, target : floating (time,) or (channels, time)
         Time-aligned; same shape.
 
     Returns
@@ -108,7 +113,7 @@ def segmental_snr(estimate: ArrayLike, target: ArrayLike, *, sample_rate_hz: int
 
     Parameters
     ----------
-    estimate, target : floating (channels, time)
+    estimate, target : floating (time,) or (channels, time)
         Time-aligned; same shape; at least 32 ms.
     sample_rate_hz : int
 
@@ -146,7 +151,7 @@ def segmental_snr(estimate: ArrayLike, target: ArrayLike, *, sample_rate_hz: int
     error_energy = _frame_energy(estimated - wanted, frame, hop)
     counted = target_energy > 0
     if not counted.any(axis=1).all():
-        raise SignalError("target has no 32 ms frame that is not silent in one of its channels.")
+        raise SignalError("a channel of the target is silent in every 32 ms frame.")
     frames_db = _ratio_db(np.where(counted, target_energy, 1.0), error_energy)
     limited = np.clip(frames_db, SEGMENT_FLOOR_DB, SEGMENT_CEILING_DB)
     return np.asarray(limited.mean(axis=1, where=counted), np.float64)
@@ -161,7 +166,7 @@ def pesq_wb(estimate: ArrayLike, target: ArrayLike, *, sample_rate_hz: int) -> S
 
     Parameters
     ----------
-    estimate, target : floating (channels, time)
+    estimate, target : floating (time,) or (channels, time)
         Speech, time-aligned; same shape; at least 0.25 s.
     sample_rate_hz : int
 
@@ -209,7 +214,7 @@ def stoi(estimate: ArrayLike, target: ArrayLike, *, sample_rate_hz: int) -> Scor
 
     Parameters
     ----------
-    estimate, target : floating (channels, time)
+    estimate, target : floating (time,) or (channels, time)
         Speech, time-aligned; same shape. Resampled to 16 kHz with soxr first.
     sample_rate_hz : int
 
@@ -244,7 +249,23 @@ def stoi(estimate: ArrayLike, target: ArrayLike, *, sample_rate_hz: int) -> Scor
 def estoi(estimate: ArrayLike, target: ArrayLike, *, sample_rate_hz: int) -> Scores:
     """Extended short-time objective intelligibility, by the `pystoi` package.
 
-    Parameters, return value and errors are those of `stoi`.
+    Parameters
+    ----------
+    estimate, target : floating (time,) or (channels, time)
+        Speech, time-aligned; same shape. Resampled to 16 kHz with soxr first.
+    sample_rate_hz : int
+
+    Returns
+    -------
+    float64 (channels,)
+        At most 1.
+
+    Raises
+    ------
+    SignalError
+        Shapes differ, NaN, silent target, or less than 0.4 s of speech in it.
+    MissingExtraError
+        The package `pystoi` is not installed.
 
     References
     ----------
@@ -281,7 +302,7 @@ def dnsmos(estimate: ArrayLike, *, sample_rate_hz: int) -> Dnsmos:
 
     Parameters
     ----------
-    estimate : floating (channels, time)
+    estimate : floating (time,) or (channels, time)
     sample_rate_hz : int
 
     Returns
@@ -309,15 +330,15 @@ def dnsmos(estimate: ArrayLike, *, sample_rate_hz: int) -> Dnsmos:
     (1,)
     """
     networks = load_networks()
-    signal = _at_16_khz(check_signal(estimate, name="estimate"), sample_rate_hz)
+    signal = _at_16_khz(check_signal(estimate, name="estimate", max_channels=None), sample_rate_hz)
     rows = [opinion_scores(row, networks) for row in np.clip(signal, -1, 1)]
     return Dnsmos(*np.array(rows, np.float64).T)
 
 
 def _check_pair(estimate: ArrayLike, target: ArrayLike) -> tuple[Scores, Scores]:
     """Both signals as float64 (channels, time)."""
-    estimated = check_signal(estimate, name="estimate").astype(np.float64)
-    wanted = check_signal(target, name="target").astype(np.float64)
+    estimated = check_signal(estimate, name="estimate", max_channels=None).astype(np.float64)
+    wanted = check_signal(target, name="target", max_channels=None).astype(np.float64)
     if estimated.shape != wanted.shape:
         raise SignalError(
             f"estimate has shape {estimated.shape}, target {wanted.shape}: expected the same, "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -93,7 +92,7 @@ class ClassificationReport:
     worst: tuple[Mistake, ...]
 
     @classmethod
-    def of(
+    def from_probabilities(
         cls,
         probabilities: ArrayLike,
         labels: ArrayLike,
@@ -119,12 +118,14 @@ class ClassificationReport:
         Raises
         ------
         SignalError
-            Shapes that do not fit, no examples, NaN, what is no probability or no label.
+            Shapes that do not fit, no examples, NaN, rows that do not sum to 1, labels out of
+            range.
 
         Example
         -------
         >>> from tinysignal.metrics.classification import ClassificationReport
-        >>> report = ClassificationReport.of([[0.9, 0.1], [0.6, 0.4]], [0, 1], ["cat", "dog"])
+        >>> probabilities = [[0.9, 0.1], [0.6, 0.4]]
+        >>> report = ClassificationReport.from_probabilities(probabilities, [0, 1], ["cat", "dog"])
         >>> report.accuracy, report.worst[0].predicted
         (0.5, 'cat')
         """
@@ -167,10 +168,6 @@ class ClassificationReport:
         lists = {"classes": list(self.classes), "confusion": self.confusion.tolist()}
         return {**vars(self), **lists, "per_class": per_class, "worst": worst}
 
-    def to_json(self) -> str:
-        """`to_dict` as JSON text."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2, allow_nan=False)
-
 
 def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, *, classes: int) -> Counts:
     """Counts of examples by true and predicted class.
@@ -189,6 +186,14 @@ def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, *, classes: int) -
     Raises
     ------
     SignalError
+        No integers, values out of range, or not as many predictions as labels.
+
+    Example
+    -------
+    >>> from tinysignal.metrics import confusion_matrix
+    >>> confusion_matrix([0, 0, 1], [0, 1, 1], classes=2)
+    array([[1, 1],
+           [0, 1]])
     """
     truth, guess = _checked_labels(labels, classes), _checked_labels(predicted, classes)
     if len(truth) != len(guess):
@@ -241,7 +246,15 @@ def precision_recall_f1(confusion: ArrayLike) -> tuple[Values, Values, Values]:
     -------
     float64 (classes,), three times
         Precision, recall, F1, 0 to 1. NaN where there is nothing to divide by: the precision of
-        what is never predicted, the recall of what does not occur, the F1 of what is neither.
+        a class that is never predicted, the recall of one that does not occur, the F1 of one that
+        is neither.
+
+    Example
+    -------
+    >>> from tinysignal.metrics import precision_recall_f1
+    >>> precision, recall, f1 = precision_recall_f1([[8, 2], [0, 10]])
+    >>> precision.round(3), recall
+    (array([1.   , 0.833]), array([0.8, 1. ]))
     """
     counts = np.asarray(confusion, np.float64)
     right, taken, present = np.diag(counts), counts.sum(axis=0), counts.sum(axis=1)
@@ -262,13 +275,25 @@ def calibration_error(
     labels : integer (examples,)
     bins : int
 
+    Returns
+    -------
+    float
+        0 to 1; 0 is perfect.
+
     Raises
     ------
     SignalError
+        Rows that are not probabilities, labels that do not fit, or fewer than one bin.
 
     References
     ----------
     Guo et al. (2017), "On calibration of modern neural networks", eq. 3.
+
+    Example
+    -------
+    >>> from tinysignal.metrics import calibration_error
+    >>> round(calibration_error([[0.9, 0.1], [0.9, 0.1]], [0, 1]), 3)  # 90 % sure, 50 % right
+    0.4
     """
     rows, truth = _checked(probabilities, labels)
     if bins < 1:
@@ -290,9 +315,21 @@ def negative_log_likelihood(probabilities: ArrayLike, labels: ArrayLike) -> floa
     probabilities : floating (examples, classes)
     labels : integer (examples,)
 
+    Returns
+    -------
+    float, nats
+        0 is perfect; ``log(classes)`` is the value of guessing.
+
     Raises
     ------
     SignalError
+        Rows that are not probabilities, or labels that do not fit.
+
+    Example
+    -------
+    >>> from tinysignal.metrics import negative_log_likelihood
+    >>> round(negative_log_likelihood([[0.5, 0.5], [0.5, 0.5]], [0, 1]), 3)
+    0.693
     """
     rows, truth = _checked(probabilities, labels)
     of_truth = rows[np.arange(len(rows)), truth]
@@ -303,14 +340,22 @@ def _checked(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Values, Count
     try:
         rows = np.asarray(probabilities, np.float64)
     except (TypeError, ValueError):
-        raise SignalError("the probabilities are no array of numbers.") from None
+        raise SignalError(
+            "probabilities cannot be made an array, expected numbers (examples, classes)."
+        ) from None
     if rows.ndim != 2 or rows.size == 0:
         raise SignalError(
             f"probabilities of shape {rows.shape}, expected (examples, classes) with at least one."
         )
-    finite = np.isfinite(rows).all() and rows.min() >= 0
-    if not finite or np.abs(rows.sum(axis=1) - 1).max() > _SUM_TOLERANCE:
-        raise SignalError("the probabilities hold NaN, values below 0, or rows that sum to no 1.")
+    if not np.isfinite(rows).all() or rows.min() < 0:
+        raise SignalError("probabilities hold NaN, infinite or negative values, expected 0 to 1.")
+    sums = rows.sum(axis=1)
+    wrong = int(np.abs(sums - 1).argmax())
+    if abs(sums[wrong] - 1) > _SUM_TOLERANCE:
+        raise SignalError(
+            f"row {wrong} of the probabilities sums to {sums[wrong]:g}; rows must sum to 1. "
+            "Logits need a softmax first."
+        )
     truth = _checked_labels(labels, rows.shape[1])
     if len(truth) != len(rows):
         raise SignalError(f"{len(truth)} labels for {len(rows)} examples, expected as many.")

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysignal.errors import MissingExtraError
-from tinysignal.mel import hann, mel_filters
+from tinysignal.mel import mel_filters
+from tinysignal.stft import hann
 
 RATE_HZ = 16_000
 WINDOW_S = 9.01

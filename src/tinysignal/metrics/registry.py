@@ -94,15 +94,31 @@ METRICS = {
         ),
     )
 }
+"""The metrics of denoisers by name, in the order in which they are shown."""
 
 
 def missing_metrics() -> list[Metric]:
-    """Metrics whose package is not installed."""
+    """The metrics whose package is not installed.
+
+    Returns
+    -------
+    list of Metric
+    """
     return [metric for metric in METRICS.values() if not metric.installed]
 
 
 def select_metrics(names: Sequence[str] | None = None) -> list[Metric]:
     """Metrics by name; all that are installed where no names are given.
+
+    Parameters
+    ----------
+    names : sequence of str or None
+        Keys of `METRICS`.
+
+    Returns
+    -------
+    list of Metric
+        In the order of the names, each once.
 
     Raises
     ------
@@ -110,6 +126,12 @@ def select_metrics(names: Sequence[str] | None = None) -> list[Metric]:
         An unknown name, or none at all.
     MissingExtraError
         A metric that was asked for is not installed.
+
+    Example
+    -------
+    >>> from tinysignal.metrics import select_metrics
+    >>> [metric.name for metric in select_metrics(["si_sdr", "snr"])]
+    ['si_sdr', 'snr']
     """
     if names is None:
         return [metric for metric in METRICS.values() if metric.installed]

@@ -144,7 +144,9 @@ def compress_run(
     DataError
         The data of the run are missing or do not fit the model.
     AudioFileError
-        A recording is not readable, or the folder cannot be written.
+        A recording is not readable.
+    FileError
+        The folder cannot be written.
     MissingExtraError
         An optional package is needed to read the data.
 

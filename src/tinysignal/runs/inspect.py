@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +10,9 @@ from tinysignal.errors import ModelError
 from tinysignal.inspect.inspection import Progress, inspect
 from tinysignal.inspect.result import Inspection
 from tinysignal.model import read_spec
-from tinysignal.runs.load import check_is_run, load_run, read_run_config
+from tinysignal.runs.load import load_run, read_run_config
 from tinysignal.train.folder import MODEL
+from tinysignal.train.task import HeldOut
 from tinysignal.train.tasks import TASKS
 
 
@@ -66,16 +67,12 @@ def inspect_run(
     >>> found.accuracy  # doctest: +SKIP
     0.9777777777777777
     """
-    check_is_run(run)
-    spec = read_spec(run / MODEL)
-    held_out = TASKS[spec.task].held_out
-    if held_out is None:
-        raise ModelError(
-            f"{run}: a run of task '{spec.task}', expected a classifier. Give a run of "
-            "'tinysignal train classifier'."
-        )
+    if (run / MODEL).is_file():  # fails before weights and data are read
+        _held_out(run, read_spec(run / MODEL).task)
     net, spec = load_run(run)
-    examples = held_out(spec, read_run_config(run, spec), data=data, data_dir=data_dir)
+    examples = _held_out(run, spec.task)(
+        spec, read_run_config(run, spec), data=data, data_dir=data_dir
+    )
     found = inspect(
         net,
         examples.batches,
@@ -96,3 +93,13 @@ def inspect_run(
             *notes,
         )
     return replace(found, title=spec.name, data=examples.data, split=examples.split, notes=notes)
+
+
+def _held_out(run: Path, task: str) -> Callable[..., HeldOut]:
+    held_out = TASKS[task].held_out
+    if held_out is None:
+        raise ModelError(
+            f"{run}: a run of task '{task}', expected a classifier. Give a run of "
+            "'tinysignal train classifier'."
+        )
+    return held_out

@@ -77,7 +77,7 @@ def sweep_run(
     ------
     ConfigError
         The folder holds a run already, or a rank is above the full rank of every layer.
-    ModelError, DataError, AudioFileError, MissingExtraError
+    ModelError, DataError, AudioFileError, FileError, MissingExtraError
         See `tinysignal.runs.compress_run`.
 
     Example

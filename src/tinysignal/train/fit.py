@@ -153,7 +153,7 @@ def fit(training: Training, *, resume: bool = False, quiet: bool = False) -> Run
     ------
     ConfigError
         An epoch has fewer batches than there are devices.
-    AudioFileError
+    FileError
         The folder cannot be written.
     """
     config, folder, module = training.config, training.folder, training.module

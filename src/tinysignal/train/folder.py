@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tinysignal.errors import AudioFileError, ConfigError
+from tinysignal.errors import ConfigError, FileError
 from tinysignal.files import make_folder
 
 
@@ -51,8 +51,8 @@ def staged(folder: Path) -> Iterator[Path]:
         yield temporary
         _move(temporary, place)
         done = True
-    except AudioFileError as error:  # the message must name the user's folder
-        raise AudioFileError(str(error).replace(str(temporary), str(folder))) from None
+    except FileError as error:  # the message must name the user's folder
+        raise FileError(str(error).replace(str(temporary), str(folder))) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if made and not done:
@@ -66,7 +66,7 @@ def _move(source: Path, target: Path) -> None:
         for item in sorted(source.iterdir(), key=lambda path: path.name == CONFIG):
             item.replace(target / item.name)
     except OSError as error:
-        raise AudioFileError(f"{target}: cannot be written ({error.strerror}).") from None
+        raise FileError(f"{target}: cannot be written ({error.strerror}).") from None
 
 
 CONFIG, METRICS, WEIGHTS, MODEL = "config.toml", "metrics.json", "model.safetensors", "model.onnx"

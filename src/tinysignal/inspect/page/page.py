@@ -56,7 +56,7 @@ def write_page(inspection: Inspection, path: str | Path, *, pictures: bool = Fal
 
     Raises
     ------
-    AudioFileError
+    FileError
         A file cannot be written.
     DataError
         The inspection has no images, or its arrays have inconsistent shapes.

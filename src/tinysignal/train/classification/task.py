@@ -67,7 +67,9 @@ def train_classifier(
     DataError
         The data set is missing, damaged or has no training examples.
     AudioFileError
-        A sound is not readable, or the folder cannot be written.
+        A sound is not readable.
+    FileError
+        The folder cannot be written.
     ModelError
         The exported model differs from the network.
 
@@ -183,7 +185,9 @@ class ClassifierRun(TrainedRun):
             probabilities = Classifier.load(model)(examples.values)
         else:
             probabilities = _probabilities(model, examples)
-        report = ClassificationReport.of(probabilities, examples.labels, self.spec.classes)
+        report = ClassificationReport.from_probabilities(
+            probabilities, examples.labels, self.spec.classes
+        )
         keys = ("accuracy", "accuracy_low", "accuracy_high", "nll", "examples")
         return {key: getattr(report, key) for key in keys}
 

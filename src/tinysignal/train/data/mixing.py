@@ -17,7 +17,7 @@ from tinysignal.train.data.effects import (
     reverberated,
     varied,
 )
-from tinysignal.train.data.pairs import Pair
+from tinysignal.train.data.pairs import SignalPair
 from tinysignal.train.data.recordings import Clip
 from tinysignal.train.data.synthetic import synthetic_noise
 
@@ -185,14 +185,14 @@ class Mixtures:
             noisy, speech = noisy / peak, speech / peak
         return noisy, speech
 
-    def fixed_pairs(self, count: int, snrs_db: tuple[float, ...]) -> list[Pair]:
+    def fixed_pairs(self, count: int, snrs_db: tuple[float, ...]) -> list[SignalPair]:
         """Mixtures for validation, at each of the given SNRs in turn."""
         rng = np.random.default_rng([self._seed, 2**31])
         pairs = []
         for i in range(count):
             snr_db = snrs_db[i % len(snrs_db)]
             noisy, clean = self.mixture(rng, snr_db=snr_db)
-            pairs.append(Pair(noisy, clean, f"mixture {i} at {snr_db:g} dB"))
+            pairs.append(SignalPair(noisy, clean, f"mixture {i} at {snr_db:g} dB"))
         return pairs
 
     def _drawn(

@@ -8,19 +8,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tinysignal.audio.files import SOUND_SUFFIXES
 from tinysignal.datasets.splits import hold_out
 from tinysignal.errors import DataError
+from tinysignal.evaluation.pairs import cut_alike, match_folders
 from tinysignal.stft import StftSize, stft
 from tinysignal.train.data.batches import Array
 from tinysignal.train.data.recordings import folder_group, load_mono
 
 Mono = NDArray[np.float32]  # (time,)
-_MAX_DIFFERENCE = 0.01  # largest relative difference of the lengths of a pair
 
 
 @dataclass(frozen=True)
-class Pair:
+class SignalPair:
     """Noisy signal and its clean signal, aligned to the sample, float32 (time,)."""
 
     noisy: Mono
@@ -35,62 +34,59 @@ class Pair:
             )
 
 
-def load_pair(noisy: Path, clean: Path, *, sample_rate_hz: int) -> Pair:
-    """Read a pair of files; up to 1 % of excess length is cut from the end of the longer.
+def load_pair(noisy: Path, clean: Path, *, sample_rate_hz: int) -> SignalPair:
+    """Read a pair of files; up to 10 ms of excess length are cut from the end of the longer.
 
     Raises
     ------
-    AudioFileError
+    AudioFileError, MissingExtraError
         A file is not readable as audio.
     DataError
-        The lengths differ by more than 1 %.
+        The lengths differ by more than 10 ms.
     """
     signals = [load_mono(path, sample_rate_hz=sample_rate_hz) for path in (noisy, clean)]
-    lengths = [signal.size for signal in signals]
-    shorter = min(lengths)
-    if max(lengths) - shorter > _MAX_DIFFERENCE * shorter:
-        raise DataError(
-            f"{noisy} has {lengths[0]} samples at {sample_rate_hz} Hz and {clean} has "
-            f"{lengths[1]}, expected equal lengths. Both must be the same recording, aligned to "
-            "the sample."
-        )
-    return Pair(signals[0][:shorter], signals[1][:shorter], noisy.name)
+    try:
+        return SignalPair(*cut_alike(*signals, sample_rate_hz=sample_rate_hz), noisy.name)
+    except DataError as error:
+        raise DataError(f"{noisy} and {clean}: {error}") from None
 
 
 def load_pair_folders(
     noisy: Path, clean: Path, *, sample_rate_hz: int, valid_fraction: float, seed: int
-) -> tuple[list[Pair], list[Pair]]:
-    """Pairs of files with the same relative name in two folders, for training and validation.
+) -> tuple[list[SignalPair], list[SignalPair]]:
+    """Pairs of files in two folders, see `match_folders`, for training and validation.
 
     Files of one subfolder stay in one split; without subfolders, each file is its own group.
 
     Raises
     ------
     DataError
-        A folder is missing or empty, or a file has no partner.
+        A folder is missing, or a file has no partner.
+    AudioFileError, MissingExtraError
+        A file is not readable as audio.
     """
-    folders = [_by_name(folder) for folder in (noisy, clean)]
-    lonely = sorted(set(folders[0]) ^ set(folders[1]))
-    if lonely:
+    matched, failures = match_folders(noisy, clean)
+    if failures:
+        first = failures[0]
         raise DataError(
-            f"{noisy} and {clean}: {len(lonely)} files without a partner, such as {lonely[0]}. "
-            "Give both files of a pair the same name."
+            f"{noisy} and {clean}: {len(failures)} files without a partner, such as {first.file}: "
+            f"{first.reason}"
         )
-    groups = {name: folder_group(Path(name)) for name in folders[0]}
+    groups = {pair.name: folder_group(Path(pair.name)) for pair in matched}
     held_out = hold_out(set(groups.values()), valid_fraction, seed)
-    split: tuple[list[Pair], list[Pair]] = ([], [])
-    for name in sorted(groups):
-        pair = load_pair(folders[0][name], folders[1][name], sample_rate_hz=sample_rate_hz)
-        split[groups[name] in held_out].append(pair)
+    split: tuple[list[SignalPair], list[SignalPair]] = ([], [])
+    for pair in matched:
+        signals = load_pair(pair.noisy, pair.clean, sample_rate_hz=sample_rate_hz)
+        split[groups[pair.name] in held_out].append(signals)
     return split
 
 
-def hold_out_end(pair: Pair, share: float) -> tuple[Pair, Pair]:
+def hold_out_end(pair: SignalPair, share: float) -> tuple[SignalPair, SignalPair]:
     """Pair without its last part, and that part, a fraction ``share`` of its length."""
     first = round(pair.noisy.size * (1 - share))
     return (
-        Pair(pair.noisy[:first], pair.clean[:first], pair.name),
-        Pair(pair.noisy[first:], pair.clean[first:], f"{pair.name} (end)"),
+        SignalPair(pair.noisy[:first], pair.clean[:first], pair.name),
+        SignalPair(pair.noisy[first:], pair.clean[first:], f"{pair.name} (end)"),
     )
 
 
@@ -99,7 +95,7 @@ class WholePair:
 
     steps_per_epoch = 1
 
-    def __init__(self, pair: Pair, size: StftSize) -> None:
+    def __init__(self, pair: SignalPair, size: StftSize) -> None:
         noisy, clean = (np.abs(stft(s[np.newaxis], size)) for s in (pair.noisy, pair.clean))
         self._batch = (noisy, clean)
 
@@ -113,7 +109,7 @@ class PairClips:
 
     Parameters
     ----------
-    pairs : list of Pair
+    pairs : list of SignalPair
     clip_samples : int
         Length of a clip in samples.
     batch, steps_per_epoch : int
@@ -123,7 +119,13 @@ class PairClips:
     """
 
     def __init__(
-        self, pairs: list[Pair], *, clip_samples: int, batch: int, steps_per_epoch: int, seed: int
+        self,
+        pairs: list[SignalPair],
+        *,
+        clip_samples: int,
+        batch: int,
+        steps_per_epoch: int,
+        seed: int,
     ) -> None:
         self._pairs = pairs
         self._share = np.array([p.noisy.size for p in pairs]) / sum(p.noisy.size for p in pairs)
@@ -143,17 +145,3 @@ class PairClips:
             signals[0, row, : end - start] = pair.noisy[start:end]
             signals[1, row, : end - start] = pair.clean[start:end]
         return signals[0], signals[1]
-
-
-def _by_name(folder: Path) -> dict[str, Path]:
-    """Audio files in a folder by their relative name without suffix."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder.")
-    found = {
-        path.relative_to(folder).with_suffix("").as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SOUND_SUFFIXES and path.is_file()
-    }
-    if not found:
-        raise DataError(f"{folder}: 0 audio files, expected 1 or more.")
-    return found

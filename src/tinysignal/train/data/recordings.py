@@ -15,6 +15,7 @@ from tinysignal.audio.files import SOUND_SUFFIXES
 from tinysignal.datasets.manifest import read_manifest
 from tinysignal.datasets.splits import hold_out
 from tinysignal.errors import DataError
+from tinysignal.files import find_files
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,7 @@ def list_recordings(
     elif source.is_dir():
         found = [
             Recording(path, folder_group(path.relative_to(source)), "")
-            for path in sorted(source.rglob("*"))
-            if path.suffix.lower() in SOUND_SUFFIXES and path.is_file()
+            for path in find_files(source, SOUND_SUFFIXES)
         ]
     else:
         raise DataError(f"{source}: no such folder. Give a folder of recordings, or a .csv file.")

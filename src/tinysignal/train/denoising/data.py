@@ -11,8 +11,8 @@ from tinysignal.stft import StftSize
 from tinysignal.train.data.batches import BatchSource
 from tinysignal.train.data.mixing import MixOptions, Mixtures
 from tinysignal.train.data.pairs import (
-    Pair,
     PairClips,
+    SignalPair,
     WholePair,
     hold_out_end,
     load_pair,
@@ -44,7 +44,7 @@ class TrainingData:
     ----------
     source : BatchSource
         Training batches.
-    score : list of Pair
+    score : list of SignalPair
         Pairs to score.
     split : {"valid", "train"}
         Split of these pairs.
@@ -53,7 +53,7 @@ class TrainingData:
     """
 
     source: BatchSource
-    score: list[Pair]
+    score: list[SignalPair]
     split: str
     data_facts: dict[str, Any]
 
@@ -174,7 +174,7 @@ def _mixtures(config: DenoiserConfig, clips: dict[str, int], data_dir: Path | No
     train = Mixtures(
         loaded["speech", "train"], loaded["noise", "train"], options, sample_rate_hz=rate, **clips
     )
-    score: list[Pair] = []
+    score: list[SignalPair] = []
     if loaded["speech", "valid"] and loaded["noise", "valid"]:
         # Validation mixtures do not depend on seed and filters, which makes runs comparable.
         plain = MixOptions(

@@ -13,7 +13,7 @@ from tinysignal import metrics
 from tinysignal.nets import DenoisingNet, MaskingNet
 from tinysignal.nets.stft import istft, stft
 from tinysignal.stft import StftSize
-from tinysignal.train.data.pairs import Pair
+from tinysignal.train.data.pairs import SignalPair
 from tinysignal.train.denoising.data import TrainingData
 from tinysignal.train.distillation import Teacher, mixed
 from tinysignal.train.losses import LOSSES, mse, spectral
@@ -122,7 +122,7 @@ class MagnitudeModule(TrainingModule):
         return istft(spectrum * gain[:, ahead:].float(), self.size, noisy.shape[1])
 
 
-def score_pairs(task: MagnitudeModule, pairs: list[Pair]) -> dict[str, float]:
+def score_pairs(task: MagnitudeModule, pairs: list[SignalPair]) -> dict[str, float]:
     """Mean loss, and mean SNR and SI-SDR in dB of the noisy and of the denoised signals.
 
     Pairs with a silent clean signal are left out, because their ratios are not defined.

@@ -68,7 +68,9 @@ def train_denoiser(
     DataError
         Recordings are missing, silent or do not match.
     AudioFileError
-        A recording is not readable, or the folder cannot be written.
+        A recording is not readable.
+    FileError
+        The folder cannot be written.
     ModelError
         The weights of ``init_from`` are not readable, or the exported model differs.
 

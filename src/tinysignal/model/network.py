@@ -27,8 +27,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from tinysignal.errors import ModelError
-from tinysignal.model_graph import MOST_BYTES, ModelGraph, Port, read_graph
-from tinysignal.model_session import open_session, run, time_limit
+from tinysignal.model.graph import MOST_BYTES, ModelGraph, Port, read_graph
+from tinysignal.model.session import open_session, run, time_limit
 from tinysignal.spec import ClassifierSpec, DenoiserSpec, Spec, spec_from_json
 from tinysignal.stft import Spectrum
 

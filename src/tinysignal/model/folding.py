@@ -39,7 +39,7 @@ def folds_quickly(graph: _Message) -> bool:
     Parameters
     ----------
     graph : dict
-        A GraphProto, as `tinysignal.model_graph` reads it.
+        A GraphProto, as `tinysignal.model.graph` reads it.
     """
     return _work(graph, {}) <= _MOST_WORK_BYTES
 

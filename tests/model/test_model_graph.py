@@ -17,10 +17,10 @@ from onnx import AttributeProto, GraphProto, ModelProto, SparseTensorProto, Tens
 from onnx import numpy_helper as to_tensor
 
 from onset import save_onset_model
-from tinysignal import model_graph
 from tinysignal.errors import ModelError
+from tinysignal.model import graph as model_graph
 from tinysignal.model import load_denoising_model, read_spec
-from tinysignal.model_graph import read_graph
+from tinysignal.model.graph import read_graph
 
 N = helper.make_node
 
@@ -192,7 +192,7 @@ def test_a_tensor_in_another_file_is_refused_wherever_it_is(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tinysignal.model.open_session", None)  # it is not asked
+    monkeypatch.setattr("tinysignal.model.network.open_session", None)  # it is not asked
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.bin").write_bytes(bytes(4))
     model = loaded(good)
@@ -297,7 +297,7 @@ def test_one_key_twice_in_the_metadata_is_refused(good: bytes, tmp_path: Path) -
 def test_a_file_without_an_end_is_not_read_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tinysignal.model.MOST_BYTES", 1 << 20)
+    monkeypatch.setattr("tinysignal.model.network.MOST_BYTES", 1 << 20)
     path = tmp_path / "big.onnx"
     with path.open("wb") as file:
         file.truncate(1 << 40)

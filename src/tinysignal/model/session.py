@@ -13,7 +13,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from tinysignal.errors import ModelError
-from tinysignal.model_folding import MOST_FOLDED_BYTES
+from tinysignal.model.folding import MOST_FOLDED_BYTES
 
 MOST_MEMORY_BYTES = 1 << 30  # of the tensors of all sessions of a process
 MOST_TRIAL_S = 20.0  # for what a model is asked as it is loaded
@@ -22,7 +22,7 @@ Array = NDArray[np.float32]
 
 
 def open_session(content: bytes, *, threads: int, fold: bool) -> ort.InferenceSession:
-    """A session of a model that `tinysignal.model_graph.read_graph` has let through.
+    """A session of a model that `tinysignal.model.graph.read_graph` has let through.
 
     Parameters
     ----------

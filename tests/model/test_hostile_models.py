@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike
 from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from templates import STRIPES, save_template_model, stripes
-from tinysignal import model as model_module
 from tinysignal.classifier import Classifier
 from tinysignal.cli.main import run as run_command_line
 from tinysignal.denoiser import Denoiser
@@ -26,7 +25,8 @@ from tinysignal.model import (
     load_classification_model,
     load_denoising_model,
 )
-from tinysignal.model_graph import read_graph
+from tinysignal.model import network as model_module
+from tinysignal.model.graph import read_graph
 from tinysignal.spec import DenoiserSpec
 
 N = helper.make_node
@@ -140,7 +140,7 @@ def test_a_model_that_takes_too_long_is_stopped(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thousand products of large matrices: half a minute's work on any machine."""
-    monkeypatch.setattr("tinysignal.model.time_limit", lambda: original(0.5))
+    monkeypatch.setattr("tinysignal.model.network.time_limit", lambda: original(0.5))
     shape = np.array([1_500, 1_500], np.int64)
     fill = helper.make_tensor("v", TensorProto.FLOAT, [1], [1e-3])
     # The size is not known before a run, or the products would be made once, as it is loaded.
@@ -166,7 +166,7 @@ def test_work_on_constants_is_under_the_time_limit_too(
     path: Path, monkeypatch: pytest.MonkeyPatch, hidden: bool
 ) -> None:
     """ONNX Runtime would do it as it loads the model, and nothing could stop it."""
-    monkeypatch.setattr("tinysignal.model.time_limit", lambda: original(0.5))
+    monkeypatch.setattr("tinysignal.model.network.time_limit", lambda: original(0.5))
     fill = helper.make_tensor("v", TensorProto.FLOAT, [1], [1e-3])
     nodes = [
         N("ConstantOfShape", ["sides"], ["m0"], value=fill),
@@ -184,7 +184,7 @@ def test_work_on_constants_is_under_the_time_limit_too(
 def test_a_bundled_model_s_constants_are_worked_out_at_load() -> None:
     """They are little work, and the model is twice as fast for it."""
     for name in bundled_models():
-        file = Path(model_module.__file__).parent / "models" / f"{name}.onnx"
+        file = Path(model_module.__file__).parents[1] / "models" / f"{name}.onnx"
         assert read_graph(file.read_bytes()).folds_quickly
 
 
@@ -437,7 +437,7 @@ def test_a_classifier_for_one_example_is_refused(tmp_path: Path) -> None:
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the bundled models that may be damaged."""
-    source = Path(model_module.__file__).parent / "models"
+    source = Path(model_module.__file__).parents[1] / "models"
     (tmp_path / "models").mkdir()
     for file in source.iterdir():
         (tmp_path / "models" / file.name).write_bytes(file.read_bytes())

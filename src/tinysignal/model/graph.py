@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tinysignal.errors import ModelError
-from tinysignal.model_folding import folds_quickly
+from tinysignal.model.folding import folds_quickly
 
 MOST_BYTES = 256 << 20
 MOST_FIELDS = 500_000  # numbers and pieces of text but those of tensors: half a second's work
@@ -153,7 +153,7 @@ class ModelGraph:
         Domain and type of every node, those of subgraphs too; ONNX's own domain is "".
     metadata : dict of str to str
     folds_quickly : bool
-        See `tinysignal.model_folding`.
+        See `tinysignal.model.folding`.
     """
 
     inputs: tuple[Port, ...]

@@ -1,0 +1,169 @@
+"""The options of denoising, and arithmetic on the gains that a network gives to a spectrum's bins.
+
+A gain is a factor for every bin, (channels, frames, bins): real, or complex where the network
+changes phases as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinysignal.errors import ModelError
+from tinysignal.options import Options, option
+from tinysignal.stft import Spectrum
+
+ChannelMode = Literal["shared", "independent"]
+
+# Shares of a model's bins at its upper end. Recordings at the model's rate fade out in the last
+# 1/32, so the network's gains there hold at that rate only. The bins above are given the gain of
+# the band from 1/8 to 1/32 below the top.
+_EDGE, _TOP_BAND = 1 / 32, 1 / 8
+_MOST_GAIN = 1e6  # from the largest bin before to the largest after
+_SILENCE = 1e-8  # magnitude far below one 24-bit step
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoiseOptions(Options):
+    """How a denoiser applies its network's gain.
+
+    `Denoiser.load`, `Denoiser.__call__`, `Denoiser.stream` and `denoise` take these by name.
+
+    Parameters
+    ----------
+    channel_mode : {"shared", "independent"}
+        ``shared``: one gain for all channels, from their mean power, which keeps the stereo image.
+        ``independent``: a gain for every channel.
+    attenuation_limit_db : float or None
+        The most that anything is attenuated, 0 or more; None for no limit.
+    mix : float
+        1 for the denoised signal, 0 for the input, a blend in between.
+
+    Raises
+    ------
+    ConfigError
+        A value that is out of its bounds.
+
+    Example
+    -------
+    >>> from tinysignal import Denoiser
+    >>> gentle = Denoiser.load(attenuation_limit_db=12)
+    >>> gentle.options
+    DenoiseOptions(channel_mode='shared', attenuation_limit_db=12, mix=1.0)
+    >>> gentle.stream(sample_rate_hz=16000, mix=0.8).options.mix
+    0.8
+    """
+
+    channel_mode: ChannelMode = option(
+        "shared",
+        "One gain for all channels, which keeps the stereo image, or one for each.",
+        group="Sound",
+    )
+    attenuation_limit_db: float | None = option(
+        None,
+        "Attenuate nothing by more than this.",
+        group="Sound",
+        metavar="DB",
+        shown="no limit",
+        at_least=0,
+    )
+    mix: float = option(
+        1.0, "1 for the denoised signal, 0 for the input.", group="Sound", at_least=0, at_most=1
+    )
+
+
+def shared_spectrum(spectrum: Spectrum) -> Spectrum:
+    """One spectrum for all channels: the root of their mean power, the phase of their sum.
+
+    Parameters
+    ----------
+    spectrum : complex64 (channels, frames, bins)
+
+    Returns
+    -------
+    complex64 (1, frames, bins)
+        Real and positive where the channels cancel, as they have no common phase there.
+    """
+    magnitude = np.sqrt(np.mean(np.abs(spectrum) ** 2, axis=0, keepdims=True))
+    total = spectrum.sum(axis=0, keepdims=True)
+    size = np.abs(total)
+    direction = np.divide(total, size, out=np.ones_like(total), where=size > 0)
+    shared: Spectrum = magnitude * direction
+    return shared
+
+
+def extended(gain: NDArray[Any], heard: Spectrum, bins: int) -> NDArray[Any]:
+    """The gain of a model's bins, continued to the bins above them.
+
+    Every bin above takes the share that is left of the magnitude in the model's top band.
+
+    Parameters
+    ----------
+    gain : (channels, frames, model's bins)
+    heard : complex64, the shape of ``gain``
+        The spectrum that the network was given.
+    bins : int
+        Of the result; fewer than the model's cut the gain.
+
+    Returns
+    -------
+    the type of ``gain`` (channels, frames, bins)
+    """
+    known = gain.shape[2]
+    if bins <= known:
+        return gain[:, :, :bins]
+    top = slice(round(known * (1 - _TOP_BAND)), round(known * (1 - _EDGE)))
+    result = np.empty((*gain.shape[:2], bins), gain.dtype)
+    result[:, :, :known] = gain
+    result[:, :, top.stop :] = _kept_share(np.abs(heard[:, :, top]), np.abs(gain[:, :, top]))
+    return result
+
+
+def adjusted(gain: NDArray[Any], options: DenoiseOptions) -> NDArray[Any]:
+    """The gain within the attenuation limit, blended with the input."""
+    if options.attenuation_limit_db is not None:
+        gain = _at_least(gain, 10 ** (-options.attenuation_limit_db / 20))
+    if options.mix < 1:
+        gain = np.float32(1 - options.mix) + np.float32(options.mix) * gain
+    return gain
+
+
+def applied(gain: NDArray[Any], spectrum: Spectrum, *, model: str) -> Spectrum:
+    """The spectrum times the gain.
+
+    Raises
+    ------
+    ModelError
+        NaN, or a result that is larger than the spectrum by more than 120 dB. The product is
+        judged, not the gain: where the spectrum is quiet, any gain may be right.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        result: Spectrum = np.multiply(spectrum, gain, dtype=np.complex64)
+    if not _largest(result) <= _MOST_GAIN * max(1.0, _largest(spectrum)):  # NaN compares false
+        raise ModelError(f"model '{model}' makes the sound louder by more than 120 dB.")
+    return result
+
+
+def _largest(spectrum: Spectrum) -> float:
+    """The largest real or imaginary part."""
+    return float(np.abs(spectrum.view(np.float32)).max(initial=0))
+
+
+def _at_least(gain: NDArray[Any], floor: float) -> NDArray[Any]:
+    """The gain with its magnitude raised to a floor, its phase kept."""
+    magnitude = np.abs(gain)
+    raised = np.divide(floor, magnitude, out=np.ones_like(magnitude), where=magnitude > 0)
+    limited = gain * np.maximum(raised, np.float32(1))
+    limited[magnitude == 0] = floor
+    return np.asarray(limited, gain.dtype)
+
+
+def _kept_share(magnitude: NDArray[np.float32], gain: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Share of a band's magnitude that the gain leaves, at most 1: (channels, frames, 1)."""
+    before = magnitude.sum(axis=2, keepdims=True) + _SILENCE
+    after = (magnitude * gain).sum(axis=2, keepdims=True) + _SILENCE
+    share: NDArray[np.float32] = np.minimum(after / before, 1)
+    return share

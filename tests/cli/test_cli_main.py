@@ -1,0 +1,56 @@
+"""What all commands have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+
+from tinysignal.cli.main import app, run
+
+
+def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command by its words."""
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, (*path, name))
+    if not hasattr(group, "commands"):
+        yield path, group
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("words", [(), *COMMANDS])
+def test_help_is_asked_for_by_a_letter_as_well(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = []
+    for flag in ("-h", "--help"):
+        assert run([*words, flag]) == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1]
+    assert "Usage: tinysignal" in shown[0]
+
+
+def test_a_letter_means_the_same_in_every_command() -> None:
+    meanings: dict[str, set[str]] = {}
+    for command in COMMANDS.values():
+        for option in command.params:
+            letters = [flag for flag in option.opts if len(flag) == 2]
+            for letter in letters:
+                meanings.setdefault(letter, set()).update(set(option.opts) - {letter})
+    assert meanings.pop("-o") <= {"--output"}
+    assert {letter: names for letter, names in meanings.items() if len(names) > 1} == {}
+
+
+def test_an_output_is_always_written_by_that_letter() -> None:
+    devices = [option for option in COMMANDS["live",].params if "--output" in option.opts]
+    assert [option.opts for option in devices] == [["--output"]]
+
+
+def test_every_command_tells_its_results_as_json() -> None:
+    for words, command in COMMANDS.items():
+        flags = {flag for option in command.params for flag in option.opts}
+        assert "--json" in flags, words
