@@ -398,25 +398,26 @@ def test_a_complex_mask_turns_down_what_lies_above_the_model_but_not_its_phase(
     high = np.sin(2 * np.pi * 20_000 * np.arange(rate_hz) / rate_hz)
     low = white(1, rate_hz)[0]
     change = turner(low + high, sample_rate_hz=rate_hz) - turner(low, sample_rate_hz=rate_hz)
-    kept = 2 * np.mean(change[5000:-5000] * high[5000:-5000])
-    assert 0.1 < kept < 1
-    np.testing.assert_allclose(change[5000:-5000], kept * high[5000:-5000], atol=0.5 * kept)
+    settled = slice(16_000, -5000)  # a quarter of a second until it is known what is noise
+    kept = 2 * np.mean(change[settled] * high[settled])
+    assert 0.05 < kept < 1
+    np.testing.assert_allclose(change[settled], kept * high[settled], atol=0.5 * kept)
 
 
 # Rates
 
 
-def test_the_band_above_the_models_follows_its_top_band(denoiser: Denoiser) -> None:
-    """At 48 kHz a tone at 20 kHz is turned down with the model's top band, not removed."""
+def test_a_lasting_sound_above_the_models_band_is_noise_beside_speech(denoiser: Denoiser) -> None:
+    """At 48 kHz a tone at 20 kHz falls by 20 dB while the model keeps what it hears below."""
     rate_hz = 48_000
     time_s = np.arange(rate_hz) / rate_hz
     high = 0.3 * np.sin(2 * np.pi * 20_000 * time_s)
     top = 0.1 * np.sin(2 * np.pi * 7_600 * time_s)  # lasts, so its gain is 2/3
     output = denoiser(high + top, sample_rate_hz=rate_hz)
-    spectrum = np.abs(np.fft.rfft(output[10_000:40_000])) * 2 / 30_000
+    spectrum = np.abs(np.fft.rfft(output[16_000:46_000])) * 2 / 30_000
     frequency_hz = np.fft.rfftfreq(30_000, 1 / rate_hz)
     level = spectrum[np.abs(frequency_hz - 20_000) < 5].max()
-    assert level == pytest.approx(0.3 * 2 / 3, rel=0.02)
+    assert level == pytest.approx(0.3 * 0.1, rel=0.05)
 
 
 @pytest.mark.parametrize("level", [0.003, 0.3])
@@ -596,7 +597,7 @@ def test_what_a_model_says_of_its_last_bins_counts_at_its_own_rate_only(
     tmp_path: Path, rate_hz: int, leaks: bool
 ) -> None:
     """Recordings at 16 kHz hold nothing there, so a network learns nothing about it."""
-    gains = np.full(257, 0.1, np.float32)
+    gains = np.full(257, 0.05, np.float32)
     gains[-4:] = 1
     ends = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["channels", "frames", 257])
@@ -622,8 +623,8 @@ def test_what_a_model_says_of_its_last_bins_counts_at_its_own_rate_only(
     levels = [np.abs(np.fft.rfft(x[0])) for x in (noise, denoised)]
     edge = slice(7_900, 7_990)  # Hz: the signals last a second
     kept = np.linalg.norm(levels[1][edge]) / np.linalg.norm(levels[0][edge])
-    assert kept == pytest.approx(1.0 if leaks else 0.1, rel=0.1)
+    assert kept == pytest.approx(1.0 if leaks else 0.05, rel=0.1)
     if rate_hz > 16_000:
         above = slice(9_000, 23_000)
         kept = np.linalg.norm(levels[1][above]) / np.linalg.norm(levels[0][above])
-        assert kept == pytest.approx(0.1, rel=0.01)
+        assert kept == pytest.approx(0.05, rel=0.01)

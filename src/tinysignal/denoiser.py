@@ -24,6 +24,7 @@ from tinysignal.model import (
 )
 from tinysignal.spec import DenoiserSpec
 from tinysignal.stft import IstftStream, Signal, Spectrum, StftSize, StftStream
+from tinysignal.upper_band import UpperBand
 
 # Frames of one run: more take more memory and, out of the cache, more time. Many wide channels
 # take fewer, by channels * frames * bins.
@@ -161,7 +162,7 @@ class DenoiserStream:
     """A signal on its way through a network; made by `Denoiser.stream`.
 
     The network's STFT is taken at the signal's own rate, with windows of the same duration, so
-    nothing is resampled. Bins above the model's highest take the gain of its top band.
+    nothing is resampled. Bins above the model's highest take the gains of an `UpperBand`.
 
     Example
     -------
@@ -227,7 +228,15 @@ class DenoiserStream:
     def reset(self) -> None:
         """Forget the signal so far; the next block starts a new one."""
         independent = self._options.channel_mode == "independent"
-        self._state = self._network.initial_state(self._channels if independent else 1)
+        gains = self._channels if independent else 1
+        self._state = self._network.initial_state(gains)
+        spec = self._network.spec
+        self._first_above = gain.first_above(spec.bins)
+        self._upper = None
+        if self._size.bins > spec.bins:
+            self._upper = UpperBand(
+                self._size, self._sample_rate_hz, self._first_above, gains, spec.lookahead_frames
+            )
         self._analysis = StftStream(self._size, self._channels)
         self._synthesis = IstftStream(self._size, self._channels)
         self._waiting = np.zeros((self._channels, 0, self._size.bins), np.complex64)
@@ -337,7 +346,15 @@ class DenoiserStream:
         scale = np.float32(spec.window_samples / self._size.window_samples)
         np.multiply(heard, scale, out=inside[:, :, :seen])
         inside_gain, self._state = self._network.run(inside, self._state)
-        return gain.adjusted(gain.extended(inside_gain, inside, self._size.bins), options)
+        result = np.empty((*heard.shape[:2], self._size.bins), inside_gain.dtype)
+        result[:, :, :seen] = inside_gain[:, :, :seen]
+        if self._upper is not None:
+            above = spectrum[:, :, self._first_above :]
+            if len(heard) < len(above):
+                above = gain.shared_spectrum(above)
+            kept = gain.guide(inside, inside_gain)
+            result[:, :, self._first_above :] = self._upper(above, kept)
+        return gain.adjusted(result, options)
 
 
 def denoise(

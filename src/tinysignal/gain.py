@@ -18,10 +18,10 @@ from tinysignal.stft import Spectrum
 
 ChannelMode = Literal["shared", "independent"]
 
-# Shares of a model's bins at its upper end. Recordings at the model's rate fade out in the last
-# 1/32, so the network's gains there hold at that rate only. The bins above are given the gain of
-# the band from 1/8 to 1/32 below the top.
-_EDGE, _TOP_BAND = 1 / 32, 1 / 8
+# Fractions of a model's bins at its upper end. Recordings at the model's rate fade out in the last
+# 1/32, so the network's gains there hold at that rate only. The band from 5/8 to 1/32 below the top
+# tells whether there is speech in the bins above.
+_EDGE, _GUIDE = 1 / 32, 5 / 8
 _MOST_GAIN = 1e6  # from the largest bin before to the largest after
 _SILENCE = 1e-8  # magnitude far below one 24-bit step
 
@@ -95,31 +95,31 @@ def shared_spectrum(spectrum: Spectrum) -> Spectrum:
     return shared
 
 
-def extended(gain: NDArray[Any], heard: Spectrum, bins: int) -> NDArray[Any]:
-    """The gain of a model's bins, continued to the bins above them.
+def first_above(bins: int) -> int:
+    """The first of a model's bins that, at a higher rate, belongs to the band above the model."""
+    return round(bins * (1 - _EDGE))
 
-    Every bin above takes the share that is left of the magnitude in the model's top band.
+
+def guide(heard: Spectrum, gain: NDArray[Any]) -> NDArray[np.float32]:
+    """Fraction of the magnitude that a network leaves in the upper part of its band, at most 1.
 
     Parameters
     ----------
-    gain : (channels, frames, model's bins)
-    heard : complex64, the shape of ``gain``
+    heard : complex64 (channels, frames, model's bins)
         The spectrum that the network was given.
-    bins : int
-        Of the result; fewer than the model's cut the gain.
+    gain : (channels, frames, model's bins)
 
     Returns
     -------
-    the type of ``gain`` (channels, frames, bins)
+    float32 (channels, frames)
     """
-    known = gain.shape[2]
-    if bins <= known:
-        return gain[:, :, :bins]
-    top = slice(round(known * (1 - _TOP_BAND)), round(known * (1 - _EDGE)))
-    result = np.empty((*gain.shape[:2], bins), gain.dtype)
-    result[:, :, :known] = gain
-    result[:, :, top.stop :] = _kept_share(np.abs(heard[:, :, top]), np.abs(gain[:, :, top]))
-    return result
+    bins = gain.shape[2]
+    band = slice(round(bins * (1 - _GUIDE)), first_above(bins))
+    magnitude = np.abs(heard[:, :, band])
+    before = magnitude.sum(axis=2) + _SILENCE
+    after = (magnitude * np.abs(gain[:, :, band])).sum(axis=2) + _SILENCE
+    kept: NDArray[np.float32] = np.minimum(after / before, 1)
+    return kept
 
 
 def adjusted(gain: NDArray[Any], options: DenoiseOptions) -> NDArray[Any]:
@@ -159,11 +159,3 @@ def _at_least(gain: NDArray[Any], floor: float) -> NDArray[Any]:
     limited = gain * np.maximum(raised, np.float32(1))
     limited[magnitude == 0] = floor
     return np.asarray(limited, gain.dtype)
-
-
-def _kept_share(magnitude: NDArray[np.float32], gain: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Share of a band's magnitude that the gain leaves, at most 1: (channels, frames, 1)."""
-    before = magnitude.sum(axis=2, keepdims=True) + _SILENCE
-    after = (magnitude * gain).sum(axis=2, keepdims=True) + _SILENCE
-    share: NDArray[np.float32] = np.minimum(after / before, 1)
-    return share

@@ -183,15 +183,20 @@ def test_an_unknown_recipe_is_refused_in_one_line_with_the_choices(recipe: Any) 
     assert "\n" not in str(caught.value)
 
 
+def test_pesq_is_only_for_its_rate() -> None:
+    flags = {"clean": "a", "noise": "b", "arch": "lstm", "sample_rate_hz": 8_000}
+    with pytest.raises(ConfigError, match=r"pesq_weight is 0\.1 at 8000 Hz, expected 0"):
+        DenoiserConfig.read(None, {**flags, "pesq_weight": 0.1})
+    DenoiserConfig.read(None, {**flags, "pesq_weight": 0.0})
+
+
 @pytest.mark.parametrize(
-    "flags", [{"arch": "cnn"}, {"arch": "lstm", "sample_rate_hz": 8_000}], ids=["cnn", "8 kHz"]
+    "name", ["pesq_weight", "resolution_weight", "residual_weight", "removed_weight"]
 )
-def test_pesq_is_only_for_signals_of_its_rate(flags: dict[str, Any]) -> None:
-    with pytest.raises(
-        ConfigError, match=r"pesq_weight is 0\.1, expected 0: the PESQ loss needs lstm"
-    ):
-        DenoiserConfig.read(None, {"clean": "a", "noise": "b", "pesq_weight": 0.1, **flags})
-    DenoiserConfig.read(None, {"clean": "a", "noise": "b", "pesq_weight": 0.0, **flags})
+def test_terms_of_signals_are_only_for_lstm(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{name} is 0\.1 with arch cnn, expected 0"):
+        DenoiserConfig.read(None, {"clean": "a", "noise": "b", "arch": "cnn", name: 0.1})
+    DenoiserConfig.read(None, {"clean": "a", "noise": "b", "arch": "lstm", name: 0.1})
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from speech import save_m4a, speech_like
 from tinysignal.datasets.splits import hold_out
 from tinysignal.errors import DataError
 from tinysignal.train.data.batches import EpochSampler
-from tinysignal.train.data.mixing import MixOptions, Mixtures, active_rms
+from tinysignal.train.data.mixing import KindPool, MixOptions, Mixtures, active_rms
 from tinysignal.train.data.pairs import (
     PairClips,
     SignalPair,
@@ -26,6 +26,8 @@ from tinysignal.train.data.pairs import (
 from tinysignal.train.data.recordings import Clip, list_recordings, load_clips
 
 RATE_HZ = 16_000
+# Sums of four noisy and clean signals, when the first table was made.
+GOLDEN = [995.376, 745.064, 701.356, 634.829, 705.151, 526.527, 1469.38, 1334.968]
 
 
 def clips(count: int, seconds: float, seed: int) -> list[Clip]:
@@ -86,7 +88,7 @@ def test_a_manifest_names_files_groups_and_splits(tmp_path: Path, below: bool) -
     ("text", "message"),
     [
         ("path,speaker\nb.wav,ann\n", "b.wav is listed, but there is no such"),
-        ("file\na\n", "expected a column 'path'"),
+        ("file\na\n", "no column 'path', but file"),
     ],
 )
 def test_a_wrong_manifest_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -153,6 +155,35 @@ def test_shares_of_noise_only_and_clean_only_mixtures() -> None:
     assert only_noise[0].any()
     only_clean = mixtures(MixOptions(noise_only_share=0, clean_only_share=1.0)).batch(0)
     np.testing.assert_array_equal(*only_clean)
+
+
+def test_kinds_of_noise_are_drawn_nearly_evenly_whatever_their_duration() -> None:
+    def of(kind: str, count: int, seconds: float, value: int) -> list[Clip]:
+        samples = np.full(round(seconds * RATE_HZ), value, np.int16)
+        return [Clip(samples, f"{kind}{i}", kind) for i in range(count)]
+
+    pool = KindPool(of("rain", 7, 60, 100) + of("bells", 7, 1, 200) + of("goat", 1, 60, 300))
+    rng = np.random.default_rng(0)
+    drawn = [round(32768 * float(pool.draw(rng, 100, loop=True)[0])) for _ in range(3000)]
+    shares = [drawn.count(value) / len(drawn) for value in (100, 200, 300)]
+    # log2 of 8, 8 and 2
+    assert shares == pytest.approx([3 / 7, 3 / 7, 1 / 7], abs=0.03)
+
+
+def test_kinds_come_from_the_manifest(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(10), RATE_HZ)
+    (tmp_path / "manifest.csv").write_text("path,recording,noise_class\na.wav,r1,rain\n")
+    listed = list_recordings(tmp_path, valid_fraction=0, seed=0)
+    (clip,) = load_clips(listed, sample_rate_hz=RATE_HZ)
+    assert (clip.group, clip.kind) == ("r1", "rain")
+
+
+def test_plain_mixtures_stay_what_they_were() -> None:
+    """Validation mixtures are made of the same draws for good: old and new tables compare."""
+    plain = MixOptions(filter_db=0, low_pass_share=0, second_noise_share=0)
+    pairs = mixtures(plain).fixed_pairs(4, (0.0, 5.0))
+    found = [float(np.abs(signal).sum()) for p in pairs for signal in (p.noisy, p.clean)]
+    assert found == pytest.approx(GOLDEN, rel=1e-5)
 
 
 def test_mixtures_never_clip() -> None:

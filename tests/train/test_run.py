@@ -22,6 +22,7 @@ from speech import save_m4a, speech_like
 from tinysignal import ConfigError, DataError, Denoiser, FileError, ModelError
 from tinysignal.train import callbacks
 from tinysignal.train.checkpoint import load_state
+from tinysignal.train.denoising.build import weights_of
 from tinysignal.train.denoising.config import DenoiserConfig
 from tinysignal.train.denoising.task import train_denoiser
 from tinysignal.train.module import ValidationMetric
@@ -393,3 +394,41 @@ def test_a_start_that_does_not_fit_is_refused(
     with pytest.raises((ConfigError, ModelError), match=error):
         train_denoiser(config, tmp_path / "second", quiet=True)
     assert not (tmp_path / "second").exists()
+
+
+def test_without_bfloat16_units_training_goes_on_in_32_bits_and_says_so(
+    pair_files: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """On such processors oneDNN has no LSTM in bfloat16 and raises."""
+    whole = torch.nn.LSTM.forward
+
+    def forward(self: torch.nn.LSTM, *inputs: Any) -> Any:
+        if torch.is_autocast_enabled("cpu"):
+            raise RuntimeError("could not create a primitive descriptor for an LSTM")
+        return whole(self, *inputs)
+
+    monkeypatch.setattr(torch.nn.LSTM, "forward", forward)
+    clean, noisy = (str(path) for path in pair_files)
+    options = {"arch": "lstm", "width": 8, "clip_s": 0.5, "batch": 2, "steps_per_epoch": 1}
+    config = DenoiserConfig.read(
+        None,
+        {**options, "pair": (clean, noisy), "steps": 1, "precision": "bf16", "device": "cpu"},
+    )
+    assert np.isfinite(train_denoiser(config, tmp_path / "run", quiet=True).metrics["loss"])
+    assert "training in 32 bits" in caplog.text
+
+
+def test_an_unfinished_run_gives_its_averaged_weights(
+    speech_and_noise: tuple[Path, Path], tmp_path: Path
+) -> None:
+    flags = {**mixing(speech_and_noise, arch="lstm", width=8, epochs=2), "keep": "last"}
+    config = DenoiserConfig.read(None, flags)
+    train_denoiser(config, tmp_path / "run", quiet=True)
+    chosen = load_file(tmp_path / "run" / "model.safetensors")
+    (tmp_path / "run" / "model.safetensors").unlink()  # as while it trains
+    found = weights_of(tmp_path / "run")
+    assert found.keys() == chosen.keys()
+    assert all(torch.equal(found[name], chosen[name]) for name in chosen)

@@ -10,6 +10,7 @@ from tinysignal.files import read_csv
 
 MANIFEST = "manifest.csv"
 GROUP_COLUMNS = ("speaker", "recording", "group")
+LABEL_COLUMNS = ("class", "noise_class")
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,9 @@ def read_manifest(manifest: Path) -> list[Entry]:
     ----------
     manifest : Path
         CSV file in UTF-8 with a column ``path``, relative to the manifest's folder or to its
-        parent. Optional columns are ``split``, ``class``, and ``speaker``, ``recording`` or
-        ``group``: the first of these three that is filled is the group, else the path.
+        parent. Optional columns are ``split``, ``class`` or ``noise_class``, and ``speaker``,
+        ``recording`` or ``group``: the first of these three that is filled is the group, else the
+        path.
 
     Returns
     -------
@@ -53,5 +55,6 @@ def read_manifest(manifest: Path) -> list[Entry]:
                 "file."
             )
         group = next((row[c] for c in GROUP_COLUMNS if row.get(c)), name)
-        found.append(Entry(path, group, row.get("split", ""), row.get("class", "")))
+        label = next((row[c] for c in LABEL_COLUMNS if row.get(c)), "")
+        found.append(Entry(path, group, row.get("split", ""), label))
     return found

@@ -243,5 +243,5 @@ def uncompressed(mask: Tensor) -> Tensor:
         Real and imaginary parts on axis 2.
     """
     size = mask.square().sum(dim=2, keepdim=True).clamp_min(_SMALLEST_MASK).sqrt()
-    bounded = torch.tanh(size)
-    return mask / size * bounded.pow(1 / _EXPONENT)
+    # One product with both parts, and none of their quotients to differentiate.
+    return mask * (torch.tanh(size).pow(1 / _EXPONENT) * size.reciprocal())

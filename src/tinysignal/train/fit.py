@@ -45,6 +45,7 @@ from tinysignal.train.folder import CONFIG, METRICS, MODEL, WEIGHTS
 from tinysignal.train.module import TrainingModule
 
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -240,7 +241,7 @@ def _trainer(config: TrainConfig, folder: Path, callbacks: list[pl.Callback]) ->
         devices=devices,
         num_nodes=machines,
         use_distributed_sampler=False,
-        precision=_PRECISIONS[config.precision],  # type: ignore[arg-type]
+        precision=_PRECISIONS[_possible_precision(config)],  # type: ignore[arg-type]
         max_epochs=-1,
         callbacks=callbacks,
         plugins=[SafetensorsIO()],
@@ -249,6 +250,34 @@ def _trainer(config: TrainConfig, folder: Path, callbacks: list[pl.Callback]) ->
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+def _possible_precision(config: TrainConfig) -> str:
+    """The precision asked for, or 32 where the processor has no bfloat16 recurrent layers."""
+    if config.precision != "bf16" or not _on_cpu(config) or _trains_in_bfloat16():
+        return config.precision
+    _log.warning(
+        "precision is bf16, but this processor has no bfloat16 units: training in 32 bits. "
+        "Pass --precision 32 to choose that."
+    )
+    return "32"
+
+
+def _on_cpu(config: TrainConfig) -> bool:
+    if config.device != "auto":
+        return config.device == "cpu"
+    return not (torch.cuda.is_available() or torch.backends.mps.is_available())
+
+
+def _trains_in_bfloat16() -> bool:
+    """Whether oneDNN trains an LSTM in bfloat16 here: tried, since lists of processors get old."""
+    with torch.random.fork_rng(devices=[]), torch.autocast("cpu", torch.bfloat16):
+        layer = torch.nn.LSTM(8, 8)
+        try:
+            layer(torch.zeros(2, 1, 8))[0].sum().backward()
+        except RuntimeError:
+            return False
+    return True
 
 
 @contextmanager

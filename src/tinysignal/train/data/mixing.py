@@ -9,20 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysignal.train.data.batches import Array
-from tinysignal.train.data.effects import (
-    changed_speed,
-    clipped,
-    crossed,
-    filtered,
-    reverberated,
-    varied,
-)
+from tinysignal.train.data.effects import changed_speed, crossed, varied
 from tinysignal.train.data.pairs import SignalPair
+from tinysignal.train.data.paths import (
+    Gains,
+    clipped,
+    coded,
+    equaliser,
+    level_jumps,
+    low_pass,
+    microphone,
+    passed,
+)
 from tinysignal.train.data.recordings import Clip
+from tinysignal.train.data.rooms import MeasuredRooms, Response, kept_part, simulated_room
 from tinysignal.train.data.synthetic import synthetic_noise
 
 _ACTIVE_DB = 40  # frames of 20 ms so far below the loudest are pauses
-_EQ_KNOTS = 8
 _FEWEST_TALKERS, _MOST_TALKERS = 6, 12  # number of talkers in babble
 _SPEECH_SPEED, _NOISE_SPEED = 1.12, 2.0  # largest factors; the smallest are their inverses
 
@@ -53,10 +56,19 @@ class MixOptions:
         Noises with a random gain over time and frequency; half of these are reversed in time.
     cross_share : float
         Noises that get the levels over time and frequency of another noise.
-    room_share : float
-        Speech with reverberation, whose late part counts as noise.
-    clip_share : float
-        Mixtures that are clipped.
+    room_share, noise_room_share : float
+        Speech, and noise, with reverberation.
+    measured_share : float
+        Rooms that are measured ones, if there are any.
+    late_db : float
+        Gain in dB of reverberation later than 50 ms in the clean signal; the rest is noise.
+    microphone_share, jump_share : float
+        Mixtures through a random microphone, and with jumps of the level, both also in the clean
+        signal.
+    clip_share, code_share : float
+        Mixtures that are clipped, and that pass a lossy codec, both not in the clean signal.
+    by_kind : bool
+        Whether noise is drawn by its kind instead of its duration, see `KindPool`.
     """
 
     snr_db: tuple[float, float] = (-5.0, 20.0)
@@ -72,26 +84,31 @@ class MixOptions:
     vary_share: float = 0.0
     cross_share: float = 0.0
     room_share: float = 0.0
+    noise_room_share: float = 0.0
+    measured_share: float = 0.5
+    late_db: float = -12.0
+    microphone_share: float = 0.0
+    jump_share: float = 0.0
     clip_share: float = 0.0
+    code_share: float = 0.0
+    by_kind: bool = False
 
 
-class _Pool:
+class Pool:
     """Random clips: a group by the root of its duration, then a recording by its duration."""
 
     def __init__(self, clips: list[Clip]) -> None:
-        self._groups: list[list[Clip]] = []
-        by_group: dict[str, list[Clip]] = {}
-        for clip in clips:
-            by_group.setdefault(clip.group, []).append(clip)
-        self._groups = list(by_group.values())
-        durations = np.array([sum(c.samples.size for c in g) for g in self._groups], float)
-        self._share = np.sqrt(durations) / np.sqrt(durations).sum()
+        self._groups = _gathered(clips, [clip.group for clip in clips])
+        sizes = [np.array([c.samples.size for c in group], float) for group in self._groups]
+        roots = np.sqrt([size.sum() for size in sizes])
+        self._share = roots / roots.sum()
+        self._within = [size / size.sum() for size in sizes]
 
     def draw(self, rng: np.random.Generator, samples: int, *, loop: bool) -> NDArray[np.float32]:
         """Clip from a random place, float32 (samples,); short recordings are looped or padded."""
-        group = self._groups[rng.choice(len(self._groups), p=self._share)]
-        sizes = np.array([c.samples.size for c in group], float)
-        recording = group[rng.choice(len(group), p=sizes / sizes.sum())].samples
+        chosen = rng.choice(len(self._groups), p=self._share)
+        group = self._groups[chosen]
+        recording = group[rng.choice(len(group), p=self._within[chosen])].samples
         if recording.size >= samples:
             start = rng.integers(0, recording.size - samples + 1)
             return _as_float(recording[start : start + samples])
@@ -105,6 +122,28 @@ class _Pool:
         return padded
 
 
+class KindPool(Pool):
+    """Draws clips: a kind nearly evenly, then one of its recordings evenly.
+
+    A kind of ``n`` recordings has the weight log2(1 + n): there is little to learn from the
+    hundredth draw of the only recording of its kind. Clips of no kind are one of their own each.
+    """
+
+    def __init__(self, clips: list[Clip]) -> None:
+        self._groups = _gathered(clips, [clip.kind or f"group {clip.group}" for clip in clips])
+        weight = np.log2([1 + len(group) for group in self._groups])
+        self._share = weight / weight.sum()
+        self._within = [np.full(len(group), 1 / len(group)) for group in self._groups]
+
+
+def _gathered(clips: list[Clip], names: list[str]) -> list[list[Clip]]:
+    """The clips of every name together, in the order in which names come."""
+    groups: dict[str, list[Clip]] = {}
+    for clip, name in zip(clips, names, strict=True):
+        groups.setdefault(name, []).append(clip)
+    return list(groups.values())
+
+
 class Mixtures:
     """Batches of mixtures; batch ``n`` depends on the seed and ``n`` only.
 
@@ -112,6 +151,8 @@ class Mixtures:
     ----------
     speech, noise : list of Clip
     options : MixOptions
+    rooms : list of Clip
+        Measured impulse responses, if there are any.
     sample_rate_hz : int
         Sample rate of all clips in Hz.
     clip_samples : int
@@ -128,14 +169,16 @@ class Mixtures:
         noise: list[Clip],
         options: MixOptions,
         *,
+        rooms: list[Clip] | None = None,
         sample_rate_hz: int,
         clip_samples: int,
         batch: int,
         steps_per_epoch: int,
         seed: int,
     ) -> None:
-        self._speech = _Pool(speech)
-        self._noise = _Pool(noise)
+        self._speech = Pool(speech)
+        self._noise = KindPool(noise) if options.by_kind else Pool(noise)
+        self._rooms = MeasuredRooms(rooms, sample_rate_hz) if rooms else None
         self._options = options
         self._sample_rate_hz = sample_rate_hz
         self._clip_samples = clip_samples
@@ -161,15 +204,10 @@ class Mixtures:
         if rng.random() < options.second_noise_share:
             other = self._drawn_noise(rng)
             noise = noise + other * (_rms(noise) / (_rms(other) + 1e-9) * rng.uniform(0.2, 1))
-        speech, noise = self._filter(rng, speech), self._filter(rng, noise)
-        if rng.random() < options.low_pass_share:
-            response = self._low_pass(rng)
-            speech, noise = filtered(speech, response), filtered(noise, response)
+        heard, speech, noise = self._recorded(rng, speech, noise)
         level = 10 ** (rng.uniform(*options.level_dbfs) / 20)
-        speech = speech * np.float32(level / (active_rms(speech, self._sample_rate_hz) + 1e-9))
-        heard = speech
-        if _happens(rng, options.room_share):
-            heard, speech = reverberated(rng, speech, self._sample_rate_hz)
+        gain = np.float32(level / (active_rms(speech, self._sample_rate_hz) + 1e-9))
+        heard, speech = heard * gain, speech * gain
         drawn_db = rng.uniform(*options.snr_db)
         noise_level = level * 10 ** (-(drawn_db if snr_db is None else snr_db) / 20)
         noise = noise * np.float32(noise_level / (_rms(noise) + 1e-9))
@@ -177,13 +215,7 @@ class Mixtures:
             speech = heard = np.zeros_like(speech)
         elif snr_db is None and kind > 1 - options.clean_only_share:
             noise = np.zeros_like(noise)
-        noisy = heard + noise
-        if _happens(rng, options.clip_share):
-            noisy = clipped(rng, noisy)
-        peak = np.abs(noisy).max()
-        if peak > 1:
-            noisy, speech = noisy / peak, speech / peak
-        return noisy, speech
+        return self._stored(rng, heard + noise, speech)
 
     def fixed_pairs(self, count: int, snrs_db: tuple[float, ...]) -> list[SignalPair]:
         """Mixtures for validation, at each of the given SNRs in turn."""
@@ -196,7 +228,7 @@ class Mixtures:
         return pairs
 
     def _drawn(
-        self, rng: np.random.Generator, pool: _Pool, speed: float, *, loop: bool
+        self, rng: np.random.Generator, pool: Pool, speed: float, *, loop: bool
     ) -> NDArray[np.float32]:
         if not _happens(rng, self._options.speed_share):
             return pool.draw(rng, self._clip_samples, loop=loop)
@@ -223,19 +255,48 @@ class Mixtures:
             babble += talker / np.float32(active_rms(talker, self._sample_rate_hz) + 1e-9)
         return babble
 
-    def _filter(self, rng: np.random.Generator, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        if self._options.filter_db == 0:
-            return x
-        knots_db = rng.uniform(-1, 1, _EQ_KNOTS) * self._options.filter_db
-        freq = np.arange(x.size // 2 + 1) / (x.size // 2)
-        # Knots are equidistant on a warped axis: denser at low frequencies.
-        response_db = np.interp(np.sqrt(freq), np.linspace(0, 1, _EQ_KNOTS), knots_db)
-        return filtered(x, 10 ** (response_db / 20))
+    def _recorded(
+        self, rng: np.random.Generator, speech: NDArray[np.float32], noise: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Speech through filters and a room, its target, and noise through filters and a room."""
+        options, rate_hz = self._options, self._sample_rate_hz
+        ways: list[list[Gains]] = [[], []]
+        if options.filter_db:
+            for way in ways:
+                way.append(equaliser(rng, options.filter_db, rate_hz))
+        both: list[Gains] = []
+        if rng.random() < options.low_pass_share:
+            both.append(low_pass(rng.uniform(3_000, 7_000)))
+        if _happens(rng, options.microphone_share):
+            both.append(microphone(rng))
+        rooms: list[Response] = []
+        if _happens(rng, options.room_share):
+            room = self._room(rng)
+            rooms = [room, kept_part(room, rate_hz, late_db=options.late_db)]
+        noise_rooms = [self._room(rng)] if _happens(rng, options.noise_room_share) else []
+        spoken = passed(speech, rate_hz, ways[0] + both, rooms)
+        (noise,) = passed(noise, rate_hz, ways[1] + both, noise_rooms)
+        return spoken[0], spoken[-1], noise
 
-    def _low_pass(self, rng: np.random.Generator) -> NDArray[np.float64]:
-        cutoff_hz = rng.uniform(3_000, 7_000)
-        freq_hz = np.fft.rfftfreq(self._clip_samples, 1 / self._sample_rate_hz)
-        return 1 / (1 + (freq_hz / cutoff_hz) ** 12)
+    def _stored(
+        self, rng: np.random.Generator, noisy: NDArray[np.float32], clean: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Noisy and clean signal after level control, clipping and codec, peaks of 1 at most."""
+        options = self._options
+        if _happens(rng, options.jump_share):
+            gains = level_jumps(rng, noisy.size, self._sample_rate_hz)
+            noisy, clean = noisy * gains, clean * gains
+        if _happens(rng, options.clip_share):
+            noisy = clipped(rng, noisy)
+        if _happens(rng, options.code_share):
+            noisy = coded(rng, noisy, self._sample_rate_hz)
+        peak = np.abs(noisy).max()
+        return (noisy / peak, clean / peak) if peak > 1 else (noisy, clean)
+
+    def _room(self, rng: np.random.Generator) -> Response:
+        if self._rooms is not None and _happens(rng, self._options.measured_share):
+            return self._rooms.draw(rng)
+        return simulated_room(rng, self._sample_rate_hz)
 
 
 def _as_float(samples: NDArray[np.int16]) -> NDArray[np.float32]:

@@ -25,14 +25,16 @@ class Recording:
     path: Path
     group: str
     split: str  # "train", "valid", or another word, whose files training does not read
+    kind: str = ""  # kind of noise: rain, keyboard, ...
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Recording in memory, int16 (time,), with its group."""
+    """Recording in memory, int16 (time,), with its group and, if known, its kind."""
 
     samples: NDArray[np.int16]
     group: str
+    kind: str = ""
 
 
 def list_recordings(
@@ -66,7 +68,7 @@ def list_recordings(
     """
     manifest = source if source.suffix == ".csv" else source / "manifest.csv"
     if manifest.is_file():
-        found = [Recording(e.path, e.group, e.split) for e in read_manifest(manifest)]
+        found = [Recording(e.path, e.group, e.split, e.label) for e in read_manifest(manifest)]
     elif source.is_dir():
         found = [
             Recording(path, folder_group(path.relative_to(source)), "")
@@ -96,7 +98,7 @@ def load_clips(recordings: Iterable[Recording], *, sample_rate_hz: int) -> list[
     def load(recording: Recording) -> Clip:
         mono = load_mono(recording.path, sample_rate_hz=sample_rate_hz)
         scaled = np.clip(np.round(mono * 32768), -32768, 32767).astype(np.int16)
-        return Clip(scaled, recording.group)
+        return Clip(scaled, recording.group, recording.kind)
 
     with ThreadPoolExecutor() as pool:
         return list(pool.map(load, recordings))

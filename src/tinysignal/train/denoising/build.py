@@ -5,16 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from tinysignal.errors import ConfigError
 from tinysignal.nets import ARCHITECTURES, DenoisingNet, LstmNet, MaskingNet
 from tinysignal.stft import StftSize
-from tinysignal.train.checkpoint import load_weights
+from tinysignal.train.callbacks import CHECKPOINT
+from tinysignal.train.checkpoint import load_state, load_weights
 from tinysignal.train.denoising.config import DenoiserConfig
 from tinysignal.train.denoising.data import TrainingData
 from tinysignal.train.denoising.modules import MagnitudeModule, WaveformModule
 from tinysignal.train.distillation import Teacher
 from tinysignal.train.folder import CONFIG, WEIGHTS
+from tinysignal.train.residual import Terms
 
+_AVERAGED, _TRAINED = "averaged.module.", "net."  # prefixes of weights in a checkpoint
 _REFERENCE_HZ = 16_000  # sample rate of the default STFT sizes
 
 
@@ -60,7 +65,7 @@ def build_net(config: DenoiserConfig, size: StftSize) -> DenoisingNet:
 
 
 def init_weights(net: DenoisingNet, run: Path) -> None:
-    """Load the selected weights of a run; an lstm may be wider than that of the run.
+    """Load the weights of a run, see `weights_of`; an lstm may be wider than that of the run.
 
     Raises
     ------
@@ -69,7 +74,7 @@ def init_weights(net: DenoisingNet, run: Path) -> None:
     ModelError
         The run has no readable weights.
     """
-    weights = load_weights(run / WEIGHTS)
+    weights = weights_of(run)
     try:
         if isinstance(net, LstmNet):
             net.widen(weights)
@@ -77,9 +82,24 @@ def init_weights(net: DenoisingNet, run: Path) -> None:
             net.load_state_dict(weights)
     except RuntimeError:
         raise ConfigError(
-            f"{run / WEIGHTS}: the weights belong to another network. Give the network options of "
+            f"{run}: the weights belong to another network. Give the network options of "
             f"{run / CONFIG}."
         ) from None
+
+
+def weights_of(run: Path) -> dict[str, Tensor]:
+    """Selected weights of a run; of an unfinished one, the averages in its checkpoint.
+
+    Raises
+    ------
+    ModelError
+        The run has no readable weights.
+    """
+    if (run / WEIGHTS).is_file() or not (run / CHECKPOINT).is_file():
+        return load_weights(run / WEIGHTS)
+    state = load_state(run / CHECKPOINT)["state_dict"]
+    prefix = _AVERAGED if any(name.startswith(_AVERAGED) for name in state) else _TRAINED
+    return {n.removeprefix(prefix): w for n, w in state.items() if n.startswith(prefix)}
 
 
 def make_module(
@@ -96,6 +116,7 @@ def make_module(
             size,
             learning_rate=config.learning_rate,
             pesq_weight=config.pesq_weight,
+            weights=Terms(config.resolution_weight, config.residual_weight, config.removed_weight),
             sample_rate_hz=config.sample_rate_hz,
             data=data,
             teacher=teacher,

@@ -17,6 +17,7 @@ _SHORTEST_CLIP_S = 0.1
 _VALID_FRACTION = 0.1
 _ON_SIGNALS = ("lstm",)  # architectures trained on signals instead of magnitudes
 _PESQ_HZ = 16_000
+_SIGNAL_WEIGHTS = ("pesq_weight", "resolution_weight", "residual_weight", "removed_weight")
 
 RECIPES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -86,6 +87,12 @@ class DenoiserConfig(TrainConfig):
         group=DATA,
     )
     noise: str = option("", "Folder or manifest (.csv) of noise.", group=DATA)
+    rooms: str = option(
+        "",
+        "Folder of measured room impulse responses, used by --augment beside simulated rooms.",
+        group=DATA,
+        shown="simulated rooms only",
+    )
     valid_fraction: float | None = option(
         None,
         "Fraction of speakers, noises or subfolders to validate on, without splits in a manifest; "
@@ -119,8 +126,8 @@ class DenoiserConfig(TrainConfig):
     )
     augment: bool = option(
         False,
-        "Augment the mixtures: speed, noise level over time and frequency, rooms, babble, "
-        "synthetic noise, clipping.",
+        "Augment the mixtures: kinds of noise in equal shares, speed, noise level over time and "
+        "frequency, rooms, microphones, level jumps, clipping, codecs, babble, synthetic noise.",
         group=MIXING,
     )
     sample_rate_hz: int = option(
@@ -186,6 +193,21 @@ class DenoiserConfig(TrainConfig):
     pesq_weight: float = option(
         0.0, "Weight of the PESQ loss, for lstm from 16 kHz.", group=FIT, at_least=0
     )
+    resolution_weight: float = option(
+        0.0,
+        "Weight of the multi-resolution loss of compressed magnitudes, for lstm.",
+        group=FIT,
+        at_least=0,
+    )
+    residual_weight: float = option(
+        0.0,
+        "Weight of the residual noise in pauses, per decibel in the loss of lstm.",
+        group=FIT,
+        at_least=0,
+    )
+    removed_weight: float = option(
+        0.0, "Weight of removed speech, per decibel in the loss of lstm.", group=FIT, at_least=0
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -220,11 +242,17 @@ class DenoiserConfig(TrainConfig):
                 f"arch is {self.arch}, which has a fixed loss and trains on clips. Leave loss out "
                 "and give clip_s."
             )
-        if self.pesq_weight and (self.arch not in _ON_SIGNALS or self.sample_rate_hz < _PESQ_HZ):
+        if self.pesq_weight and self.sample_rate_hz < _PESQ_HZ:
             raise ConfigError(
-                f"pesq_weight is {self.pesq_weight}, expected 0: the PESQ loss needs lstm at "
-                f"{_PESQ_HZ} Hz or more."
+                f"pesq_weight is {self.pesq_weight} at {self.sample_rate_hz} Hz, expected 0 below "
+                f"{_PESQ_HZ} Hz."
             )
+        for name in _SIGNAL_WEIGHTS:
+            if getattr(self, name) and self.arch not in _ON_SIGNALS:
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)} with arch {self.arch}, expected 0: only lstm "
+                    "has this loss."
+                )
 
     @property
     def whole_recording(self) -> bool:
@@ -245,8 +273,10 @@ class DenoiserConfig(TrainConfig):
         The default length is 3000 epochs for a single pair, as in the course, and 20 minutes for
         other data. Without ``clip_s``, a batch is the whole of a single pair.
         """
-        if merged.get("arch", "cnn") not in _ON_SIGNALS and "pesq_weight" not in chosen:
-            merged.pop("pesq_weight", None)  # of a recipe whose architecture was replaced
+        if merged.get("arch", "cnn") not in _ON_SIGNALS:  # the recipe's architecture was replaced
+            for name in _SIGNAL_WEIGHTS:
+                if name not in chosen:
+                    merged.pop(name, None)
         single = bool(merged.get("pair"))
         if single:
             merged.setdefault("clip_s", 0.0)

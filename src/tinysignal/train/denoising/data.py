@@ -18,21 +18,28 @@ from tinysignal.train.data.pairs import (
     load_pair,
     load_pair_folders,
 )
-from tinysignal.train.data.recordings import list_recordings, load_clips
+from tinysignal.train.data.recordings import Clip, list_recordings, load_clips
+from tinysignal.train.data.rooms import list_rooms
 from tinysignal.train.denoising.config import DenoiserConfig
 
 _VALID_MIXTURES = 60
 _VALID_S = 10  # largest length of a validation mixture
 _VALID_SNRS_DB = (0.0, 5.0, 10.0)
-_EFFECTS = {  # fields of `MixOptions` for augment=True
+_EFFECTS: dict[str, Any] = {  # fields of `MixOptions` for augment=True
     "second_noise_share": 0.4,
     "speed_share": 0.5,
     "vary_share": 0.6,
     "cross_share": 0.2,
     "babble_share": 0.1,
     "synthetic_share": 0.2,
-    "room_share": 0.15,
+    "room_share": 0.35,
+    "noise_room_share": 0.2,
+    "microphone_share": 0.3,
+    "jump_share": 0.1,
     "clip_share": 0.05,
+    "code_share": 0.05,
+    "noise_only_share": 0.05,
+    "by_kind": True,
 }
 
 
@@ -89,7 +96,7 @@ def load_training_data(
     """
     if config.pair:
         return _single_pair(config, size, data_dir)
-    clips: dict[str, int] = {
+    clips: dict[str, Any] = {
         "clip_samples": round(config.clip_s * config.sample_rate_hz),
         "batch": config.batch,
         "steps_per_epoch": config.steps_per_epoch,
@@ -134,7 +141,7 @@ def _single_pair(config: DenoiserConfig, size: StftSize, data_dir: Path | None) 
     return TrainingData(source, score, split, data_facts)
 
 
-def _mixtures(config: DenoiserConfig, clips: dict[str, int], data_dir: Path | None) -> TrainingData:
+def _mixtures(config: DenoiserConfig, clips: dict[str, Any], data_dir: Path | None) -> TrainingData:
     data_facts: dict[str, Any] = {}
     loaded: dict[tuple[str, str], Any] = {}
     for what, source in (("speech", config.clean), ("noise", config.noise)):
@@ -172,7 +179,12 @@ def _mixtures(config: DenoiserConfig, clips: dict[str, int], data_dir: Path | No
     )
     rate = config.sample_rate_hz
     train = Mixtures(
-        loaded["speech", "train"], loaded["noise", "train"], options, sample_rate_hz=rate, **clips
+        loaded["speech", "train"],
+        loaded["noise", "train"],
+        options,
+        rooms=_measured_rooms(config, data_dir, data_facts),
+        sample_rate_hz=rate,
+        **clips,
     )
     score: list[SignalPair] = []
     if loaded["speech", "valid"] and loaded["noise", "valid"]:
@@ -189,3 +201,13 @@ def _mixtures(config: DenoiserConfig, clips: dict[str, int], data_dir: Path | No
         )
         score = valid.fixed_pairs(_VALID_MIXTURES, _VALID_SNRS_DB)
     return TrainingData(train, score, "valid", data_facts)
+
+
+def _measured_rooms(
+    config: DenoiserConfig, data_dir: Path | None, data_facts: dict[str, Any]
+) -> list[Clip]:
+    if not config.rooms:
+        return []
+    chosen = [r for r in list_rooms(_find(config.rooms, data_dir)) if r.split == "train"]
+    data_facts["rooms"] = {"files": len(chosen), "groups": len({r.group for r in chosen})}
+    return load_clips(chosen, sample_rate_hz=config.sample_rate_hz)

@@ -24,6 +24,7 @@ from tinysignal.train.module import (
     recalibrate_batch_norm,
 )
 from tinysignal.train.pesq import PesqLoss
+from tinysignal.train.residual import UNUSED, ResidualLoss, Terms
 
 _SETTLING_BATCHES = 50
 
@@ -155,8 +156,9 @@ _LARGEST_GRADIENT = 1.0
 class WaveformModule(MagnitudeModule):
     """Training on signals with the loss `tinysignal.train.losses.spectral`.
 
-    `tinysignal.train.pesq.PesqLoss` is added with its weight. The optimiser is AdamW with clipped
-    gradients; the exponential moving average of the weights is scored and exported.
+    `tinysignal.train.pesq.PesqLoss` and `tinysignal.train.residual.ResidualLoss` are added with
+    their weights. The optimiser is AdamW with clipped gradients; the exponential moving average of
+    the weights is scored and exported.
 
     Parameters
     ----------
@@ -166,6 +168,8 @@ class WaveformModule(MagnitudeModule):
         Peak learning rate of AdamW.
     pesq_weight : float
         Weight of the PESQ loss.
+    weights : Terms of float
+        Weights of the residual loss.
     sample_rate_hz : int
         Sample rate of the signals in Hz, for the PESQ loss.
     data : TrainingData or None
@@ -183,6 +187,7 @@ class WaveformModule(MagnitudeModule):
         *,
         learning_rate: float,
         pesq_weight: float = 0.0,
+        weights: Terms[float] = UNUSED,
         sample_rate_hz: int = 16_000,
         data: TrainingData | None = None,
         teacher: Teacher | None = None,
@@ -193,6 +198,8 @@ class WaveformModule(MagnitudeModule):
         self.averaged = averaged(net, _EMA_DECAY)
         self._pesq_weight = pesq_weight
         self._pesq = PesqLoss(sample_rate_hz=sample_rate_hz) if pesq_weight else None
+        self._weights = weights
+        self._residual = ResidualLoss(sample_rate_hz=sample_rate_hz) if any(weights) else None
 
     @property
     def exported(self) -> nn.Module:
@@ -265,6 +272,10 @@ class WaveformModule(MagnitudeModule):
         loss = spectral(enhanced, clean, noisy, self.size)
         if self._pesq is not None:
             loss = loss + self._pesq_weight * self._pesq(enhanced, clean).mean()
+        if self._residual is not None:
+            terms = self._residual(enhanced, clean, noisy)
+            for weight, term in zip(self._weights, terms, strict=True):
+                loss = loss + weight * term
         return loss
 
     def _enhanced(self, net: Callable[[Tensor], Tensor], noisy: Tensor) -> Tensor:
