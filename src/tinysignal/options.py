@@ -64,7 +64,18 @@ def option(default: Any, help: str, **details: Any) -> Any:
 
 
 def option_of(name: str, config: type[Options]) -> Option:
-    """Metadata of a field that `option` made."""
+    """Metadata of a field that `option` made.
+
+    Parameters
+    ----------
+    name : str
+        Name of the field.
+    config : type of Options
+
+    Returns
+    -------
+    Option
+    """
     found: Option = config.__dataclass_fields__[name].metadata["option"]
     return found
 

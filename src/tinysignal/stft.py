@@ -178,6 +178,15 @@ class StftStream:
     ----------
     size : StftSize
     channels : int
+        Number of channels of the signal.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from tinysignal.stft import StftSize, StftStream
+    >>> stream = StftStream(StftSize(512, 256), channels=1)
+    >>> [stream.feed(np.zeros((1, 400), np.float32)).shape[1] for _ in range(3)]
+    [1, 2, 1]
     """
 
     def __init__(self, size: StftSize, channels: int) -> None:
@@ -204,6 +213,7 @@ class IstftStream:
     ----------
     size : StftSize
     channels : int
+        Number of channels of the spectra.
     """
 
     def __init__(self, size: StftSize, channels: int) -> None:

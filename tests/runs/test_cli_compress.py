@@ -197,7 +197,7 @@ def test_a_model_file_and_a_folder_that_is_no_run_are_named(
 ) -> None:
     output = str(tmp_path / "out")
     assert command_line(["compress", str(small_run / "model.onnx"), "-o", output]) == 1
-    assert "Give the run folder" in capsys.readouterr().err
+    assert "a file, expected a run folder" in capsys.readouterr().err
     assert command_line(["compress", str(tmp_path / "nowhere"), "-o", output]) == 1
     assert "nowhere: no such folder" in capsys.readouterr().err
     assert command_line(["compress", str(tmp_path), "-o", output]) == 1

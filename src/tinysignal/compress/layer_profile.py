@@ -95,7 +95,15 @@ class LayerProfile:
 
 @dataclass(frozen=True)
 class Skipped:
-    """Layer with weights that is not factored, with the reason."""
+    """Layer with weights that is not factored.
+
+    Parameters
+    ----------
+    name, kind : str
+        Name in the network, and type of the layer.
+    reason : str
+        Reason why it is not factored.
+    """
 
     name: str
     kind: str

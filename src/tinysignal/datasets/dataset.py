@@ -27,6 +27,14 @@ class Examples:
         Class numbers, from 0.
     names : tuple of str
         File names; empty for data without files.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from tinysignal.datasets import Examples
+    >>> examples = Examples(np.zeros((3, 8, 8), np.uint8), np.array([0, 1, 1]))
+    >>> len(examples.select(examples.labels == 1))
+    2
     """
 
     values: NDArray[Any]

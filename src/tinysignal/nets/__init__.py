@@ -24,7 +24,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Architecture:
-    """Constructor of a network, and its default STFT size at 16 kHz."""
+    """Entry of the registry of networks.
+
+    Parameters
+    ----------
+    build : callable
+        Constructor of the network.
+    stft : StftSize
+        Default STFT size at 16 kHz.
+    """
 
     build: Callable[..., DenoisingNet]
     stft: StftSize

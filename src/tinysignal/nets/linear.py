@@ -35,6 +35,13 @@ class LinearNet(DenoisingNet):
     ------
     ConfigError
         ``lookahead_frames`` is not 0.
+
+    Example
+    -------
+    >>> import torch
+    >>> from tinysignal.nets import LinearNet
+    >>> LinearNet(bins=513, width=16, frames_per_s=31.25)(torch.rand(1, 20, 513)).shape
+    torch.Size([1, 20, 513])
     """
 
     def __init__(

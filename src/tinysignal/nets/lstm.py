@@ -42,6 +42,14 @@ class LstmNet(MaskingNet):
     ----------
     Mack and Habets (2020), "Deep filtering: signal extraction and reconstruction using complex
     time-frequency filters", eq. 6.
+
+    Example
+    -------
+    >>> import torch
+    >>> from tinysignal.nets import LstmNet
+    >>> net = LstmNet(bins=257, width=16, frames_per_s=125).eval()
+    >>> net(torch.randn(1, 20, 257, 2)).shape
+    torch.Size([1, 20, 257, 2])
     """
 
     def __init__(

@@ -23,6 +23,15 @@ class Family(ABC):
     ----------
     kinds : tuple of types
         Module types of the family, without their subclasses.
+
+    Example
+    -------
+    >>> import torch
+    >>> from tinysignal.compress.layers import family_of
+    >>> layer = torch.nn.Linear(30, 40)
+    >>> family = family_of(layer)
+    >>> family.decompositions(layer), family.cost(layer, "low_rank", 5)
+    (('low_rank',), (350, 350))
     """
 
     kinds: ClassVar[tuple[type[nn.Module], ...]]
@@ -135,7 +144,17 @@ _FAMILIES: dict[type[nn.Module], Family] = {}
 
 
 def register(family: Family) -> Family:
-    """Add a family to the registry; it replaces earlier ones of the same types."""
+    """Add a family to the registry; it replaces earlier ones of the same types.
+
+    Parameters
+    ----------
+    family : Family
+
+    Returns
+    -------
+    Family
+        The same family.
+    """
     for kind in family.kinds:
         _FAMILIES[kind] = family
     return family

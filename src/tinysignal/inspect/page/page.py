@@ -62,6 +62,15 @@ def write_page(inspection: Inspection, path: str | Path, *, pictures: bool = Fal
         The inspection has no images, or its arrays have inconsistent shapes.
     MissingExtraError
         Pillow or, for pictures, Matplotlib is not installed.
+
+    Example
+    -------
+    >>> from pathlib import Path
+    >>> from tinysignal.inspect.page import write_page
+    >>> from tinysignal.runs import inspect_run
+    >>> found = inspect_run(Path("digits-run"))  # doctest: +SKIP
+    >>> write_page(found, "inspect.html")  # doctest: +SKIP
+    [PosixPath('inspect.html')]
     """
     page = Path(path)
     folder = pictures_folder(page)

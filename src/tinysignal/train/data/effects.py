@@ -86,7 +86,7 @@ def crossed(texture: Signal, shape: Signal) -> Signal:
 
 
 def _spectra(signals: Signal) -> NDArray[np.complex64]:
-    """Of float32 (signals, samples), by torch, whose transforms of frames are the faster ones."""
+    """STFT of float32 (signals, samples) by torch, which is faster than numpy for many frames."""
     given = torch.from_numpy(np.ascontiguousarray(signals))
     spectra: NDArray[np.complex64] = stft(given, _GRID).numpy()
     return spectra
