@@ -196,7 +196,7 @@ def test_the_command_needs_nothing_and_names_its_folders(tmp_path: Path) -> None
     [
         (["--data", "absent"], "absent"),
         (["--recipe", "secret"], "--recipe': 'secret' is not one of"),
-        (["--resume"], "--resume needs the run folder"),
+        (["--resume"], "--resume is given without a run folder"),
         (["--device", "abacus"], "device is 'abacus'"),
     ],
 )

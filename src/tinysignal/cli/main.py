@@ -1,4 +1,4 @@
-"""The ``tinysignal`` command: what goes wrong ends in one line and an exit status."""
+"""The ``tinysignal`` command; every error ends in one line and an exit status."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _options(
 
 
 class _TerminatedError(BaseException):
-    """SIGTERM, raised so that everything is cleaned up on the way out."""
+    """SIGTERM as an exception, which runs all clean-up code."""
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
@@ -71,28 +71,28 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 def main() -> None:
     """Run the command line and exit.
 
-    Status 0: all done; 1: some input failed; 2: wrong usage; 130 or 143: interrupted.
+    Exit status 0: all inputs are done; 1: an input failed; 2: wrong usage; 130 or 143: interrupted.
     """
     signal.signal(signal.SIGTERM, _terminate)
     if isinstance(sys.stdout, TextIOWrapper):
-        # A file's name need not be text; escaped so, it may stand in JSON.
+        # File names may be invalid text; the escapes are valid in JSON.
         sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """Run the command line and return its exit status."""
-    if arguments == ["--version"]:  # without a command, which typer would ask for
+    if arguments == ["--version"]:  # typer demands a command
         print(__version__)
         return 0
     try:
         status = typer.main.get_command(app).main(
             arguments, prog_name="tinysignal", standalone_mode=False
         )
-        if sys.stdout is not None:  # closed before the start
+        if sys.stdout is not None:  # None if it was closed before the start
             sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever reads stdout has gone; what is left in its buffer must not complain at exit.
+        # The reader of stdout has closed it; flushing the buffer at exit must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (typer.Abort, KeyboardInterrupt):
@@ -102,18 +102,18 @@ def run(arguments: list[str]) -> int:
     except (_ClickError, TinysignalError, OSError) as error:
         message, status = _explained(error)
         print(message, file=sys.stderr)
-    if status in (_INTERRUPTED, _TERMINATED):  # newer typers turn the exception into the status
+    if status in (_INTERRUPTED, _TERMINATED):  # newer typers return the status of an interrupt
         print("error: interrupted.", file=sys.stderr)
     return status if isinstance(status, int) else 0
 
 
 def _explained(error: Exception) -> tuple[str, int]:
-    """What to say about an error, on one line, and the exit status."""
+    """Message of an error on one line, and its exit status."""
     status = 1
     message = str(error)
     if isinstance(error, _ClickError):
         message, status = error.format_message().replace("Value error, ", ""), 2
-        if "\n" in message:  # the help of a command that was given nothing
+        if "\n" in message:  # help text of a command without arguments
             return message, status
     elif isinstance(error, ConfigError | MissingExtraError):
         status = 2

@@ -1,4 +1,4 @@
-"""Noisy speech made on the fly: speech of one recording, noise of another, at a random SNR."""
+"""Mixtures made during training: speech and noise of random recordings at a random SNR."""
 
 from __future__ import annotations
 
@@ -32,29 +32,28 @@ _SPEECH_SPEED, _NOISE_SPEED = 1.12, 2.0  # at most, and at least its inverse
 
 @dataclass(frozen=True, kw_only=True)
 class MixOptions:
-    """How speech and noise are mixed.
+    """Options of mixtures; every ``_share`` is a probability, 0 to 1.
 
     Parameters
     ----------
     snr_db : (float, float)
-        Range of the level of the active speech above the noise.
+        Range of the level of active speech above the noise in dB.
     level_dbfs : (float, float)
-        Range of the root mean square of the active speech.
+        Range of the root mean square of active speech in dB relative to full scale.
     filter_db : float
-        Speech and noise go through random smooth filters of up to plus or minus this; 0 for none.
+        Largest gain and attenuation of random smooth filters of speech and noise; 0 for none.
     low_pass_share : float
-        Share of the mixtures that are low-passed at 3 to 7 kHz, as telephones and codecs do.
+        Mixtures with a low-pass at 3 to 7 kHz, as of telephones and codecs.
     noise_only_share, clean_only_share : float
-        Share of the mixtures without speech, and without noise.
+        Mixtures without speech, and without noise.
     second_noise_share : float
-        Share of the mixtures with two noises.
+        Mixtures with two noises.
     speed_share : float
-        Share of the speech, and of the noise, that is played faster or slower.
+        Speech, and noise, that is played faster or slower.
     babble_share, synthetic_share : float
-        Share of the noises that are many talkers of the speech, and noise made on the spot.
+        Noises that are babble of the speech recordings, and synthetic noises.
     vary_share : float
-        Share of the noises whose level varies further, in time and in frequency; half of these are
-        played backwards.
+        Noises with a random gain over time and frequency; half of these are reversed in time.
     cross_share : float
         Share of the noises whose levels in time and frequency are another noise's.
     room_share, noise_room_share : float
@@ -189,7 +188,7 @@ class Mixtures:
     def mixture(
         self, rng: np.random.Generator, *, snr_db: float | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """One noisy and clean signal, float32 (clip_samples,); with an SNR, always of both."""
+        """Noisy and clean signal, float32 (clip_samples,); a given SNR forces speech and noise."""
         options = self._options
         kind = rng.random()
         speech = self._drawn(rng, self._speech, _SPEECH_SPEED, loop=False)
@@ -211,7 +210,7 @@ class Mixtures:
         return self._stored(rng, heard + noise, speech)
 
     def fixed_pairs(self, count: int, snrs_db: tuple[float, ...]) -> list[SignalPair]:
-        """Mixtures for validation, at these SNRs in turn."""
+        """Mixtures for validation, at each of the given SNRs in turn."""
         rng = np.random.default_rng([self._seed, 2**31])
         pairs = []
         for i in range(count):
@@ -311,5 +310,5 @@ def _rms(x: NDArray[np.float32]) -> float:
 
 
 def _happens(rng: np.random.Generator, share: float) -> bool:
-    """Draws only where there is a choice, so that plain mixtures stay what they were."""
+    """Random event; draws no number for a share of 0, which keeps the random stream the same."""
     return share > 0 and rng.random() < share

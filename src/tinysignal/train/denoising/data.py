@@ -1,4 +1,4 @@
-"""From a configuration to the batches of its training and the pairs that it is scored on."""
+"""Training data of a configuration: batches, and pairs for scoring."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tinysignal.train.data.rooms import list_rooms
 from tinysignal.train.denoising.config import DenoiserConfig
 
 _VALID_MIXTURES = 60
-_VALID_S = 10  # at most
+_VALID_S = 10  # largest length of a validation mixture
 _VALID_SNRS_DB = (0.0, 5.0, 10.0)
 _EFFECTS: dict[str, Any] = {  # of `MixOptions`
     "second_noise_share": 0.4,
@@ -45,16 +45,18 @@ _EFFECTS: dict[str, Any] = {  # of `MixOptions`
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a run trains on and is scored on.
+    """Batches and scored pairs of a run.
 
     Parameters
     ----------
     source : BatchSource
+        Training batches.
     score : list of SignalPair
+        Pairs to score.
     split : {"valid", "train"}
-        What ``score`` is to the training.
+        Split of these pairs.
     data_facts : dict
-        Counts and durations, for the run's metrics.
+        Counts and durations of the data, for ``metrics.json``.
     """
 
     source: BatchSource
@@ -72,13 +74,25 @@ def _find(path: str, data_dir: Path | None) -> Path:
 def load_training_data(
     config: DenoiserConfig, size: StftSize, data_dir: Path | None
 ) -> TrainingData:
-    """Read what a configuration names, split it, and make it ready to train on.
+    """Read and split the data of a configuration.
 
-    Paths that are not found as they are, are looked for below ``data_dir``.
+    Parameters
+    ----------
+    config : DenoiserConfig
+    size : StftSize
+    data_dir : Path or None
+        Folder to search for the data paths that are not in the current folder.
+
+    Returns
+    -------
+    TrainingData
 
     Raises
     ------
-    DataError, AudioFileError
+    DataError
+        Recordings are missing, silent or do not match.
+    AudioFileError
+        A recording is not readable.
     """
     if config.pair:
         return _single_pair(config, size, data_dir)
@@ -140,10 +154,16 @@ def _mixtures(config: DenoiserConfig, clips: dict[str, Any], data_dir: Path | No
         for split in ("train", "valid"):
             chosen = [r for r in listed if r.split == split]
             if split == "train" and not chosen:
-                raise DataError(f"{source}: no recording of {what} is left for training.")
+                raise DataError(
+                    f"{source}: 0 recordings of {what} for training, expected 1 or more outside "
+                    "the validation and test splits."
+                )
             loaded[what, split] = load_clips(chosen, sample_rate_hz=config.sample_rate_hz)
             if chosen and not any(clip.samples.any() for clip in loaded[what, split]):
-                raise DataError(f"{source}: every recording of {what} for {split} is silent.")
+                raise DataError(
+                    f"{source}: all recordings of {what} in split '{split}' are silent, expected "
+                    "at least one with sound."
+                )
             data_facts[f"{split}_{what}"] = {
                 "files": len(chosen),
                 "groups": len({r.group for r in chosen}),
@@ -168,7 +188,7 @@ def _mixtures(config: DenoiserConfig, clips: dict[str, Any], data_dir: Path | No
     )
     score: list[SignalPair] = []
     if loaded["speech", "valid"] and loaded["noise", "valid"]:
-        # Validation is the same for every seed and filter, so that runs can be compared.
+        # Validation mixtures do not depend on seed and filters, which makes runs comparable.
         plain = MixOptions(
             level_dbfs=config.level_dbfs, filter_db=0, low_pass_share=0, second_noise_share=0
         )
