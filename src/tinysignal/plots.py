@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tinysignal import audio
 from tinysignal.errors import MissingExtraError
 from tinysignal.files import atomic
-from tinysignal.metrics.classification import ClassificationReport, Mistake
+from tinysignal.metrics.classification_report import ClassificationReport, Mistake
 from tinysignal.privacy import leave_no_caches
 from tinysignal.stft import StftSize, StftStream
 

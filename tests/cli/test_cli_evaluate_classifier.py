@@ -18,7 +18,7 @@ from tinysignal.cli import evaluate
 from tinysignal.cli.main import run
 from tinysignal.datasets import load_dataset
 from tinysignal.mel import log_mel
-from tinysignal.metrics.classification import ClassificationReport
+from tinysignal.metrics.classification_report import ClassificationReport
 from tinysignal.spec import ImageInput, SoundInput
 
 DATA_DIR = Path(os.environ.get("TINYSIGNAL_DATA", ""))

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from tinysignal.errors import SignalError
 from tinysignal.files import json_text
 from tinysignal.metrics.classification import (
-    ClassificationReport,
     accuracy_interval,
     calibration_error,
     confusion_matrix,
     negative_log_likelihood,
     precision_recall_f1,
 )
+from tinysignal.metrics.classification_report import ClassificationReport
 
 CLASSES = ("ant", "bee", "cat", "dog")
 

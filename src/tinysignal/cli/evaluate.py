@@ -26,7 +26,7 @@ from tinysignal.evaluation import (
 from tinysignal.evaluation.report import CONFIDENCE
 from tinysignal.files import check_writable, json_text, write_csv
 from tinysignal.metrics import missing_metrics
-from tinysignal.metrics.classification import ClassificationReport
+from tinysignal.metrics.classification_report import ClassificationReport
 from tinysignal.model import model_path, read_spec
 from tinysignal.plots import save_mistakes
 from tinysignal.spec import ClassifierSpec, DenoiserSpec

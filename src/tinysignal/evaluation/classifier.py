@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tinysignal.classifier import Classifier
 from tinysignal.datasets import Examples, load_dataset
 from tinysignal.errors import ConfigError
-from tinysignal.metrics.classification import ClassificationReport
+from tinysignal.metrics.classification_report import ClassificationReport
 from tinysignal.model import bundled_models, model_path
 from tinysignal.spec import ClassifierSpec
 

@@ -4,7 +4,8 @@
 
     audio.py            SNR, SI-SDR, PESQ, STOI, DNSMOS of denoised signals
     dnsmos_networks.py  the networks that DNSMOS asks
-    classification.py   accuracy, confusion, calibration of classifiers
+    classification.py   accuracy, confusion, calibration of classifiers, and
+    classification_report.py   all of these in one report
     registry.py         the metrics of denoisers by name, and which are installed
 """
 
@@ -19,15 +20,13 @@ from tinysignal.metrics.audio import (
     stoi,
 )
 from tinysignal.metrics.classification import (
-    ClassificationReport,
-    ClassScores,
-    Mistake,
     accuracy_interval,
     calibration_error,
     confusion_matrix,
     negative_log_likelihood,
     precision_recall_f1,
 )
+from tinysignal.metrics.classification_report import ClassificationReport, ClassScores, Mistake
 from tinysignal.metrics.registry import METRICS, Metric, missing_metrics, select_metrics
 
 __all__ = [

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tinysignal.classifier import Classifier
 from tinysignal.datasets import Dataset, Examples, load_dataset
 from tinysignal.errors import DataError
-from tinysignal.metrics.classification import ClassificationReport
+from tinysignal.metrics.classification_report import ClassificationReport
 from tinysignal.model import load_classification_model
 from tinysignal.nets.mlp import Mlp
 from tinysignal.spec import ClassifierSpec, Spec
