@@ -323,7 +323,6 @@ def test_pictures_of_many_sizes_become_28_x_28_unless_told(tmp_path: Path) -> No
     save_pictures(tmp_path)
     save_picture(tmp_path / "2" / "large.png", 1, (80, 90))
     assert load_folder(tmp_path).input.shape == (28, 28)
-    assert load_folder(tmp_path, size=(9, 7)).train.values.shape[1:] == (9, 7)
     spec = ImageInput(height=5, width=6)
     assert load_dataset(str(tmp_path), as_input=spec).test.values.shape[1:] == (5, 6)
     mass = ImageInput(height=28, width=28, framing="mass", box=20)
