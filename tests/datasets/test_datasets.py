@@ -385,7 +385,7 @@ def test_folders_that_are_no_data_sets_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a/1\.png: the model takes sounds"):
         load_folder(tmp_path, as_input=SoundInput())
     (tmp_path / "manifest.csv").write_text("file,class\na/1.png,a\n")
-    check("no column 'path', but file, class")
+    check("columns file, class, expected a column 'path' too")
     (tmp_path / "manifest.csv").write_bytes(b"path\n\xff\xfe.png\n")
     check("not a CSV file in UTF-8")
 
