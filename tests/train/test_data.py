@@ -88,7 +88,7 @@ def test_a_manifest_names_files_groups_and_splits(tmp_path: Path, below: bool) -
     ("text", "message"),
     [
         ("path,speaker\nb.wav,ann\n", "b.wav is listed, but there is no such"),
-        ("file\na\n", "expected a column 'path'"),
+        ("file\na\n", "columns file, expected a column 'path' too"),
     ],
 )
 def test_a_wrong_manifest_is_refused(tmp_path: Path, text: str, message: str) -> None:

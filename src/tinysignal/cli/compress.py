@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import fields
@@ -16,6 +15,7 @@ from tinysignal.cli.compress_report import show_report, show_sweep
 from tinysignal.cli.options import DataDir, with_options_of
 from tinysignal.cli.terminal import printable
 from tinysignal.errors import ConfigError, MissingExtraError
+from tinysignal.files import json_text
 from tinysignal.train.config import DATA, OUTPUT
 from tinysignal.train.tuning import TUNING, TuneOptions
 
@@ -165,7 +165,7 @@ def compress(
         found = compress_run(run, output, options, resume=resume, **common)
         show = show_report
     if as_json:
-        print(json.dumps(found, ensure_ascii=False, indent=2))
+        print(json_text(found))
     else:
         show(found)
         print(f"run: {output}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import webbrowser
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from rich.table import Table
 
 from tinysignal.cli.terminal import Console, printable
 from tinysignal.errors import ConfigError, MissingExtraError
-from tinysignal.files import check_writable
+from tinysignal.files import check_writable, json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +100,7 @@ def inspect(
         )
     written = write_page(inspection, page, pictures=pictures)
     if as_json:
-        print(json.dumps(inspection.to_json(), ensure_ascii=False, indent=2, allow_nan=False))
+        print(json_text(inspection.to_json()))
     else:
         _print_table(inspection)
         print(f"page: {page}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import typer
 
 from tinysignal.cli.options import AsJson, ConfigFile, DataDir, Quiet, Resume, with_options_of
 from tinysignal.errors import ConfigError, MissingExtraError
+from tinysignal.files import json_text
 from tinysignal.train.classification.config import ClassifierConfig
 from tinysignal.train.config import OUTPUT, TrainConfig
 from tinysignal.train.denoising.config import DenoiserConfig
@@ -131,7 +131,7 @@ def _train(
     if process_rank() > 0:
         return
     if as_json:
-        print(json.dumps(result.metrics, indent=2))
+        print(json_text(result.metrics))
         return
     metrics = result.metrics
     print(

@@ -15,6 +15,7 @@ from tinysignal.compress.layer_profile import LayerProfile
 from tinysignal.compress.profile import Profile
 from tinysignal.compress.solve import cheapest_decomposition
 from tinysignal.errors import ConfigError
+from tinysignal.files import json_text
 
 VERSION = 2
 METHODS = ("sequential", "activation", "svd")
@@ -139,7 +140,7 @@ class Plan:
 
     def to_json(self) -> str:
         """JSON text of the plan, indented for people."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=2) + "\n"
+        return json_text(asdict(self)) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Plan:

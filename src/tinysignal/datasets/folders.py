@@ -51,7 +51,6 @@ class Item:
 def load_folder(
     folder: Path,
     *,
-    size: tuple[int, int] | None = None,
     as_input: ImageInput | SoundInput | None = None,
     valid_fraction: float = 1 / 12,
     seed: int = 0,
@@ -71,11 +70,9 @@ def load_folder(
     Parameters
     ----------
     folder : Path
-    size : (int, int) or None
-        Rows and columns to which pictures are stretched; None for the size of the pictures if all
-        have the same of at most 64 x 64, else for 28 x 28.
     as_input : ImageInput or SoundInput or None
-        Input that files are converted to; None for whole pictures, or for the default `SoundInput`.
+        Input that files are converted to; None for the default `SoundInput`, or for whole pictures,
+        stretched to 28 x 28 unless all have the same size of at most 64 x 64.
     valid_fraction : float
         Fraction of the training examples to use as validation split if none is given.
     seed : int
@@ -97,7 +94,7 @@ def load_folder(
     """
     items = _from_manifest(folder) if (folder / MANIFEST).is_file() else _from_folders(folder)
     classes = _classes(folder, items)
-    spec = _input(items, size=size, as_input=as_input)
+    spec = _input(items, as_input=as_input)
     everything = _load(items, classes, spec)
     copies = join_copies([item.group for item in items], [v.tobytes() for v in everything.values])
     given = [item.split for item in items]
@@ -208,10 +205,7 @@ def _classes(folder: Path, items: Iterable[Item]) -> tuple[str, ...]:
 
 
 def _input(
-    items: list[Item],
-    *,
-    size: tuple[int, int] | None,
-    as_input: ImageInput | SoundInput | None,
+    items: list[Item], *, as_input: ImageInput | SoundInput | None
 ) -> ImageInput | SoundInput:
     pictures = [item.path for item in items if _is_image(item.path)]
     sounds = [item.path for item in items if not _is_image(item.path)]
@@ -227,11 +221,10 @@ def _input(
         return as_input
     if sounds:
         return SoundInput()
-    if size is None:
-        sizes = set(_in_parallel(images.image_size, pictures))
-        alike = len(sizes) == 1 and max(max(sizes)) <= _SMALL_SIDE
-        size = sizes.pop() if alike else (_USUAL_SIDE, _USUAL_SIDE)
-    return ImageInput(height=size[0], width=size[1])
+    sizes = set(_in_parallel(images.image_size, pictures))
+    alike = len(sizes) == 1 and max(max(sizes)) <= _SMALL_SIDE
+    height, width = sizes.pop() if alike else (_USUAL_SIDE, _USUAL_SIDE)
+    return ImageInput(height=height, width=width)
 
 
 def _load(items: list[Item], classes: tuple[str, ...], spec: ImageInput | SoundInput) -> Examples:

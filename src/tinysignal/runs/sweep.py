@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
@@ -16,7 +15,7 @@ from tinysignal.compress.profile import Profile, profile
 from tinysignal.compress.search import plan
 from tinysignal.datasets.dataset import SPLITS
 from tinysignal.errors import ConfigError
-from tinysignal.files import atomic, make_folder, write_json
+from tinysignal.files import atomic, make_folder, write_csv, write_json
 from tinysignal.runs.compress import CompressOptions, compress_network, load_teacher, tune
 from tinysignal.runs.load import load_run, open_run
 from tinysignal.runs.report import (
@@ -220,10 +219,7 @@ def _write(folder: Path, trained: TrainedRun, found: dict[str, Any]) -> None:
         }
         for row in found["points"]
     ]
-    with atomic(folder / TABLE) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list({name: None for row in rows for name in row}))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(folder / TABLE, rows)
     _plot(folder / PICTURE, trained, found["points"])
 
 

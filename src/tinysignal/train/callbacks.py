@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
-from tinysignal.files import atomic
+from tinysignal.files import atomic, write_csv
 from tinysignal.train.checkpoint import save_weights
 from tinysignal.train.config import TrainConfig
 from tinysignal.train.module import TrainingModule, ValidationMetric
@@ -134,11 +133,7 @@ class RunRecorder(pl.Callback):
 def write_curve(path: Path, rows: list[dict[str, float]]) -> None:
     """Write the curve as CSV, one row for each epoch; scores are empty in epochs without one."""
     columns = _COLUMNS + sorted({name for row in rows for name in row} - set(_COLUMNS))
-    with atomic(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({name: f"{value:.7g}" for name, value in row.items()})
+    write_csv(path, [{c: f"{row[c]:.7g}" if c in row else None for c in columns} for row in rows])
 
 
 def plot_curve(path: Path, rows: list[dict[str, float]], metric: ValidationMetric) -> None:

@@ -25,7 +25,7 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from torch.utils.data import DataLoader
 
 from tinysignal.errors import ConfigError
-from tinysignal.files import atomic, make_folder
+from tinysignal.files import atomic, make_folder, write_json
 from tinysignal.model import read_spec
 from tinysignal.spec import Spec
 from tinysignal.train.callbacks import (
@@ -363,8 +363,7 @@ def _finish(training: Training, recorder: RunRecorder, *, interrupted: bool) -> 
         "data": training.data_facts,
         "spec": asdict(spec),
     }
-    with atomic(folder / METRICS) as temporary:
-        temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / METRICS, metrics)
     return RunResult(folder, spec, metrics, interrupted)
 
 

@@ -142,35 +142,9 @@ def _single_pair(config: DenoiserConfig, size: StftSize, data_dir: Path | None) 
 
 
 def _mixtures(config: DenoiserConfig, clips: dict[str, Any], data_dir: Path | None) -> TrainingData:
-    data_facts: dict[str, Any] = {}
-    loaded: dict[tuple[str, str], Any] = {}
-    for what, source in (("speech", config.clean), ("noise", config.noise)):
-        listed = list_recordings(
-            _find(source, data_dir),
-            valid_fraction=config.held_out,
-            seed=config.seed,
-            test_fraction=config.test_fraction,
-        )
-        for split in ("train", "valid"):
-            chosen = [r for r in listed if r.split == split]
-            if split == "train" and not chosen:
-                raise DataError(
-                    f"{source}: 0 recordings of {what} for training, expected 1 or more outside "
-                    "the validation and test splits."
-                )
-            loaded[what, split] = load_clips(chosen, sample_rate_hz=config.sample_rate_hz)
-            if chosen and not any(clip.samples.any() for clip in loaded[what, split]):
-                raise DataError(
-                    f"{source}: all recordings of {what} in split '{split}' are silent, expected "
-                    "at least one with sound."
-                )
-            data_facts[f"{split}_{what}"] = {
-                "files": len(chosen),
-                "groups": len({r.group for r in chosen}),
-                "minutes": sum(c.samples.size for c in loaded[what, split])
-                / config.sample_rate_hz
-                / 60,
-            }
+    speech, data_facts = _recordings(config, "speech", config.clean, data_dir)
+    noise, noise_facts = _recordings(config, "noise", config.noise, data_dir)
+    data_facts |= noise_facts
     options = MixOptions(
         snr_db=config.snr_db,
         level_dbfs=config.level_dbfs,
@@ -179,28 +153,62 @@ def _mixtures(config: DenoiserConfig, clips: dict[str, Any], data_dir: Path | No
     )
     rate = config.sample_rate_hz
     train = Mixtures(
-        loaded["speech", "train"],
-        loaded["noise", "train"],
+        speech["train"],
+        noise["train"],
         options,
         rooms=_measured_rooms(config, data_dir, data_facts),
         sample_rate_hz=rate,
         **clips,
     )
     score: list[SignalPair] = []
-    if loaded["speech", "valid"] and loaded["noise", "valid"]:
+    if speech["valid"] and noise["valid"]:
         # Validation mixtures do not depend on seed and filters, which makes runs comparable.
         plain = MixOptions(
             level_dbfs=config.level_dbfs, filter_db=0, low_pass_share=0, second_noise_share=0
         )
         valid = Mixtures(
-            loaded["speech", "valid"],
-            loaded["noise", "valid"],
+            speech["valid"],
+            noise["valid"],
             plain,
             sample_rate_hz=rate,
             **{**clips, "clip_samples": min(clips["clip_samples"], _VALID_S * rate), "seed": 0},
         )
         score = valid.fixed_pairs(_VALID_MIXTURES, _VALID_SNRS_DB)
     return TrainingData(train, score, "valid", data_facts)
+
+
+def _recordings(
+    config: DenoiserConfig, what: str, source: str, data_dir: Path | None
+) -> tuple[dict[str, list[Clip]], dict[str, Any]]:
+    """Clips of speech or noise by their split, and what they are."""
+    listed = list_recordings(
+        _find(source, data_dir),
+        valid_fraction=config.held_out,
+        seed=config.seed,
+        test_fraction=config.test_fraction,
+    )
+    clips: dict[str, list[Clip]] = {}
+    data_facts: dict[str, Any] = {}
+    for split in ("train", "valid"):
+        chosen = [r for r in listed if r.split == split]
+        if split == "train" and not chosen:
+            raise DataError(
+                f"{source}: 0 recordings of {what} for training, expected 1 or more outside "
+                "the validation and test splits."
+            )
+        clips[split] = load_clips(chosen, sample_rate_hz=config.sample_rate_hz)
+        if chosen and not any(clip.samples.any() for clip in clips[split]):
+            raise DataError(
+                f"{source}: all recordings of {what} in split '{split}' are silent, expected "
+                "at least one with sound."
+            )
+        samples = sum(clip.samples.size for clip in clips[split])
+        data_facts[f"{split}_{what}"] = {
+            "files": len(chosen),
+            "groups": len({r.group for r in chosen}),
+            "minutes": samples / config.sample_rate_hz / 60,
+        }
+    return clips, data_facts
 
 
 def _measured_rooms(
