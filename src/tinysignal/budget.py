@@ -18,7 +18,7 @@ class Budget(Options):
     Parameters
     ----------
     rank : int or None
-        Rank of every layer that it makes smaller.
+        Rank of every layer in which it saves parameters.
     energy : float or None
         Fraction of each layer's squared singular values to keep, above 0 to 1.
     params, macs : float or None
@@ -41,7 +41,7 @@ class Budget(Options):
     """
 
     rank: int | None = option(
-        None, "Rank of every layer that it makes smaller.", group=BUDGET, at_least=1
+        None, "Rank of every layer in which it saves parameters.", group=BUDGET, at_least=1
     )
     energy: float | None = option(
         None,

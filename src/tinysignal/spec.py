@@ -108,7 +108,7 @@ class SoundInput:
         if self.hop_samples > self.window_samples:
             raise ModelError(
                 f"window of {self.window_samples} samples and hop of {self.hop_samples}: "
-                "the hop must be from 1 to the window's length."
+                "expected a hop of at most the window."
             )
         if self.frames * self.hop_samples > _MOST_PATCH_SAMPLES:
             raise ModelError(
@@ -294,7 +294,7 @@ class DenoiserSpec:
         if rest or hops % 2 or not 2 <= hops <= _HOPS:
             raise ModelError(
                 f"window of {self.window_samples} samples and hop of {self.hop_samples}: "
-                f"the window must be 2, 4, 6, ... or {_HOPS} hops."
+                f"expected a window of 2, 4, 6, ... or {_HOPS} hops."
             )
         if self.normalization not in NORMALIZATIONS:
             raise ModelError(

@@ -86,7 +86,7 @@ def inspect(
         from tinysignal.runs.inspect import inspect_run
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"inspecting a network ({error.name})", "train") from None
-    with _progress() as tell:
+    with _progress() as report:
         inspection = inspect_run(
             run,
             data=data,
@@ -96,7 +96,7 @@ def inspect(
             perplexity=perplexity,
             seed=seed,
             jobs=jobs,
-            on_progress=tell,
+            on_progress=report,
         )
     written = write_page(inspection, page, pictures=pictures)
     if as_json:

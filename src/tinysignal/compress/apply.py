@@ -114,7 +114,9 @@ def check_plan(plan: Plan, profiled: Profile) -> None:
     for step in plan.layers:
         if step.name not in known:
             reason = reasons.get(step.name, f"the network's are {', '.join(known)}")
-            raise ConfigError(f"plan: layer '{step.name}' cannot be factored ({reason}).")
+            raise ConfigError(
+                f"plan: layer '{step.name}' cannot be factored ({reason}). Remove it from the plan."
+            )
         layer = known[step.name]
         if step.kind != layer.kind:
             raise ConfigError(

@@ -115,7 +115,8 @@ class Plan:
     def __post_init__(self) -> None:
         if self.version != VERSION:
             raise ConfigError(
-                f"plan of version {self.version!r}, but this release reads {VERSION}."
+                f"plan of version {self.version!r}, but this release reads {VERSION}. Make a new "
+                "plan."
             )
         check_method(self.method)
         names = [layer.name for layer in self.layers]

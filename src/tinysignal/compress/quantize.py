@@ -153,7 +153,9 @@ def _quantised(model: Path, examples: Runs | None) -> onnx.ModelProto:
         raise
     except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base but Exception
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise ModelError(f"{model}: ONNX Runtime cannot quantise it ({reason}).") from None
+        raise ModelError(
+            f"{model}: ONNX Runtime cannot quantise it ({reason}). Leave int8 out."
+        ) from None
 
 
 def _products_with_stacks(model: Path) -> list[str]:

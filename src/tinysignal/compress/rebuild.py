@@ -56,7 +56,8 @@ def rebuild(model: nn.Module, plan: Plan) -> nn.Module:
             or step.decomposition not in family.decompositions(module)
         ):
             raise ConfigError(
-                f"plan: layer '{step.name}' has no decomposition '{step.decomposition}'."
+                f"plan: layer '{step.name}' has no decomposition '{step.decomposition}'. Give the "
+                "network of the plan."
             )
         assert step.rank is not None
         empty = family.empty(module, step.decomposition, step.rank)

@@ -131,8 +131,8 @@ def inspect(
     start = time.perf_counter()
     chosen = parse_methods(methods)
     _check_numbers(points=points, perplexity=perplexity, seed=seed, best=best, jobs=jobs)
-    tell = on_progress or (lambda _done, _steps, _what: None)
-    tell(0, 1, "outputs")
+    report = on_progress or (lambda _done, _steps, _what: None)
+    report(0, 1, "outputs")
     recording = record_outputs(
         model, loader, points=points, best=best, seed=seed, layers=layers, forward=forward
     )
@@ -144,7 +144,7 @@ def inspect(
     labels = recording.labels[recording.sample]
     table = partial(table_of_layers, model, recording.seen)
     views = [(s.title, partial(_view, s, labels, options)) for s in _spaces(model, recording)]
-    rows, *found = _run_all([("spectra", table), *views], options.stop, jobs, tell)
+    rows, *found = _run_all([("spectra", table), *views], options.stop, jobs, report)
     return Inspection(
         title=type(model).__name__,
         data="",
@@ -263,7 +263,7 @@ def _view(space: _Space, labels: NDArray[np.int64], options: Options) -> LayerVi
 
 
 def _run_all(
-    work: list[tuple[str, Callable[[], Any]]], stop: Event, jobs: int | None, tell: Progress
+    work: list[tuple[str, Callable[[], Any]]], stop: Event, jobs: int | None, report: Progress
 ) -> list[Any]:
     """Results in the order of the tasks, computed in threads, which need no pickling.
 
@@ -278,7 +278,7 @@ def _run_all(
         try:
             for done, future in enumerate(as_completed(futures), 1):
                 future.result()
-                tell(done, len(work), futures[future])
+                report(done, len(work), futures[future])
             return [future.result() for future in futures]
         finally:  # after an error or an interrupt, pending tasks are cancelled
             stop.set()

@@ -28,7 +28,8 @@ class TuneOptions(Options):
 
     epochs: int = option(
         1,
-        "Number of epochs; if a denoiser was trained on one whole recording, an epoch is one step.",
+        "Number of epochs of fine-tuning; if a denoiser was trained on one whole recording, an "
+        "epoch is one step.",
         group=TUNING,
         at_least=1,
     )
