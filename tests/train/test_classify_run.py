@@ -168,7 +168,7 @@ def test_the_default_is_the_course() -> None:
         ({"norm": "group"}, "norm is 'group', expected none or batch"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"depth": -1}, "depth is -1"),
-        ({"epochs": 2, "minutes": 1.0}, "give one of epochs, steps or minutes"),
+        ({"epochs": 2, "minutes": 1.0}, "expected one of epochs, steps and minutes"),
         ({"elastic": -0.1}, "elastic is -0.1"),
     ],
 )

@@ -334,7 +334,7 @@ def test_the_commands_of_the_documentation(pair_files: tuple[Path, Path], tmp_pa
         (["--pair", "absent.wav", "absent.wav", "--epochs", "1"], "absent.wav"),
         (["--config", "absent.toml"], "absent.toml: cannot be read"),
         (["--recipe", "soup"], "--recipe': 'soup' is not one of"),
-        (["--arch", "lstm", "--pair", "a.wav", "b.wav"], "lstm is trained on clips"),
+        (["--arch", "lstm", "--pair", "a.wav", "b.wav"], "arch is lstm, which has a fixed loss"),
         (["--clean", "absent", "--noise", "absent", "--steps", "1"], "absent: no such folder"),
     ],
 )
