@@ -31,6 +31,7 @@ class TuneOptions(Options):
         "Number of epochs of fine-tuning; if a denoiser was trained on one whole recording, an "
         "epoch is one step.",
         group=TUNING,
+        shown="no fine-tuning; from Python, 1",
         at_least=1,
     )
     learning_rate: float | None = option(
