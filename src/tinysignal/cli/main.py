@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 import os
 import signal
 import sys
@@ -48,7 +50,9 @@ app.add_typer(train_app, name="train")
 _ClickError = cast(type[typer.BadParameter], typer.BadParameter.__mro__[2])
 
 
-_INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+_INTERRUPTED = 128 + signal.SIGINT
+# Of a job that is stopped, and of a terminal that is closed. Windows has no SIGHUP.
+_ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @app.callback()
@@ -61,22 +65,35 @@ def _options(
 
 
 class _TerminatedError(BaseException):
-    """SIGTERM as an exception, which runs all clean-up code."""
+    """A signal as an exception, which runs all clean-up code."""
+
+    def __init__(self, number: int) -> None:
+        self.status = 128 + number
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise _TerminatedError
+    raise _TerminatedError(number)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """Characters that an output cannot encode, as JSON writes them: valid in JSON, too."""
+    assert isinstance(error, UnicodeEncodeError)
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def main() -> None:
     """Run the command line and exit.
 
-    Exit status 0: all inputs are done; 1: an input failed; 2: wrong usage; 130 or 143: interrupted.
+    Exit status 0: all inputs are done; 1: an input failed; 2: wrong usage; 129, 130 or 143:
+    interrupted.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in _ENDS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
+            signal.signal(number, _terminate)
     if isinstance(sys.stdout, TextIOWrapper):
-        # File names may be invalid text; the escapes are valid in JSON.
-        sys.stdout.reconfigure(errors="backslashreplace")
+        # File names may be invalid text, and a code page may lack their characters.
+        codecs.register_error("json", _escaped)
+        sys.stdout.reconfigure(errors="json")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -97,12 +114,13 @@ def run(arguments: list[str]) -> int:
         return 1
     except (typer.Abort, KeyboardInterrupt):
         status = _INTERRUPTED
-    except _TerminatedError:
-        status = _TERMINATED
+    except _TerminatedError as ended:
+        status = ended.status
     except (_ClickError, TinysignalError, OSError) as error:
         message, status = _explained(error)
         print(message, file=sys.stderr)
-    if status in (_INTERRUPTED, _TERMINATED):  # newer typers return the status of an interrupt
+    # Newer typers return the status of an interrupt.
+    if status in (_INTERRUPTED, *(128 + number for number in _ENDS)):
         print("error: interrupted.", file=sys.stderr)
     return status if isinstance(status, int) else 0
 
