@@ -45,8 +45,8 @@ from tinysignal.train.data.pairs import SignalPair
 from tinysignal.train.data.paths import passed
 from tinysignal.train.data.recordings import Clip, Recording, list_recordings, load_clips
 from tinysignal.train.data.rooms import MeasuredRooms, kept_part, list_rooms
+from tinysignal.train.denoising.build import build_net, make_module, stft_size, weights_of
 from tinysignal.train.denoising.config import DenoiserConfig
-from tinysignal.train.denoising.task import build_net, make_module, stft_size, weights_of
 from tinysignal.train.folder import CONFIG
 from transparency import FRAME, active_rms, frames_db, onsets, scaled
 

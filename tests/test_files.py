@@ -244,7 +244,7 @@ def test_a_table_reads_back_and_has_a_column_for_every_key(tmp_path: Path) -> No
     write_csv(path, [{"a": 1, "b": "x,\n"}, {"a": 2.5, "c": None}])
     rows = read_csv(path, ["a"])
     assert rows == [{"a": "1", "b": "x,\n", "c": ""}, {"a": "2.5", "b": "", "c": ""}]
-    with pytest.raises(DataError, match=r"x\.csv: no column 'path', but a, b, c; expected path"):
+    with pytest.raises(DataError, match=r"x\.csv: columns a, b, c, expected a column 'path'"):
         read_csv(path, ["path"])
     with pytest.raises(DataError, match="cannot be read"):
         read_csv(tmp_path / "none.csv", [])

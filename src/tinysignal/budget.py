@@ -1,4 +1,4 @@
-"""How far a network is compressed; imports no torch."""
+"""Budget of a compression: rank, energy, size or accuracy. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,21 +13,40 @@ BUDGET = "Budget"
 
 @dataclass(frozen=True, kw_only=True)
 class Budget(Options):
-    """How far a network is compressed: exactly one of the fields is given.
+    """Target of a compression; exactly one field is given.
+
+    Parameters
+    ----------
+    rank : int or None
+        Rank of every layer in which it saves parameters.
+    energy : float or None
+        Fraction of each layer's squared singular values to keep, above 0 to 1.
+    params, macs : float or None
+        Parameters or multiply-accumulates of the whole network to keep: a fraction up to 1, or a
+        number above 1.
+    max_accuracy_drop : float or None
+        Largest loss of accuracy on held-out calibration data, in percentage points.
 
     Raises
     ------
     ConfigError
-        None or more than one is given; a value out of its bounds.
+        No field or more than one is given, or a value is out of its bounds.
+
+    Example
+    -------
+    >>> from tinysignal.budget import Budget
+    >>> budget = Budget(params=0.04)
+    >>> budget.kind, budget.value
+    ('params', 0.04)
     """
 
     rank: int | None = option(
-        None, "The same rank in every layer that it makes smaller.", group=BUDGET, at_least=1
+        None, "Rank of every layer in which it saves parameters.", group=BUDGET, at_least=1
     )
     energy: float | None = option(
         None,
-        "Fraction of each layer's squared singular values to keep, such as 95%: of its weight with "
-        "method svd, else of its outputs on the calibration data.",
+        "Fraction of each layer's squared singular values to keep, such as 95%. Method svd takes "
+        "the singular values of the weights, other methods those of the outputs.",
         group=BUDGET,
         above=0,
         at_most=1,
@@ -36,7 +55,7 @@ class Budget(Options):
     )
     params: float | None = option(
         None,
-        "Parameters of the whole network to keep: a fraction such as 4.3%, or their number.",
+        "Parameters of the whole network to keep: a fraction such as 4.3%, or a number.",
         group=BUDGET,
         above=0,
         fraction=True,
@@ -44,8 +63,8 @@ class Budget(Options):
     )
     macs: float | None = option(
         None,
-        "Multiply-accumulates of the whole network to keep: a fraction such as 5%, or their number "
-        "for one example.",
+        "Multiply-accumulates of the whole network to keep: a fraction such as 5%, or a number for "
+        "one example.",
         group=BUDGET,
         above=0,
         fraction=True,
@@ -53,12 +72,12 @@ class Budget(Options):
     )
     max_accuracy_drop: float | None = option(
         None,
-        "Largest loss of accuracy in percentage points, on held-out calibration data.",
+        "Largest loss of accuracy on held-out calibration data, in percentage points.",
         group=BUDGET,
         at_least=0,
         below=100,
         metavar="POINTS",
-        shown="0.5 for a classifier without another budget",
+        shown="0.5 for classifiers without another budget",
     )
 
     def __post_init__(self) -> None:
@@ -77,15 +96,15 @@ class Budget(Options):
 
     @property
     def kind(self) -> str:
-        """Name of the field that is given."""
+        """Name of the given field."""
         return next(item.name for item in fields(self) if getattr(self, item.name) is not None)
 
     @property
     def value(self) -> float:
-        """The number that is given."""
+        """Value of the given field."""
         found: float = getattr(self, self.kind)
         return found
 
     def to_dict(self) -> dict[str, float]:
-        """``{"params": 0.04}``."""
+        """Name and value of the given field: ``{"params": 0.04}``."""
         return {self.kind: self.value}

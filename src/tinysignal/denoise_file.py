@@ -250,6 +250,7 @@ class _Job:
         with ExitStack() as stack:
             reader = audio.open(self.source)
             stack.push(reader.__exit__)
+            done.notes.extend(reader.notes)
             writers = []
             for path in outputs:
                 writers.append(self._writer(path, done))

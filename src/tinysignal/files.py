@@ -258,7 +258,7 @@ def read_csv(path: Path, columns: Collection[str]) -> list[dict[str, str]]:
     missing = [name for name in columns if name not in found]
     if missing:
         raise DataError(
-            f"{path}: no column {' and no '.join(map(repr, missing))}, but {', '.join(found)}; "
-            f"expected {', '.join(columns)}."
+            f"{path}: columns {', '.join(found)}, expected a column "
+            f"{' and a column '.join(map(repr, missing))} too."
         )
     return rows

@@ -38,7 +38,8 @@ class DenoiseOptions(Options):
         ``shared``: one gain for all channels, from their mean power, which keeps the stereo image.
         ``independent``: a gain for every channel.
     attenuation_limit_db : float or None
-        The most that anything is attenuated, 0 or more; None for no limit.
+        The attenuation of noise alone, 0 or more; None for as much as the model can. The fraction
+        ``10 ** (-attenuation_limit_db / 20)`` of the input stays in the output.
     mix : float
         1 for the denoised signal, 0 for the input, a blend in between.
 
@@ -64,7 +65,7 @@ class DenoiseOptions(Options):
     )
     attenuation_limit_db: float | None = option(
         None,
-        "Attenuate nothing by more than this.",
+        "Attenuate noise by this, speech by nothing: part of the input stays in the output.",
         group="Sound",
         metavar="DB",
         shown="no limit",
@@ -123,11 +124,14 @@ def guide(heard: Spectrum, gain: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def adjusted(gain: NDArray[Any], options: DenoiseOptions) -> NDArray[Any]:
-    """The gain within the attenuation limit, blended with the input."""
-    if options.attenuation_limit_db is not None:
-        gain = _at_least(gain, 10 ** (-options.attenuation_limit_db / 20))
-    if options.mix < 1:
-        gain = np.float32(1 - options.mix) + np.float32(options.mix) * gain
+    """The gain blended with that of the input, 1, for the attenuation limit and ``mix``.
+
+    A limit of ``L`` dB keeps the fraction ``10 ** (-L / 20)`` of the input, so that noise alone
+    falls by ``L`` and what remains of it sounds as it did.
+    """
+    for denoised in (1 - _kept(options.attenuation_limit_db), options.mix):
+        if denoised < 1:
+            gain = np.float32(1 - denoised) + np.float32(denoised) * gain
     return gain
 
 
@@ -152,10 +156,6 @@ def _largest(spectrum: Spectrum) -> float:
     return float(np.abs(spectrum.view(np.float32)).max(initial=0))
 
 
-def _at_least(gain: NDArray[Any], floor: float) -> NDArray[Any]:
-    """The gain with its magnitude raised to a floor, its phase kept."""
-    magnitude = np.abs(gain)
-    raised = np.divide(floor, magnitude, out=np.ones_like(magnitude), where=magnitude > 0)
-    limited = gain * np.maximum(raised, np.float32(1))
-    limited[magnitude == 0] = floor
-    return np.asarray(limited, gain.dtype)
+def _kept(limit_db: float | None) -> float:
+    """The fraction of the input that an attenuation limit keeps."""
+    return 0.0 if limit_db is None else 10 ** (-limit_db / 20)

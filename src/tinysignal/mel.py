@@ -1,4 +1,4 @@
-"""Mel spectra: the filters, and the log-mel patches that sound classifiers see."""
+"""Mel filters, and log-mel patches as the input of sound classifiers."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tinysignal.spec import SoundInput
 from tinysignal.stft import hann
 
 RANGE_DB = 80.0
-_FRAMES_AT_ONCE = 4096  # so that an hour of sound needs little memory
+_FRAMES_AT_ONCE = 4096  # bounds the memory for long sounds
 
 
 def read_patch(path: str | Path, spec: SoundInput) -> NDArray[np.float32]:
-    """The log-mel patch of a sound file, see `log_mel`.
+    """Log-mel patch of a sound file, see `log_mel`.
 
     Parameters
     ----------
     path : str or Path
-        Any file that `tinysignal.audio.open` reads.
+        Sound file of any format that `tinysignal.audio.open` reads.
     spec : SoundInput
 
     Returns
@@ -33,11 +33,11 @@ def read_patch(path: str | Path, spec: SoundInput) -> NDArray[np.float32]:
     Raises
     ------
     AudioFileError
-        Not readable as a sound.
+        The file is not readable as a sound.
     SignalError
-        At a rate outside 4000 to 192000 Hz.
+        The sample rate is outside 4000 to 192000 Hz.
     MissingExtraError
-        Only FFmpeg may read it, and PyAV is not installed.
+        The format needs FFmpeg, and PyAV is not installed.
     """
     signal, rate_hz = audio.read(path)
     try:
@@ -47,19 +47,18 @@ def read_patch(path: str | Path, spec: SoundInput) -> NDArray[np.float32]:
 
 
 def log_mel(signal: ArrayLike, *, sample_rate_hz: int, spec: SoundInput) -> NDArray[np.float32]:
-    """The log-mel patch of a sound, from 0 to 1, whatever its level.
+    """Log-mel patch of a sound with values from 0 to 1, independent of its level.
 
-    Channels are averaged and resampled. Mel powers are taken in dB relative to the largest one in
-    the patch, so that a gain changes nothing; what is 80 dB or more below it becomes 0, the
-    largest 1. A silent sound is 0 throughout. Frames are centred: a sound of n samples has
-    1 + n // hop of them. A sound with fewer frames than the patch is put in its middle; of a
-    longer one, the stretch with the most power is taken.
+    The mean of the channels is resampled. Mel powers are in dB relative to the largest one of the
+    patch: that one is 1, and powers 80 dB or more below it are 0. A silent sound is 0 throughout.
+    Frames are centred: a sound of n samples has 1 + n // hop frames. Shorter sounds are placed in
+    the middle of the patch; longer ones are cut to the stretch with the most power.
 
     Parameters
     ----------
     signal : floating (time,) or (channels, time)
     sample_rate_hz : int
-        Of the signal; 4000 to 192000.
+        Sample rate of the signal in Hz, 4000 to 192000.
     spec : SoundInput
 
     Returns
@@ -69,7 +68,17 @@ def log_mel(signal: ArrayLike, *, sample_rate_hz: int, spec: SoundInput) -> NDAr
     Raises
     ------
     SignalError
-        As `tinysignal.audio.validate.check_signal`: NaN, no samples, axes swapped.
+        The signal holds NaN or no samples, or its axes are swapped.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from tinysignal.mel import log_mel
+    >>> from tinysignal.spec import SoundInput
+    >>> tone = np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
+    >>> patch = log_mel(tone, sample_rate_hz=16_000, spec=SoundInput())
+    >>> patch.shape, float(patch.max())
+    ((63, 40), 1.0)
     """
     rows = audio.check_signal(signal)
     mono = rows.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32)
@@ -85,7 +94,7 @@ def log_mel(signal: ArrayLike, *, sample_rate_hz: int, spec: SoundInput) -> NDAr
 
 
 def _mel_power(mono: NDArray[np.float32], spec: SoundInput) -> NDArray[np.float64]:
-    """Mel powers of all frames, (frames, mels)."""
+    """Mel powers of all frames, float64 (frames, mels)."""
     size = spec.window_samples
     before = size // 2
     padded = np.pad(mono, (before, size - before))
@@ -110,19 +119,19 @@ def _loudest_stretch(power: NDArray[np.float64], frames: int) -> NDArray[np.floa
 
 @cache
 def mel_filters(*, sample_rate_hz: int, window_samples: int, mels: int) -> NDArray[np.float64]:
-    """Triangles of equal area on Slaney's mel scale, from 0 Hz to half the rate.
+    """Mel filters: triangles of equal area on Slaney's scale, from 0 Hz to half the rate.
 
     Parameters
     ----------
     sample_rate_hz, window_samples : int
-        Of the spectra.
+        Sample rate in Hz and window length of the spectra.
     mels : int
-        Bands.
+        Number of bands.
 
     Returns
     -------
     float64 (mels, freq)
-        Read-only: it is kept for the next call. A band narrower than a frequency bin may be 0.
+        Read-only, because it is cached. A band narrower than a frequency bin may be 0.
 
     References
     ----------

@@ -1,7 +1,7 @@
 """Options as dataclass fields, each with its help text, bounds and group.
 
-The command line makes its options from them, so that a name, a type, a default and a meaning
-stand in one place.
+The command line generates its options from these fields: name, type, default and help are written
+once.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from tinysignal.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """What is known of a configuration's field beside its name, type and default.
+    """Metadata of a configuration's field: help text, group and bounds.
 
     Parameters
     ----------
     help : str
-        One sentence: meaning and unit.
+        Meaning and unit in one sentence.
     group : str
-        Heading under which ``--help`` lists it.
+        Heading of the option in ``--help``.
     shown : str
-        The default in words, where the value alone does not tell it.
+        Default in words, for defaults whose value is not self-explanatory.
     metavar : str
-        Names of the values of a pair, such as ``LOW HIGH``.
+        Names of the values, such as ``LOW HIGH`` for a pair.
     fraction : bool
-        Whether ``4.3%`` may be written for 0.043.
+        Whether the command line accepts ``4.3%`` for 0.043.
     at_least, at_most, above, below : float
-        Bounds of a number; the last two are not reached.
+        Bounds of a number; the first two are inclusive, the last two exclusive.
     """
 
     help: str
@@ -50,19 +50,38 @@ class Option:
         return self.at_least <= value <= self.at_most and self.above < value < self.below
 
 
-def option(default: Any, help: str, **facts: Any) -> Any:
-    """A dataclass field with an `Option`."""
-    return field(default=default, metadata={"option": Option(help=help, **facts)})
+def option(default: Any, help: str, **details: Any) -> Any:
+    """Dataclass field with an `Option` as its metadata.
+
+    Parameters
+    ----------
+    default : value
+        Default of the field.
+    help, **details
+        Fields of `Option`.
+    """
+    return field(default=default, metadata={"option": Option(help=help, **details)})
 
 
 def option_of(name: str, config: type[Options]) -> Option:
-    """The `Option` of a field."""
+    """Metadata of a field that `option` made.
+
+    Parameters
+    ----------
+    name : str
+        Name of the field.
+    config : type of Options
+
+    Returns
+    -------
+    Option
+    """
     found: Option = config.__dataclass_fields__[name].metadata["option"]
     return found
 
 
 def in_words(default: Any) -> str:
-    """A default as people write it; empty for one that is unset."""
+    """Text of a default for help pages; empty for an unset one."""
     if default is None or default == "":
         return ""
     if isinstance(default, bool):
@@ -73,7 +92,7 @@ def in_words(default: Any) -> str:
 
 
 def value_type(hint: Any) -> Any:
-    """A field's type without None."""
+    """Type of a field without None: ``int`` for ``int | None``."""
     if get_origin(hint) in (Union, UnionType):
         [hint] = [part for part in get_args(hint) if part is not NoneType]
     return hint
@@ -81,65 +100,81 @@ def value_type(hint: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Base of dataclasses whose fields are made by `option`.
+    """Base class of dataclasses whose fields are made by `option`.
 
     Raises
     ------
     ConfigError
-        A value is none of its choices or out of its bounds.
+        A value is not one of its choices, or out of its bounds.
+
+    Example
+    -------
+    >>> from dataclasses import dataclass
+    >>> from tinysignal.options import Options, option
+    >>> @dataclass(frozen=True, kw_only=True)
+    ... class Fade(Options):
+    ...     length_s: float = option(0.5, "Length in seconds.", group="Sound", at_least=0)
+    >>> print(Fade.describe())
+    length_s (0.5): Length in seconds.
+    >>> Fade.from_values({"length_s": 2}, "fade.toml")
+    Fade(length_s=2.0)
     """
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
         for item in fields(self):
-            facts, value = option_of(item.name, type(self)), getattr(self, item.name)
+            limits, value = option_of(item.name, type(self)), getattr(self, item.name)
             kind = value_type(hints[item.name])
             if get_origin(kind) is Literal and value is not None and value not in get_args(kind):
                 expected = " or ".join(get_args(kind))
                 raise ConfigError(f"{item.name} is '{value}', expected {expected}.")
-            if isinstance(value, int | float) and not facts.allows(value):
-                raise ConfigError(f"{item.name} is {value}, expected {_bounds(facts)}.")
+            if isinstance(value, int | float) and not limits.allows(value):
+                raise ConfigError(f"{item.name} is {value}, expected {_bounds(limits)}.")
 
     @classmethod
     def describe(cls) -> str:
-        """Every option with its type, default and meaning, a line each."""
+        """Name, default and help text of every option, one line each."""
         rows = []
         for item in fields(cls):
-            facts = option_of(item.name, cls)
-            default = facts.shown or in_words(item.default)
-            rows.append(f"{item.name}{default and f' ({default})'}: {facts.help}")
+            details = option_of(item.name, cls)
+            default = details.shown or in_words(item.default)
+            rows.append(f"{item.name}{default and f' ({default})'}: {details.help}")
         return "\n".join(rows)
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any], source: str) -> Self:
-        """A configuration from plain values, each of the type of its field.
+        """Configuration from plain values, such as those of a TOML file.
 
         Parameters
         ----------
         values : mapping of str to value
+            Values of the type of their field; lists for tuples, whole numbers for floats.
         source : str
-            Origin of the values, for messages.
+            Origin of the values, for error messages.
 
         Raises
         ------
         ConfigError
-            An unknown name, a value of the wrong type, or one out of its bounds.
+            A name is unknown, or a value has the wrong type or is out of its bounds.
         """
         hints = get_type_hints(cls)
         typed: dict[str, Any] = {}
         for name, value in values.items():
             if name not in cls.__dataclass_fields__:
-                raise ConfigError(f"{source}: unknown option '{name}'.")
+                raise ConfigError(
+                    f"{source}: unknown option '{name}'. --help and {cls.__name__}.describe() list "
+                    "the options."
+                )
             typed[name] = _cast(name, value, value_type(hints[name]), source)
         return cls(**typed)
 
 
-def _bounds(facts: Option) -> str:
+def _bounds(limits: Option) -> str:
     given = {
-        "at least": facts.at_least,
-        "more than": facts.above,
-        "at most": facts.at_most,
-        "below": facts.below,
+        "at least": limits.at_least,
+        "more than": limits.above,
+        "at most": limits.at_most,
+        "below": limits.below,
     }
     return " and ".join(f"{word} {bound:g}" for word, bound in given.items() if isfinite(bound))
 

@@ -1,4 +1,4 @@
-"""What a model expects and promises: the dataclasses that travel in its file's metadata."""
+"""Specification of a model: input, output, latency and size, stored as JSON in its file."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ NORMALIZATIONS = ("none", "running")
 _MOST_CLASSES = 10_000
 _MOST_JSON = 4 << 20  # characters
 _MOST_NAME, _MOST_TEXT = 200, 10_000  # characters
-_MOST_VALUES = 1 << 22  # of one example: what is larger is a damaged file
-_MOST_PATCH_SAMPLES = 10_000_000  # of sound in one example
-_MOST_AHEAD = 1_000_000  # frequency bins of all look-ahead frames, which are kept for each channel
-_HOPS = 64  # the most in a window
+_MOST_VALUES = 1 << 22  # values of one example; larger ones come from damaged files
+_MOST_PATCH_SAMPLES = 10_000_000  # samples of sound in one example
+_MOST_AHEAD = 1_000_000  # bins of all look-ahead frames, which are kept in memory per channel
+_HOPS = 64  # largest number of hops in a window
 
-# What each number may be. The largest are far beyond what is of use, and small enough to work with.
+# Bounds of each number: beyond any useful model, and small enough for the memory.
 _BOUNDS = {
     "sample_rate_hz": (4_000, 192_000),
     "window_samples": (1, 65_536),
@@ -42,17 +42,17 @@ _BOUNDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ImageInput:
-    """Grey pictures, 0 black to 1 white.
+    """Input of a classifier of pictures: grey values from 0 (black) to 1 (white).
 
     Parameters
     ----------
     height, width : int
-        Pixels.
+        Size of an example in pixels.
     framing : {"whole", "mass", "box"}
-        How a photo or scan becomes an example. ``whole``: all of it is stretched to the size.
-        ``mass``: what is drawn becomes light on black, is cropped, fitted into a square of ``box``
-        pixels and placed with its centre of mass in the middle, as MNIST was made. ``box``: the
-        same, with the middle of its bounding box in the middle.
+        Conversion of a photo or scan to an example. ``whole``: the picture is stretched to the
+        size. ``mass``: the ink is made light on black, cropped, fitted into a square of ``box``
+        pixels and centred by its centre of mass, as in MNIST. ``box``: the same, centred by its
+        bounding box.
     box : int
         Side of that square in pixels; 0 with ``whole``.
     """
@@ -80,19 +80,19 @@ class ImageInput:
 
 @dataclass(frozen=True, kw_only=True)
 class SoundInput:
-    """Log-mel patches of mono sounds, see `tinysignal.mel.log_mel`.
+    """Input of a classifier of sounds: log-mel patches, see `tinysignal.mel.log_mel`.
 
     Parameters
     ----------
     sample_rate_hz : int
-        Sounds are resampled to it.
+        Sample rate in Hz; sounds are resampled to it.
     window_samples, hop_samples : int
-        Window length and hop of the STFT.
+        Window length and hop of the STFT in samples.
     mels : int
-        Mel bands from 0 Hz to half the sample rate.
+        Number of mel bands from 0 Hz to half the sample rate.
     frames : int
-        Frames of a patch; shorter sounds are padded with silence, of longer ones the loudest
-        stretch is taken.
+        Number of frames of a patch. Shorter sounds are padded with silence; longer ones are cut to
+        their loudest stretch.
     """
 
     sample_rate_hz: int = 16_000
@@ -108,7 +108,7 @@ class SoundInput:
         if self.hop_samples > self.window_samples:
             raise ModelError(
                 f"window of {self.window_samples} samples and hop of {self.hop_samples}: "
-                "the hop must be from 1 to the window's length."
+                "expected a hop of at most the window."
             )
         if self.frames * self.hop_samples > _MOST_PATCH_SAMPLES:
             raise ModelError(
@@ -130,7 +130,7 @@ def _check_size(rows: int, columns: int) -> None:
 
 
 def _check_bounds(spec: object) -> None:
-    """Refuse numbers and texts of a spec that are out of bounds."""
+    """Raise ModelError for a number or a text out of bounds."""
     for field in fields(spec):  # type: ignore[arg-type]
         name, value = field.name, getattr(spec, field.name)
         if name in _BOUNDS:
@@ -147,11 +147,11 @@ def _check_text(name: str, text: str, most: int) -> None:
     if len(text) > most:
         raise ModelError(f"{name} has {len(text)} characters, expected at most {most}.")
     if any("\ud800" <= c <= "\udfff" for c in text):
-        raise ModelError(f"{name} is {text!a:.80}, which is not text.")
+        raise ModelError(f"{name} is {text!a:.80}, expected text without lone surrogates.")
 
 
 def _short(value: object) -> str:
-    """A value as error messages show it: on one line, not long, nothing in it a terminal obeys."""
+    """Text of a value for error messages: one short line without control characters."""
     if isinstance(value, int) and abs(value) >= 10**20:
         return "a number of more than 20 digits"
     text = ascii(value)
@@ -160,27 +160,27 @@ def _short(value: object) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierSpec:
-    """A classifying network.
+    """Specification of a classifier.
 
-    The network maps ``examples`` (examples, rows, columns) to ``logits`` (examples, classes);
-    normalisation is inside it.
+    The network maps ``examples`` (examples, rows, columns) to ``logits`` (examples, classes). It
+    normalises its inputs itself.
 
     Parameters
     ----------
     name : str
-        A short name, shown to people.
+        Short name for people.
     arch : str
-        The architecture: ``mlp``.
+        Architecture: ``mlp``.
     classes : tuple of str
-        Names, in the order of the logits.
+        Class names in the order of the logits.
     input : ImageInput or SoundInput
-        What an example is and how a file becomes one.
+        Size of an example, and the conversion of a file to one.
     parameters : int
-        Trained numbers in the network.
+        Number of trained parameters.
     macs : int
         Multiply-accumulate operations for one example.
     trained_on, licence : str
-        Where the weights come from and under which terms they may be used.
+        Training data and licence of the weights.
     """
 
     name: str
@@ -197,12 +197,12 @@ class ClassifierSpec:
     def __post_init__(self) -> None:
         _check_version(self.format_version)
         if self.task != "classify":
-            raise ModelError(f"task {_short(self.task)}, but a classifier was expected.")
+            raise ModelError(f"task {_short(self.task)}, expected 'classify'.")
         _check_bounds(self)
         count = len(self.classes)
         if not 2 <= count <= _MOST_CLASSES or len(set(self.classes)) != count:
             raise ModelError(
-                f"{count} classes, expected 2 or more, all different, at most {_MOST_CLASSES}."
+                f"{count} classes, expected 2 to {_MOST_CLASSES}, all of different names."
             )
         for name in self.classes:
             _check_text("a class", name, _MOST_NAME)
@@ -213,11 +213,12 @@ class ClassifierSpec:
 
     @classmethod
     def from_values(cls, values: dict[str, Any]) -> ClassifierSpec:
-        """A spec of plain values.
+        """Spec from the values of its JSON text.
 
         Raises
         ------
         ModelError
+            A field is missing, unknown, of the wrong type or out of bounds.
         """
         inputs = {"image": ImageInput, "sound": SoundInput}
         given: Any = values.get("input")
@@ -235,7 +236,7 @@ class ClassifierSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class DenoiserSpec:
-    """A denoising network over short-time spectra.
+    """Specification of a denoiser over short-time spectra.
 
     The network maps ``magnitude`` (channels, frames, freq) and its state tensors to
     ``gain`` (channels, frames, freq) and the state after the last frame. Frame ``t`` of the
@@ -244,29 +245,29 @@ class DenoiserSpec:
     Parameters
     ----------
     name : str
-        A short name, shown to people.
+        Short name for people.
     arch : str
-        The architecture: ``linear``, ``cnn``.
+        Architecture: ``linear``, ``cnn`` or ``lstm``.
     sample_rate_hz : int
-        The rate at which the network was trained. Signals of other rates are analysed with
-        windows of the same duration, see `tinysignal.stft.StftSize.at_rate`.
+        Sample rate of the training data in Hz. Signals of other rates are analysed with windows of
+        the same duration, see `tinysignal.stft.StftSize.at_rate`.
     window_samples, hop_samples : int
         Window length and hop of the STFT at ``sample_rate_hz``; the window is an even number
         of hops.
     lookahead_frames : int
-        Frames of the future that the network sees.
+        Number of future frames that the network uses.
     receptive_field_frames : int
-        Frames of input that one frame of output depends on; 0: on all before it, as in a
+        Number of input frames that one output frame depends on; 0 for all earlier frames, as in a
         recurrent network.
     parameters : int
-        Trained numbers in the network.
+        Number of trained parameters.
     macs_per_s : int
-        Multiply-accumulate operations for one second of one channel, the STFT not counted.
+        Multiply-accumulate operations for one second of one channel, without the STFT.
     normalization : str
-        ``none``: magnitudes go in as they are; ``running``: the network divides by the signal's
-        running level itself, so that quiet and loud recordings are treated alike.
+        ``none``: magnitudes enter unchanged. ``running``: the network divides them by the signal's
+        running level, which treats quiet and loud recordings alike.
     trained_on, licence : str
-        Where the weights come from and under which terms they may be used.
+        Training data and licence of the weights.
     """
 
     name: str
@@ -286,18 +287,19 @@ class DenoiserSpec:
 
     def __post_init__(self) -> None:
         if self.task != "denoise":
-            raise ModelError(f"task {_short(self.task)}, but a denoiser was expected.")
+            raise ModelError(f"task {_short(self.task)}, expected 'denoise'.")
         _check_version(self.format_version)
         _check_bounds(self)
         hops, rest = divmod(self.window_samples, self.hop_samples)
         if rest or hops % 2 or not 2 <= hops <= _HOPS:
             raise ModelError(
                 f"window of {self.window_samples} samples and hop of {self.hop_samples}: "
-                f"the window must be 2, 4, 6, ... or {_HOPS} hops."
+                f"expected a window of 2, 4, 6, ... or {_HOPS} hops."
             )
         if self.normalization not in NORMALIZATIONS:
             raise ModelError(
-                f"normalization {_short(self.normalization)}, expected {_any(NORMALIZATIONS)}."
+                f"normalization {_short(self.normalization)}, "
+                f"expected {' or '.join(NORMALIZATIONS)}."
             )
         if self.lookahead_frames * self.bins > _MOST_AHEAD:
             raise ModelError(
@@ -318,7 +320,7 @@ class DenoiserSpec:
 
     @property
     def receptive_field_s(self) -> float | None:
-        """Duration of input that one frame of output depends on, in seconds; None for all of it."""
+        """Receptive field of one output frame in seconds; None if it is unlimited."""
         if self.receptive_field_frames == 0:
             return None
         samples = self.window_samples + (self.receptive_field_frames - 1) * self.hop_samples
@@ -330,12 +332,7 @@ class DenoiserSpec:
 
     @classmethod
     def from_values(cls, values: dict[str, Any]) -> DenoiserSpec:
-        """A spec of plain values.
-
-        Raises
-        ------
-        ModelError
-        """
+        """Spec from the values of its JSON text; raises as `ClassifierSpec.from_values`."""
         return build(cls, values)
 
 
@@ -343,52 +340,51 @@ def _check_version(version: int) -> None:
     if version != FORMAT_VERSION:
         raise ModelError(
             f"format version {_short(version)}, but this release reads {FORMAT_VERSION}. "
-            "Install a tinysignal release of the model's age."
+            "Install the tinysignal release that wrote the model."
         )
 
 
 Spec = DenoiserSpec | ClassifierSpec
-# By the task. Another kind is a dataclass with `to_json` and `from_values`, and a line here.
+# Specs by their task. A new kind is a dataclass with `to_json` and `from_values`, and a line here.
 SPECS: dict[str, type[Any]] = {"denoise": DenoiserSpec, "classify": ClassifierSpec}
 
 
 def spec_from_json(text: str) -> Spec:
-    """The spec in JSON text; its ``task`` says which.
+    """Spec from JSON text; its field ``task`` selects the type.
 
     Raises
     ------
     ModelError
-        Not JSON, not a spec, a field of the wrong type, or a spec of another version.
+        The text is not JSON or not a spec, has a field of the wrong type, or another version.
     """
     if len(text) > _MOST_JSON:
-        raise ModelError(f"the model's spec has {len(text)} characters, at most {_MOST_JSON}.")
+        raise ModelError(
+            f"the model's spec has {len(text)} characters, expected at most {_MOST_JSON}."
+        )
     try:
         values: Any = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:  # too many digits, too deep
         raise ModelError(f"the model's spec is not JSON: {error}.") from None
     if not isinstance(values, dict):
-        raise ModelError("the model's spec is not a JSON object.")
+        raise ModelError(f"the model's spec is {_short(values)}, expected a JSON object.")
     task = values.get("task", "denoise")
     if not isinstance(task, str) or task not in SPECS:
-        raise ModelError(f"the model's spec says task = {_short(task)}, expected {_any(SPECS)}.")
+        expected = " or ".join(SPECS)
+        raise ModelError(f"the model's spec says task = {_short(task)}, expected {expected}.")
     spec: Spec = SPECS[task].from_values(values)
     return spec
 
 
-def _any(names: Iterable[str]) -> str:
-    return " or ".join(names)
-
-
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object in which no name comes twice: readers differ in which of them counts."""
+    """JSON object without repeated names; JSON readers differ in which of them counts."""
     values = dict(pairs)
     if len(values) != len(pairs):
-        raise ModelError("the model's spec holds one name two times.")
+        raise ModelError("the model's spec holds a name twice, expected each name once.")
     return values
 
 
 def build(kind: type[T], values: dict[str, Any], checked: Iterable[str] = ()) -> T:
-    """A dataclass of plain values, each of the type that its field names."""
+    """Dataclass from values of its fields' types; fields in ``checked`` are not checked again."""
     known = {field.name: field.type for field in fields(kind)}  # type: ignore[arg-type]
     for name, value in values.items():
         if name not in known:

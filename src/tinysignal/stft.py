@@ -1,10 +1,10 @@
-"""STFT and its inverse in numpy: the definition that everything else is held to.
+"""STFT and its inverse in numpy: the reference definition.
 
-Frame ``t`` covers the samples ``[t*hop - (window - hop), t*hop + hop)``; what lies outside the
-signal counts as zero, so every sample is covered by exactly ``window / hop`` frames. Analysis
-uses the periodic Hann window; synthesis the same window divided by the sum of the overlapping
-squared windows, the least-squares inverse (Griffin and Lim, 1984, eq. 6). That sum repeats with
-the hop, so a stream and a whole signal are treated alike.
+Frame ``t`` covers the samples ``[t*hop - (window - hop), t*hop + hop)``. Samples outside the
+signal count as zero, and every sample is covered by exactly ``window / hop`` frames. Analysis
+uses the periodic Hann window; synthesis uses the same window divided by the sum of the overlapping
+squared windows, the least-squares inverse (Griffin and Lim, 1984, eq. 6). That sum is periodic in
+the hop: streams and whole signals give the same samples.
 """
 
 from __future__ import annotations
@@ -21,7 +21,20 @@ Spectrum = NDArray[np.complex64]  # (channels, frames, freq)
 
 @dataclass(frozen=True)
 class StftSize:
-    """Window length and hop in samples; the window is an even multiple of the hop."""
+    """Window length and hop of an STFT.
+
+    Parameters
+    ----------
+    window_samples, hop_samples : int
+        Lengths in samples; the window is an even multiple of the hop.
+
+    Example
+    -------
+    >>> from tinysignal.stft import StftSize
+    >>> size = StftSize(512, 256)
+    >>> size.bins, size.frames(16_000)
+    (257, 64)
+    """
 
     window_samples: int
     hop_samples: int
@@ -30,12 +43,19 @@ class StftSize:
     def at_rate(
         cls, *, window_samples: int, hop_samples: int, model_rate_hz: int, sample_rate_hz: int
     ) -> StftSize:
-        """The size whose window lasts at ``sample_rate_hz`` what the model's lasts at its own.
+        """STFT size of the same duration at another sample rate.
 
-        Bin ``k`` then stands for the same frequency at every rate (to the rounding of the hop to
-        whole samples: exact at 8, 16, 24, 32, 48 kHz, within 0.06 % at 22.05 and 44.1 kHz), so a
-        network trained at 16 kHz runs on a 48 kHz recording without resampling it, and what lies
-        above 8 kHz is simply further bins.
+        Bin ``k`` has the same frequency at every rate, apart from the rounding of the hop to whole
+        samples: exact at 8, 16, 24, 32 and 48 kHz, within 0.06 % at 22.05 and 44.1 kHz. A network
+        trained at 16 kHz therefore runs on a 48 kHz recording without resampling; frequencies
+        above 8 kHz are additional bins.
+
+        Parameters
+        ----------
+        window_samples, hop_samples : int
+            Lengths in samples at ``model_rate_hz``.
+        model_rate_hz, sample_rate_hz : int
+            Rates of the given and of the wanted size in Hz.
         """
         hop = max(1, round(hop_samples * sample_rate_hz / model_rate_hz))
         return cls(window_samples // hop_samples * hop, hop)
@@ -47,11 +67,11 @@ class StftSize:
 
     @property
     def overlap_samples(self) -> int:
-        """What neighbouring frames share."""
+        """Number of samples that neighbouring frames share."""
         return self.window_samples - self.hop_samples
 
     def frames(self, samples: int) -> int:
-        """Frames of a signal of that many samples."""
+        """Number of frames of a signal of so many samples."""
         if samples == 0:
             return 0
         return -(-(samples + self.overlap_samples) // self.hop_samples)
@@ -86,6 +106,17 @@ def stft(signal: Signal, size: StftSize) -> Spectrum:
     Returns
     -------
     complex64 (channels, size.frames(time), size.bins)
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from tinysignal.stft import StftSize, istft, stft
+    >>> signal = np.random.default_rng(0).normal(size=(1, 1000)).astype(np.float32)
+    >>> spectrum = stft(signal, StftSize(512, 256))
+    >>> spectrum.shape
+    (1, 5, 257)
+    >>> bool(np.allclose(istft(spectrum, StftSize(512, 256), 1000), signal, atol=1e-5))
+    True
     """
     channels, samples = signal.shape
     frames = size.frames(samples)
@@ -104,29 +135,33 @@ def istft(spectrum: Spectrum, size: StftSize, samples: int) -> Signal:
     spectrum : complex64 (channels, frames, freq)
     size : StftSize
     samples : int
-        Length of the signal that was transformed.
+        Length of the transformed signal.
 
     Returns
     -------
     float32 (channels, samples)
+
+    References
+    ----------
+    Griffin and Lim (1984), "Signal estimation from modified short-time Fourier transform", eq. 6.
     """
     padded = _synthesise(spectrum, size)
     return padded[:, size.overlap_samples : size.overlap_samples + samples]
 
 
 def _analyse(padded: Signal, size: StftSize) -> Spectrum:
-    """Spectra of the frames that lie wholly inside ``padded``."""
+    """Spectra of all complete frames in ``padded``."""
     frames = np.lib.stride_tricks.sliding_window_view(padded, size.window_samples, axis=1)
     windowed = frames[:, :: size.hop_samples] * size.analysis_window
     return np.asarray(np.fft.rfft(windowed, axis=2), np.complex64)
 
 
 def _synthesise(spectrum: Spectrum, size: StftSize) -> Signal:
-    """Overlap-add of the frames: (channels, frames * hop + overlap)."""
+    """Overlap-add of the frames, float32 (channels, frames * hop + overlap)."""
     channels, frames, _ = spectrum.shape
     pieces = np.fft.irfft(spectrum, size.window_samples, axis=2) * size.synthesis_window
     overlap = size.window_samples // size.hop_samples
-    # (channels, frames, overlap, hop): piece k of frame t falls on hop t + k.
+    # (channels, frames, overlap, hop): piece k of frame t is added at hop t + k.
     pieces = pieces.reshape(channels, frames, overlap, size.hop_samples)
     total = np.zeros((channels, frames + overlap - 1, size.hop_samples), np.float32)
     for k in range(overlap):
@@ -135,7 +170,24 @@ def _synthesise(spectrum: Spectrum, size: StftSize) -> Signal:
 
 
 class StftStream:
-    """Analysis of a signal that arrives in blocks: the frames of `stft`, as they complete."""
+    """STFT of a signal that arrives in blocks.
+
+    The frames of all blocks are the first frames of `stft` of the whole signal.
+
+    Parameters
+    ----------
+    size : StftSize
+    channels : int
+        Number of channels of the signal.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from tinysignal.stft import StftSize, StftStream
+    >>> stream = StftStream(StftSize(512, 256), channels=1)
+    >>> [stream.feed(np.zeros((1, 400), np.float32)).shape[1] for _ in range(3)]
+    [1, 2, 1]
+    """
 
     def __init__(self, size: StftSize, channels: int) -> None:
         self.size = size
@@ -153,15 +205,24 @@ class StftStream:
 
 
 class IstftStream:
-    """Synthesis of frames that arrive in blocks: the samples of `istft`, as they are final."""
+    """Inverse STFT of frames that arrive in blocks.
+
+    The samples of all blocks are the first samples of `istft` of all frames.
+
+    Parameters
+    ----------
+    size : StftSize
+    channels : int
+        Number of channels of the spectra.
+    """
 
     def __init__(self, size: StftSize, channels: int) -> None:
         self.size = size
         self._tail = np.zeros((channels, size.overlap_samples), np.float32)
-        self._skip = size.overlap_samples  # the zeros that `stft` put in front
+        self._skip = size.overlap_samples  # zeros that `stft` added at the start
 
     def feed(self, spectrum: Spectrum) -> Signal:
-        """Samples that no later frame changes, float32 (channels, time)."""
+        """Completed samples, which no later frame changes, float32 (channels, time)."""
         size = self.size
         frames = spectrum.shape[1]
         if frames == 0:

@@ -155,6 +155,37 @@ def test_a_truncated_file_is_refused(
         audio.read(part)
 
 
+@pytest.mark.parametrize("riff_size", [0, 36])
+@pytest.mark.parametrize(("subtype", "bytes_each"), [("PCM_16", 2), ("PCM_24", 3)])
+def test_a_recording_that_lost_power_is_read_to_its_end(
+    riff_size: int, subtype: str, bytes_each: int, tmp_path: Path
+) -> None:
+    """Its header states 0 bytes, as it was written before the first sample."""
+    path, signal = tmp_path / "x.wav", noise(300_000, 2) / 4
+    sf.write(path, signal.T, 48_000, subtype=subtype)
+    whole, _ = audio.read(path)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"data")
+    content[4:8], content[at + 4 : at + 8] = riff_size.to_bytes(4, "little"), bytes(4)
+    path.write_bytes(content[:-bytes_each])  # in the middle of a frame
+    with audio.open(path) as reader:
+        assert reader.notes == ("the input's header states no samples; it was read to its end",)
+        assert reader.info.samples == 299_999
+    back, _ = audio.read(path)
+    np.testing.assert_array_equal(back, whole[:, :-1])
+
+
+def test_an_empty_recording_with_tags_after_it_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    chunk = b"LIST" + (4).to_bytes(4, "little") + b"INFO"
+    sf.write(path, np.zeros(0), 48_000)
+    content = bytearray(path.read_bytes()) + chunk
+    content[4:8] = (len(content) - 8).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(AudioFileError, match="there are no samples in it"):
+        audio.read(path)
+
+
 @pytest.mark.parametrize("size", [5000, 5900, 5990])
 def test_a_truncated_caf_is_refused_wherever_it_ends(size: int, tmp_path: Path) -> None:
     path = tmp_path / "x.caf"

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
+pytest.importorskip("torch", reason="the 'train' extra")
+
 from benchmarks import validation
 from tinysignal.train.data.pairs import SignalPair
 

@@ -270,7 +270,9 @@ def test_wrong_input_and_usage_end_in_one_line(
         assert names_in(tmp_path) == before
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_an_interrupt_leaves_nothing_half_written(
     number: signal.Signals, status: int, onset_model: Path, tmp_path: Path
 ) -> None:
@@ -293,6 +295,26 @@ def test_an_interrupt_leaves_nothing_half_written(
     assert process.returncode == status
     assert said == "error: interrupted.\n"
     assert names_in(tmp_path) == ["long.wav"]
+
+
+def test_json_is_valid_under_any_code_page(talk: Path, onset_model: Path, tmp_path: Path) -> None:
+    source = talk.rename(tmp_path / "\u65e5\u672c \N{MICROPHONE} \u00fc.wav")
+    done = subprocess.run(
+        [*COMMAND, "denoise", str(source), "-m", str(onset_model), "--json"],
+        env={**os.environ, "PYTHONIOENCODING": "cp1252"},
+        capture_output=True,
+        check=False,
+    )
+    assert json.loads(done.stdout.decode("cp1252"))["files"][0]["input"] == str(source)
+
+
+def test_an_output_that_ends_with_a_slash_is_a_folder(
+    talk: Path, onset_model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "cleaned"
+    assert run(["denoise", str(talk), "-o", f"{folder}/", "-m", str(onset_model)]) == 0
+    assert audio.info(folder / talk.name) == audio.info(talk)
+    assert run(["denoise", str(talk), "-o", f"{folder}/", "-d", str(tmp_path / "d")]) == 2
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are text there")

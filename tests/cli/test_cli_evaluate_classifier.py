@@ -302,7 +302,11 @@ def test_wrong_usage_is_said_in_one_line(
         (["evaluate", str(onset_model), "--data", "mnist"], 2, "--data: not for this model"),
         (["evaluate", str(onset_model), "--picture", "x.png"], 2, "is a denoiser, which takes"),
         ([*given, "--picture", "x.pdf"], 2, "ends in .png"),
-        ([*given[:3], "no-such-data"], 1, "no-such-data: no such folder, nor a known data set"),
+        (
+            [*given[:3], "no-such-data"],
+            1,
+            "no-such-data: no such folder. Give a folder, or one of mnist",
+        ),
     ):
         assert run(arguments) == status, arguments
         said = capsys.readouterr()

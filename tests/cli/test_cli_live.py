@@ -108,6 +108,24 @@ def test_lost_samples_are_counted_on_both_ways(
     assert "2 dropouts" in capsys.readouterr().out
 
 
+def test_samples_that_are_no_numbers_are_counted_and_silent(
+    card: FakeCard, onset_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read = card.read
+
+    def read_nan_first(frames: int) -> tuple[np.ndarray, bool]:
+        block, lost = read(frames)
+        if len(card.heard) == 1:
+            block[frames // 2 :] = np.nan
+        return block, lost
+
+    card.read = read_nan_first  # type: ignore[method-assign]
+    assert run(["live", "-m", str(onset_model), "--seconds", "0.3", "--quiet"]) == 0
+    assert "1 blocks with NaN" in capsys.readouterr().out
+    assert np.isfinite(np.concatenate(card.played)).all()
+    assert np.concatenate(card.played).any()
+
+
 def test_ctrl_c_ends_it_with_the_summary(
     card: FakeCard,
     onset_model: Path,

@@ -149,6 +149,6 @@ def test_the_command_keeps_the_fastest_that_is_as_good(
 
 def test_what_cannot_be_quantised_is_one_error(digits_run: Path, tmp_path: Path) -> None:
     wrong = [np.zeros((2, 5, 5), np.float32)]
-    with pytest.raises(ModelError, match="cannot make it int8"):
+    with pytest.raises(ModelError, match="cannot quantise it"):
         write_int8(digits_run / "model.onnx", tmp_path / "x.onnx", "static", wrong)
     assert list(tmp_path.iterdir()) == []

@@ -92,7 +92,7 @@ def test_manifest_paths_are_relative_to_the_manifest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,clean\na,b\n", "expected noisy, clean"),
+        ("file,clean\na,b\n", "expected a column 'noisy' too"),
         ("noisy,clean\n", "no rows"),
         ("noisy,clean\na.wav,\n", "row 2 lacks a path"),
     ],

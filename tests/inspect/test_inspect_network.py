@@ -154,7 +154,7 @@ def test_feature_maps_are_projected_and_titled_by_kind() -> None:
     titles = ["input", "Conv2d conv.0", "Linear head"]
     assert [view.title for view in found.layers] == titles
     assert found.layers[1].values == 6400
-    assert found.layers[1].note == "6400 values projected at random onto 4096"
+    assert found.layers[1].note == "random projection of 6400 values to 4096"
     assert found.layers[2].note == ""
     assert found.images.shape == (40, 20, 20)
 
@@ -164,7 +164,7 @@ def test_a_layer_that_gives_the_same_for_all_is_told() -> None:
     nn.init.constant_(net[2].bias, -1e3)
     found = look(net)
     dead = found.layers[2]
-    assert dead.note == "the same for every example"
+    assert dead.note == "identical for all examples"
     assert dead.effective_dimensions == 0
     assert not dead.maps[1].points.any()
     assert found.table[1].dead_share == 1
@@ -175,24 +175,24 @@ def test_few_examples_take_the_perplexity_down_and_say_so() -> None:
     found = look(untrained(), rings(31), perplexity=30.0)
     assert found.layers[0].maps[1].perplexity == 10
     assert found.notes == (
-        "All 31 examples are on the maps: there are fewer than 150.",
-        "Perplexity 10 instead of 30: there are only 31 points.",
+        "The maps show all 31 examples, fewer than the 150 requested.",
+        "Perplexity is 10 instead of 30, because there are only 31 points.",
     )
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"points": 24}, "24 points"),
+        ({"points": 24}, "points is 24"),
         ({"points": 10_001}, "expected 25 to 10000"),
-        ({"perplexity": 1.0}, "perplexity 1.0"),
-        ({"perplexity": float("nan")}, "perplexity nan"),
-        ({"seed": -1}, "seed -1"),
-        ({"best": 0}, "best 0"),
-        ({"jobs": 0}, "0 jobs"),
+        ({"perplexity": 1.0}, "perplexity is 1.0"),
+        ({"perplexity": float("nan")}, "perplexity is nan"),
+        ({"seed": -1}, "seed is -1"),
+        ({"best": 0}, "best is 0"),
+        ({"jobs": 0}, "jobs is 0"),
         ({"methods": ["lda"]}, "method 'lda'"),
-        ({"classes": ["a", "b"]}, "2 classes, but the network has 3 outputs"),
-        ({"image_shape": (3, 4)}, "3 x 4, but examples have 10 values"),
+        ({"classes": ["a", "b"]}, "2 class names, expected 3"),
+        ({"image_shape": (3, 4)}, "3 x 4, expected a shape of 10 values"),
         ({"layers": []}, "layers is empty"),
     ],
 )
@@ -206,7 +206,7 @@ def test_too_few_examples_or_classes_are_refused() -> None:
     with pytest.raises(DataError, match="24 examples, expected 25 or more"):
         look(untrained(), rings(24))
     x = torch.cat([part for part, _ in rings()])
-    with pytest.raises(DataError, match="of 1 class, expected 2 classes"):
+    with pytest.raises(DataError, match="1 class in 150 examples on the maps, expected 2 or more"):
         look(untrained(), [(x, torch.ones(len(x)).long())])
 
 

@@ -147,7 +147,7 @@ def test_an_onnx_model_of_another_program_is_refused(onset_model: Path, tmp_path
     [
         ("", "without tinysignal's spec|not JSON"),
         ("\u2603 {", "not JSON"),
-        ("[]", "not a JSON object"),
+        ("[]", "expected a JSON object"),
         ("{}", "incomplete"),
         ('{"name": 3}', "name = 3, expected str"),
     ],

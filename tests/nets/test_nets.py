@@ -172,7 +172,7 @@ def test_the_cnn_is_two_dimensional_and_its_output_a_mask() -> None:
 
 
 def test_a_frame_wise_network_refuses_look_ahead() -> None:
-    with pytest.raises(ConfigError, match="look-ahead"):
+    with pytest.raises(ConfigError, match="lookahead_frames is 1, expected 0"):
         LinearNet(bins=BINS, lookahead_frames=1, frames_per_s=62.5)
 
 

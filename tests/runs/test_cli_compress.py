@@ -104,7 +104,7 @@ def test_a_sweep_reads_the_test_side_when_told_to(
     output = tmp_path / "out"
     options = ["--sweep", "6", "--method", "svd", "--test"]
     assert command_line(["compress", str(digits_run), *options, "-o", str(output)]) == 0
-    assert "best trade: rank 6" in capsys.readouterr().out
+    assert "best rank: 6" in capsys.readouterr().out
     points = json.loads((output / "sweep.json").read_text())["points"]
     assert [point["test"]["examples"] for point in points] == [359, 359]
 
@@ -129,12 +129,12 @@ def test_a_plan_can_be_edited_and_replayed(
     [
         (["--rank", "0"], "rank is 0"),
         (["--rank", "-3"], "rank is -3"),
-        (["--rank", "999"], "above the full rank"),
-        (["--rank", "4", "--params", "5%"], "--rank and --params: give one of them"),
+        (["--rank", "999"], "expected at most"),
+        (["--rank", "4", "--params", "5%"], "--rank and --params are given, expected one of them"),
         (["--rank", "4", "--plan", "plan.json"], "--rank and --plan"),
         (["--params", "much"], "expected a fraction"),
-        (["--params", "120%"], "more than all of it"),
-        (["--params", "0.1%"], "Ask for more"),
+        (["--params", "120%"], "expected 100% or less"),
+        (["--params", "0.1%"], "Raise params, or lower min_rank"),
         (["--energy", "2"], "at most 1"),
         (["--max-accuracy-drop", "-1"], "at least 0"),
         (["--macs", "nan"], "macs is nan"),
@@ -142,10 +142,10 @@ def test_a_plan_can_be_edited_and_replayed(
         (["--plan", "nowhere.json"], "nowhere.json: cannot be read"),
         (["--sweep", "4,x"], "expected ranks such as"),
         (["--sweep", "0"], "rank 0"),
-        (["--sweep", "4,999"], "above the full rank"),
+        (["--sweep", "4,999"], "expected at most"),
         (["--sweep", "4", "--rank", "3"], "--rank and --sweep"),
-        (["--sweep", "4", "--finetune", "1", "--resume"], "not for a --sweep"),
-        (["--rank", "4", "--test"], "--test is for --sweep"),
+        (["--sweep", "4", "--finetune", "1", "--resume"], "which cannot be resumed"),
+        (["--rank", "4", "--test"], "--test is given without --sweep"),
         (["--rank", "4", "--augment", "best"], "--finetune EPOCHS"),
         (["--rank", "4", "--finetune", "0"], "epochs is 0"),
         (
@@ -197,11 +197,11 @@ def test_a_model_file_and_a_folder_that_is_no_run_are_named(
 ) -> None:
     output = str(tmp_path / "out")
     assert command_line(["compress", str(small_run / "model.onnx"), "-o", output]) == 1
-    assert "Give the run folder" in capsys.readouterr().err
+    assert "a file, expected a run folder" in capsys.readouterr().err
     assert command_line(["compress", str(tmp_path / "nowhere"), "-o", output]) == 1
-    assert "nowhere: there is no such folder" in capsys.readouterr().err
+    assert "nowhere: no such folder" in capsys.readouterr().err
     assert command_line(["compress", str(tmp_path), "-o", output]) == 1
-    assert "there is no config.toml" in capsys.readouterr().err
+    assert "no config.toml in this folder" in capsys.readouterr().err
     assert command_line(["compress", str(small_run), "--rank", "2", "-o", str(small_run)]) == 2
     assert "holds a run already" in capsys.readouterr().err
 
@@ -212,7 +212,7 @@ def test_int8_alone_leaves_a_classifier_whole(
     output = tmp_path / "out"
     assert command_line(["compress", str(digits_run), "--int8", "-o", str(output)]) == 0
     said = capsys.readouterr().out
-    assert "nothing cut" in said
+    assert "all layers whole" in said
     assert "rank" not in said
     report = json.loads((output / "report.json").read_text())
     assert report["after"]["parameters"] == report["before"]["parameters"]

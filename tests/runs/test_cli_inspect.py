@@ -116,7 +116,7 @@ def test_a_place_that_is_taken_is_refused_before_the_work(
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
-    assert "page-pictures: not a folder" in error
+    assert "page-pictures: a file, expected a folder" in error
     assert [path.name for path in tmp_path.iterdir()] == ["page-pictures"]
 
 

@@ -18,8 +18,9 @@ from tinysignal.nets import MaskingNet
 from tinysignal.runs import report as reports
 from tinysignal.runs.compress import CompressOptions, compress_run, open_run
 from tinysignal.runs.load import load_run
+from tinysignal.train.denoising.build import make_module
 from tinysignal.train.denoising.modules import MagnitudeModule
-from tinysignal.train.denoising.task import DenoiserRun, make_module
+from tinysignal.train.denoising.task import DenoiserRun
 from tinysignal.train.tuning import TuneOptions
 
 

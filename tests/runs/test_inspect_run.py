@@ -75,9 +75,9 @@ def test_layers_are_chosen_by_name(run: Path) -> None:
 
 
 def test_other_folders_are_refused_in_one_line(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="Expected a folder"):
+    with pytest.raises(ModelError, match="Give a folder made by"):
         look(tmp_path)
-    with pytest.raises(ModelError, match=r"nowhere: there is no such folder\. Expected one made"):
+    with pytest.raises(ModelError, match=r"nowhere: no such folder\. Give a folder made"):
         look(tmp_path / "nowhere")
     damaged = shutil.copytree(run, tmp_path / "damaged")
     (damaged / "model.safetensors").write_bytes(b"no weights")
@@ -92,7 +92,7 @@ def test_a_denoisers_run_is_told_that_classifiers_are_looked_at(
     onset_model: Path, tmp_path: Path
 ) -> None:
     shutil.copy(onset_model, tmp_path / "model.onnx")
-    with pytest.raises(ModelError, match="task 'denoise', but inspect looks at classifiers"):
+    with pytest.raises(ModelError, match="a run of task 'denoise', expected a classifier"):
         look(tmp_path)
 
 

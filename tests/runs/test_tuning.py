@@ -1,4 +1,4 @@
-"""The further training of compressed networks."""
+"""Fine-tuning of compressed networks."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_killed_training_resumes_to_the_same_result(
             tuned(digits_run, killed, augment="best")
     with pytest.raises(ConfigError, match="holds a run already"):
         tuned(digits_run, killed, augment="best")
-    with pytest.raises(ConfigError, match="begun with epochs = 4, not 5"):
+    with pytest.raises(ConfigError, match="epochs is 5, but the run was begun with 4"):
         tuned(digits_run, killed, augment="best", epochs=5, resume=True)
     tuned(digits_run, killed, augment="best", resume=True)
     first, second = (load_file(run / "model.safetensors") for run in (whole, killed))
@@ -138,5 +138,5 @@ def test_options_out_of_bounds_are_refused(values: dict[str, Any]) -> None:
 
 
 def test_nothing_to_resume_is_said(digits_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no further training to resume"):
+    with pytest.raises(ConfigError, match="no fine-tuning to resume"):
         tuned(digits_run, tmp_path / "out", resume=True)

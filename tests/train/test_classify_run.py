@@ -168,7 +168,7 @@ def test_the_default_is_the_course() -> None:
         ({"norm": "group"}, "norm is 'group', expected none or batch"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"depth": -1}, "depth is -1"),
-        ({"epochs": 2, "minutes": 1.0}, "give one of epochs, steps or minutes"),
+        ({"epochs": 2, "minutes": 1.0}, "expected one of epochs, steps and minutes"),
         ({"elastic": -0.1}, "elastic is -0.1"),
     ],
 )
@@ -196,7 +196,7 @@ def test_the_command_needs_nothing_and_names_its_folders(tmp_path: Path) -> None
     [
         (["--data", "absent"], "absent"),
         (["--recipe", "secret"], "--recipe': 'secret' is not one of"),
-        (["--resume"], "--resume needs the run folder"),
+        (["--resume"], "--resume is given without a run folder"),
         (["--device", "abacus"], "device is 'abacus'"),
     ],
 )

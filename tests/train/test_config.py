@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from tinysignal import Denoiser
 from tinysignal.errors import ConfigError
+from tinysignal.nets import ARCHITECTURES
+from tinysignal.nets.mlp import NORMS
+from tinysignal.options import Options, value_type
+from tinysignal.train.classification.config import ClassifierConfig
 from tinysignal.train.config import LENGTHS
+from tinysignal.train.denoising.build import stft_size
 from tinysignal.train.denoising.config import RECIPES, DenoiserConfig
-from tinysignal.train.denoising.task import stft_size
+from tinysignal.train.losses import LOSSES
 
 GIVEN: dict[str, Any] = {"clean": "speech", "noise": "noise", "epochs": 2}
 
@@ -42,14 +47,14 @@ def test_a_single_pair_is_one_whole_batch_unless_clips_are_asked_for() -> None:
     [
         ({"arch": "transformer"}, "arch is 'transformer', expected linear or cnn or lstm"),
         ({"loss": "mae"}, "loss is 'mae'"),
-        ({"noise": ""}, "come together"),
-        ({"pair": ("a", "b")}, "give one of"),
-        ({"steps": 5}, "give one of epochs, steps or minutes"),
-        ({"epochs": 0}, "give one of epochs, steps or minutes"),
+        ({"noise": ""}, "clean is given without noise"),
+        ({"pair": ("a", "b")}, "Give one of"),
+        ({"steps": 5}, "epochs, steps given, expected one of epochs, steps and minutes"),
+        ({"epochs": 0}, "none given, expected one of epochs, steps and minutes"),
         ({"batch": 0}, "batch is 0"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
-        ({"snr_db": (5.0, 0.0)}, "rising range"),
-        ({"clip_s": 0.0}, "only a single pair"),
+        ({"snr_db": (5.0, 0.0)}, "expected LOW up to HIGH"),
+        ({"clip_s": 0.0}, "which needs --pair"),
         ({"clip_s": 0.00001}, "clip_s is 1e-05"),
         ({"sample_rate_hz": 100}, "sample_rate_hz is 100"),
         ({"valid_fraction": 1.0}, "valid_fraction is 1.0"),
@@ -180,7 +185,7 @@ def test_an_unknown_recipe_is_refused_in_one_line_with_the_choices(recipe: Any) 
 
 def test_pesq_is_only_for_its_rate() -> None:
     flags = {"clean": "a", "noise": "b", "arch": "lstm", "sample_rate_hz": 8_000}
-    with pytest.raises(ConfigError, match=r"pesq_weight is 0\.1, but PESQ needs 16 kHz"):
+    with pytest.raises(ConfigError, match=r"pesq_weight is 0\.1 at 8000 Hz, expected 0"):
         DenoiserConfig.read(None, {**flags, "pesq_weight": 0.1})
     DenoiserConfig.read(None, {**flags, "pesq_weight": 0.0})
 
@@ -189,6 +194,21 @@ def test_pesq_is_only_for_its_rate() -> None:
     "name", ["pesq_weight", "resolution_weight", "residual_weight", "removed_weight"]
 )
 def test_terms_of_signals_are_only_for_lstm(name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"{name} is 0\.1, which only lstm takes"):
+    with pytest.raises(ConfigError, match=rf"{name} is 0\.1 with arch cnn, expected 0"):
         DenoiserConfig.read(None, {"clean": "a", "noise": "b", "arch": "cnn", name: 0.1})
     DenoiserConfig.read(None, {"clean": "a", "noise": "b", "arch": "lstm", name: 0.1})
+
+
+@pytest.mark.parametrize(
+    ("config", "field", "table"),
+    [
+        (DenoiserConfig, "arch", ARCHITECTURES),
+        (DenoiserConfig, "loss", LOSSES),
+        (ClassifierConfig, "norm", NORMS),
+    ],
+)
+def test_choices_of_a_config_are_the_names_that_are_built(
+    config: type[Options], field: str, table: dict[str, object]
+) -> None:
+    choices = get_args(value_type(get_type_hints(config)[field]))
+    assert sorted(choices) == sorted(table)

@@ -86,7 +86,10 @@ def test_a_manifest_names_files_groups_and_splits(tmp_path: Path, below: bool) -
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("path,speaker\nb.wav,ann\n", "b.wav is listed but not there"), ("file\na\n", "no column")],
+    [
+        ("path,speaker\nb.wav,ann\n", "b.wav is listed, but there is no such"),
+        ("file\na\n", "columns file, expected a column 'path' too"),
+    ],
 )
 def test_a_wrong_manifest_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "manifest.csv").write_text(text)
@@ -95,7 +98,7 @@ def test_a_wrong_manifest_is_refused(tmp_path: Path, text: str, message: str) ->
 
 
 def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no audio files"):
+    with pytest.raises(DataError, match="0 audio files"):
         list_recordings(tmp_path, valid_fraction=0.1, seed=0)
     with pytest.raises(DataError, match="no such folder"):
         list_recordings(tmp_path / "absent", valid_fraction=0.1, seed=0)
@@ -215,7 +218,7 @@ def test_folders_of_pairs_are_matched_by_name_and_split_by_subfolder(tmp_path: P
     assert [len(s) for s in sizes] == [4, 2]
     assert not set(sizes[0]) & set(sizes[1])
     (tmp_path / "noisy" / "s0" / "0.wav").unlink()
-    with pytest.raises(DataError, match=r"no partner, the first is s0/0"):
+    with pytest.raises(DataError, match=r"without a partner, such as s0/0"):
         load_pair_folders(
             tmp_path / "noisy", tmp_path / "clean", sample_rate_hz=RATE_HZ, valid_fraction=0, seed=0
         )

@@ -22,8 +22,9 @@ from speech import save_m4a, speech_like
 from tinysignal import ConfigError, DataError, Denoiser, FileError, ModelError
 from tinysignal.train import callbacks
 from tinysignal.train.checkpoint import load_state
+from tinysignal.train.denoising.build import weights_of
 from tinysignal.train.denoising.config import DenoiserConfig
-from tinysignal.train.denoising.task import train_denoiser, weights_of
+from tinysignal.train.denoising.task import train_denoiser
 from tinysignal.train.module import ValidationMetric
 
 FILES = {
@@ -266,7 +267,7 @@ def test_silent_data_is_refused_by_name(
     for path in folder.rglob("*.wav"):
         soundfile.write(path, np.zeros(8000), 16_000)
     config = DenoiserConfig.read(None, mixing(speech_and_noise))
-    with pytest.raises(DataError, match=rf"{silent} for train is silent"):
+    with pytest.raises(DataError, match=rf"recordings of {silent} in split 'train' are silent"):
         train_denoiser(config, tmp_path / "run")
 
 
@@ -329,11 +330,11 @@ def test_the_commands_of_the_documentation(pair_files: tuple[Path, Path], tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--epochs", "1"], "give one of a pair"),
+        (["--epochs", "1"], "Give one of a pair"),
         (["--pair", "absent.wav", "absent.wav", "--epochs", "1"], "absent.wav"),
         (["--config", "absent.toml"], "absent.toml: cannot be read"),
         (["--recipe", "soup"], "--recipe': 'soup' is not one of"),
-        (["--arch", "lstm", "--pair", "a.wav", "b.wav"], "lstm is trained on clips"),
+        (["--arch", "lstm", "--pair", "a.wav", "b.wav"], "arch is lstm, which has a fixed loss"),
         (["--clean", "absent", "--noise", "absent", "--steps", "1"], "absent: no such folder"),
     ],
 )
@@ -380,7 +381,7 @@ def test_a_run_starts_from_the_weights_of_another(
 
 @pytest.mark.parametrize(
     ("trained", "error"),
-    [(False, "not readable weights"), (True, "the weights are of another network")],
+    [(False, "not readable weights"), (True, "the weights belong to another network")],
 )
 def test_a_start_that_does_not_fit_is_refused(
     trained: bool, error: str, speech_and_noise: tuple[Path, Path], tmp_path: Path

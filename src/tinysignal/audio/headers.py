@@ -7,12 +7,13 @@ reads an MP3 file without a Xing header as if the bit rate of its first frame he
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from tinysignal.errors import AudioFileError
 
@@ -45,6 +46,42 @@ def check_complete(path: Path) -> None:
             f"{path}: truncated: its header promises {promised} bytes of sound, the file holds "
             f"{held}. Copy it again, or repair its header to take what is there."
         )
+
+
+def unstated_size(path: Path) -> int | None:
+    """Position of the size of a WAV file's samples if it is 0 although samples follow, else None.
+
+    A recorder that loses power leaves such a header. In a file that is really empty, what follows
+    are chunks that the size of the whole file counts.
+    """
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+            return None
+        stated_end = 8 + struct.unpack("<I", head[4:8])[0]
+        for name, start, size in _chunks(file, "<"):
+            if name == b"data":
+                lost = size == 0 and stated_end <= start < path.stat().st_size
+                return start - 4 if lost else None
+    return None
+
+
+class WithoutSize(io.FileIO):
+    """A WAV file with the placeholder of an unknown length where its header states 0."""
+
+    def __init__(self, path: Path, position: int) -> None:
+        super().__init__(path)
+        self._position = position
+
+    def readinto(self, buffer: Any) -> int:
+        """Read as `io.FileIO` does."""
+        start = self.tell()
+        count = super().readinto(buffer) or 0
+        view = memoryview(buffer).cast("B")
+        for position in range(self._position, self._position + 4):
+            if start <= position < start + count:
+                view[position - start] = 0xFF
+        return count
 
 
 def _promise(file: BinaryIO) -> tuple[int, int] | None:

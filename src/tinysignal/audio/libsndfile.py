@@ -21,7 +21,7 @@ from tinysignal.audio.formats import (
     compression_level,
     wide_enough,
 )
-from tinysignal.audio.headers import check_complete, mp3_samples
+from tinysignal.audio.headers import WithoutSize, check_complete, mp3_samples, unstated_size
 from tinysignal.audio.reader import SoundReader
 from tinysignal.audio.validate import MAX_AMPLITUDE, Signal, check_channels, check_rate
 from tinysignal.errors import AudioFileError, SignalError
@@ -69,6 +69,10 @@ class Reader(SoundReader):
         self._path = Path(path)
         check_readable(self._path)
         check_complete(self._path)
+        size_at = unstated_size(self._path)
+        self._raw = None if size_at is None else WithoutSize(self._path, size_at)
+        if self._raw is not None:
+            self.notes = ("the input's header states no samples; it was read to its end",)
         self._file = self._open()
         if self._file.frames >= _UNKNOWN_LENGTH:  # a FLAC file written into a pipe
             samples = sum(len(block) for block in self._raw_blocks(_BLOCK_SAMPLES))
@@ -95,6 +99,8 @@ class Reader(SoundReader):
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+        if self._raw is not None:
+            self._raw.close()
 
     def blocks(self, samples: int | None = None) -> Iterator[Signal]:
         """The signal from its start, float32 (channels, up to ``samples``) at a time.
@@ -131,7 +137,7 @@ class Reader(SoundReader):
 
     def _open(self) -> _Sequential:
         try:
-            return _Sequential(_bare(self._path))
+            return _Sequential(self._raw or _bare(self._path))
         except (sf.LibsndfileError, TypeError) as error:
             what = getattr(error, "error_string", "headerless samples")
             raise ForeignFileError(

@@ -18,9 +18,12 @@ class SoundReader(AbstractContextManager["SoundReader"]):
     ----------
     info : AudioInfo
         Its rate, channels, length, format and tags.
+    notes : tuple of str
+        What a user should know of how it was read.
     """
 
     info: AudioInfo
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def blocks(self) -> Iterator[Signal]:

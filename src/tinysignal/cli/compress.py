@@ -1,8 +1,7 @@
-"""``tinysignal compress``: a trained network made smaller and faster."""
+"""``tinysignal compress``: compression of a trained network."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import fields
@@ -16,6 +15,7 @@ from tinysignal.cli.compress_report import show_report, show_sweep
 from tinysignal.cli.options import DataDir, with_options_of
 from tinysignal.cli.terminal import printable
 from tinysignal.errors import ConfigError, MissingExtraError
+from tinysignal.files import json_text
 from tinysignal.train.config import DATA, OUTPUT
 from tinysignal.train.tuning import TUNING, TuneOptions
 
@@ -28,7 +28,7 @@ METHOD = "Method"
 @with_options_of(Budget)
 @with_options_of(TuneOptions, rename={"epochs": "finetune"})
 def compress(
-    run: Annotated[Path, typer.Argument(help="A run folder, as 'tinysignal train' makes it.")],
+    run: Annotated[Path, typer.Argument(help="Run folder of 'tinysignal train'.")],
     *,
     output: Annotated[
         Path,
@@ -36,21 +36,23 @@ def compress(
     ],
     plan: Annotated[
         Path | None,
-        typer.Option(help="The ranks of this plan.json, edited or not.", rich_help_panel=BUDGET),
+        typer.Option(
+            help="Plan file (plan.json, possibly edited) with the ranks.", rich_help_panel=BUDGET
+        ),
     ] = None,
     sweep: Annotated[
         str | None,
         typer.Option(
-            help="Several ranks, such as 10,20,50: the curve, and a run folder for each.",
+            help="Ranks such as 10,20,50; writes a curve, and a run folder for each rank.",
             rich_help_panel=BUDGET,
         ),
     ] = None,
     method: Annotated[
         Literal["sequential", "activation", "svd"],
         typer.Option(
-            help="sequential (uses the outputs of the already compressed layers), activation "
-            "(least error of each layer's outputs on calibration data), or svd (truncated SVD of "
-            "the weights).",
+            help="Method of the factors: sequential (fitted to the outputs of the already "
+            "compressed layers), activation (fitted to each layer's outputs on calibration data), "
+            "or svd (truncated SVD of the weights).",
             rich_help_panel=METHOD,
         ),
     ] = "sequential",
@@ -58,17 +60,19 @@ def compress(
         bool,
         typer.Option(
             "--int8",
-            help="Store 8-bit numbers in model.onnx, as the last step. Without a budget, nothing "
-            "else is done.",
+            help="Store 8-bit numbers in model.onnx after the other steps. Without a budget, it is "
+            "the only step.",
             rich_help_panel=METHOD,
         ),
     ] = False,
-    seed: Annotated[int, typer.Option(help="Random seed.", rich_help_panel=METHOD)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Random seed of the calibration data.", rich_help_panel=METHOD)
+    ] = 0,
     threads: Annotated[
         int | None,
         typer.Option(
-            help="Threads of torch; times are measured with one.",
-            show_default="torch's",
+            help="Number of torch threads; times are measured with one.",
+            show_default="torch's default",
             rich_help_panel=METHOD,
         ),
     ] = None,
@@ -76,8 +80,8 @@ def compress(
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="Run folder of another network to imitate in the further training.",
-            show_default="the original",
+            help="Run folder of the teacher for distillation in fine-tuning.",
+            show_default="the original network",
             rich_help_panel=TUNING,
         ),
     ] = None,
@@ -85,16 +89,16 @@ def compress(
         bool,
         typer.Option(
             "--resume",
-            help="Continue the further training in -o; give the other options as before.",
+            help="Continue the fine-tuning in -o, with the same options.",
             rich_help_panel=TUNING,
         ),
     ] = False,
     data: Annotated[
         str | None,
         typer.Option(
-            help="A classifier's data set, see 'tinysignal train classifier'. Its training split "
-            "is used, and its validation split to choose.",
-            show_default="the run's own",
+            help="Data set of a classifier, see 'tinysignal train classifier'. Its training split "
+            "is used for calibration, its validation split for scores.",
+            show_default="that of the run",
             rich_help_panel=DATA,
         ),
     ] = None,
@@ -102,25 +106,27 @@ def compress(
     test: Annotated[
         bool,
         typer.Option(
-            "--test", help="With --sweep: score on the test split too.", rich_help_panel=DATA
+            "--test", help="Score on the test split too, with --sweep.", rich_help_panel=DATA
         ),
     ] = False,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print the report as JSON, no tables.", rich_help_panel=OUTPUT),
+        typer.Option(
+            "--json", help="Print the report as JSON instead of tables.", rich_help_panel=OUTPUT
+        ),
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", help="No progress.", rich_help_panel=OUTPUT)
+        bool, typer.Option("--quiet", help="Print no progress.", rich_help_panel=OUTPUT)
     ] = False,
     **chosen: Any,
 ) -> None:
-    """Make a trained network smaller and faster: factor its layers by SVD, within a budget.
+    """Compress a trained network: factor its layers by SVD within a budget.
 
     Example: tinysignal compress run --params 4.3% --finetune 3 -o small
 
-    OUT is a run folder like any other, with the plan of the ranks and a report of accuracy,
-    parameters, bytes and milliseconds before and after. An edited plan.json can be replayed. With
-    --sweep, OUT holds the curve, and the network with the best trade.
+    The output is a run folder with plan.json (the ranks) and report.json (accuracy, parameters,
+    bytes and milliseconds before and after). An edited plan.json can be passed with --plan. With
+    --sweep, the output holds the curve and the network of the best rank.
     """
     budget = {item.name: chosen.pop(item.name) for item in fields(Budget)}
     _check_one({**budget, "plan": plan, "sweep": sweep})
@@ -130,7 +136,9 @@ def compress(
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"compression ({error.name})", "train") from None
     if test and sweep is None:
-        raise ConfigError("--test is for --sweep. Measure a run with 'tinysignal evaluate'.")
+        raise ConfigError(
+            "--test is given without --sweep. Evaluate a run with 'tinysignal evaluate'."
+        )
     options = _options(
         budget,
         plan,
@@ -145,39 +153,42 @@ def compress(
         "data": data,
         "data_dir": data_dir,
         "quiet": quiet,
-        "tell": _silent if quiet else _tell,
     }
+    if not quiet:
+        common["on_message"] = _print_message
     if sweep is not None:
         if resume:
-            raise ConfigError("--resume is for one network, not for a --sweep.")
+            raise ConfigError("--resume is given with --sweep, which cannot be resumed.")
         found = sweep_run(run, output, _ranks(sweep), options, test=test, **common)
         show: Callable[[dict[str, Any]], None] = show_sweep
     else:
         found = compress_run(run, output, options, resume=resume, **common)
         show = show_report
     if as_json:
-        print(json.dumps(found, ensure_ascii=False, indent=2))
+        print(json_text(found))
     else:
         show(found)
         print(f"run: {output}")
         print(f"next: tinysignal evaluate {output}")
     for note in found["notes"]:
-        _tell(f"note: {note}")
+        _print_message(f"note: {note}")
 
 
 def _check_one(choices: dict[str, Any]) -> None:
     given = [f"--{name.replace('_', '-')}" for name, value in choices.items() if value is not None]
     if len(given) > 1:
-        raise ConfigError(f"{' and '.join(given)}: give one of them.")
+        raise ConfigError(f"{' and '.join(given)} are given, expected one of them.")
 
 
 def _tune(tuning: dict[str, Any], *, resume: bool) -> TuneOptions | None:
-    """The options of further training; None where there is none."""
+    """Options of fine-tuning; None without fine-tuning."""
     given = {name: value for name, value in tuning.items() if value is not None}
     if "finetune" not in given:
         if given or resume:
             first = next(iter(given), "resume").replace("_", "-")
-            raise ConfigError(f"--{first} is for further training: pass --finetune EPOCHS too.")
+            raise ConfigError(
+                f"--{first} is given without fine-tuning. Pass --finetune EPOCHS too."
+            )
         return None
     epochs = given.pop("finetune")
     return TuneOptions.from_values({"epochs": epochs, **given}, "options")
@@ -214,9 +225,5 @@ def _set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def _tell(line: str) -> None:
+def _print_message(line: str) -> None:
     print(printable(line), file=sys.stderr)
-
-
-def _silent(line: str) -> None:
-    pass

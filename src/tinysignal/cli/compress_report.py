@@ -1,4 +1,4 @@
-"""The tables that ``tinysignal compress`` prints."""
+"""Tables of ``tinysignal compress``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MODELS = ("before", "after", "int8")
 
 
 def show_report(report: dict[str, Any]) -> None:
-    """Print what a compression lost and won, and what became of each layer."""
+    """Print scores, sizes and times before and after, and the rank of each layer."""
     console = Console()
     models = [name for name in MODELS if name in report]
     table = Table("", title=escape(f"{report['run']}, {_asked(report)}"))
@@ -42,13 +42,13 @@ def _layers(report: dict[str, Any]) -> Table:
             f"{row['error']:.2%}",
         )
     for name, reason in report["skipped"].items():
-        layers.add_row(escape(name or "the network's own"), escape(f"left: {reason}"))
+        layers.add_row(escape(name or "the network itself"), escape(f"left whole: {reason}"))
     return layers
 
 
 def _asked(report: dict[str, Any]) -> str:
     if not report["layers"]:
-        return "nothing cut"
+        return "all layers whole"
     budget = ", ".join(f"{name} {value:g}" for name, value in report["budget"].items())
     return f"{budget or 'a plan'}, {report['method']}"
 
@@ -109,7 +109,7 @@ def _time(times: dict[str, Any], name: str, key: str) -> str:
 
 
 def show_sweep(found: dict[str, Any]) -> None:
-    """Print a line for each network of a sweep."""
+    """Print a table with a row for each network of a sweep."""
     rows = found["points"]
     splits = [split for split in ("train", "valid", "test") if split in rows[0]]
     table = Table("method", "rank", title=escape(found["run"]))
@@ -123,4 +123,4 @@ def show_sweep(found: dict[str, Any]) -> None:
         sizes = [f"{row['parameters']:,}", f"{row['bytes']:,}"]
         table.add_row(row["method"], rank, *shown, *sizes, *times)
     Console().print(table)
-    print(f"best trade: rank {found['best_rank']}")
+    print(f"best rank: {found['best_rank']}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -28,6 +29,7 @@ from tinysignal.gain import DenoiseOptions
 from tinysignal.model import DEFAULT_MODEL
 
 _PIPE = Path("-")
+_SEPARATORS = ("/", os.sep)  # at the end of a path: a folder
 
 
 @with_options_of(FileOptions)
@@ -39,7 +41,10 @@ def denoise(
     ],
     *,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", help="Where one file goes; - for stdout.")
+        str | None,
+        typer.Option(
+            "--output", "-o", help="Where one file goes; - for stdout, FOLDER/ as with -d."
+        ),
     ] = None,
     folder: Annotated[
         Path | None, typer.Option("--output-dir", "-d", help="Where many files go; made if needed.")
@@ -84,6 +89,8 @@ def denoise(
     suffix = _suffix(container)
     if plot and find_spec("matplotlib") is None:  # said before the work, not after it
         raise MissingExtraError("--plot", "plot")
+    if folder is None and output is not None and output.endswith(_SEPARATORS):
+        folder, output = Path(output), None
     with tempfile.TemporaryDirectory(prefix="tinysignal-") as spool:
         if _PIPE in map(Path, [*inputs, output or ""]):
             if as_json and output in ("-", None):

@@ -1,4 +1,4 @@
-"""``tinysignal info``: the facts of a sound file or of a model."""
+"""``tinysignal info``: properties of a sound file or of a model."""
 
 from __future__ import annotations
 
@@ -31,36 +31,36 @@ def info(
     *,
     as_json: Report = False,
 ) -> None:
-    """Show the facts of a sound file or of a model.
+    """Show the properties of a sound file or of a model.
 
     Example: tinysignal info talk.wav
     """
     path = Path(item)
     is_model = path.suffix.lower() == ".onnx" or path.is_dir() or item in bundled_models()
-    facts = model_facts(item) if is_model else sound_facts(item)
+    found = model_info(item) if is_model else sound_info(item)
     if as_json:
-        print(json_text(facts))
+        print(json_text(found))
         return
     table = Table("", "", show_header=False, box=None)
     table.columns[1].overflow = "fold"
-    for name, value in facts.items():
+    for name, value in found.items():
         table.add_row(name, escape(_shown(value)))
     Console().print(table)
 
 
-def sound_facts(path: str) -> dict[str, Any]:
-    """The facts of a sound file, as they are printed."""
-    facts = audio.info(path)
-    return {"file": path, **asdict(facts), "duration_s": round(facts.duration_s, 6)}
+def sound_info(path: str) -> dict[str, Any]:
+    """Printed properties of a sound file."""
+    found = audio.info(path)
+    return {"file": path, **asdict(found), "duration_s": round(found.duration_s, 6)}
 
 
-def model_facts(model: str) -> dict[str, Any]:
-    """The spec of a model and what follows from it, as they are printed.
+def model_info(model: str) -> dict[str, Any]:
+    """Printed properties of a model: its spec, and durations computed from it.
 
     Parameters
     ----------
     model : str
-        A bundled name, a model file, or a run's folder.
+        Name of a bundled model, model file or run folder.
     """
     path = model_path(model)
     if isinstance(read_spec(path), ClassifierSpec):
@@ -76,7 +76,7 @@ def model_facts(model: str) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    if value is None:  # a receptive field
+    if value is None:  # receptive field of a recurrent network
         return "unlimited"
     if isinstance(value, dict):
         return ", ".join(f"{name}: {text}" for name, text in value.items())

@@ -1,8 +1,7 @@
-"""``tinysignal inspect``: a page that shows what is inside a trained classifier."""
+"""``tinysignal inspect``: a page about the layers and examples of a trained classifier."""
 
 from __future__ import annotations
 
-import json
 import webbrowser
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from rich.table import Table
 
 from tinysignal.cli.terminal import Console, printable
 from tinysignal.errors import ConfigError, MissingExtraError
-from tinysignal.files import check_writable
+from tinysignal.files import check_writable, json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,56 +27,57 @@ PAGE = "inspect.html"
 
 
 def inspect(
-    run: Annotated[Path, typer.Argument(help="A run folder of 'tinysignal train classifier'.")],
+    run: Annotated[Path, typer.Argument(help="Run folder of 'tinysignal train classifier'.")],
     *,
     data: Annotated[
         str | None,
         typer.Option(
             help="Data set: mnist, fashion-mnist, digits, or a folder with one subfolder for each "
-            "class. Its test split is used or, without one, its validation split.",
-            show_default="the run's own",
+            "class. Its test split is used, or its validation split if there is no test split.",
+            show_default="that of the run",
         ),
     ] = None,
     data_dir: Annotated[
         Path | None,
         typer.Option(
             envvar="TINYSIGNAL_DATA",
-            help="Folder in which data that is not found here is looked for.",
+            help="Folder to search for data that is not in the current folder.",
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="The page.", show_default="RUN/inspect.html"),
+        typer.Option("-o", "--output", help="Path of the page.", show_default="RUN/inspect.html"),
     ] = None,
-    points: Annotated[int, typer.Option(help="Examples on the maps.")] = 2000,
+    points: Annotated[int, typer.Option(help="Number of examples on the maps.")] = 2000,
     methods: Annotated[
-        str, typer.Option(help="Maps, a list of pca, tsne and umap (the 'umap' extra).")
+        str, typer.Option(help="Map methods: a list of pca, tsne and umap (needs extra 'umap').")
     ] = "pca,tsne",
     perplexity: Annotated[
-        float, typer.Option(help="Perplexity of t-SNE: effective number of neighbours of a point.")
+        float, typer.Option(help="Perplexity of t-SNE: effective number of neighbours per point.")
     ] = 30.0,
     seed: Annotated[int, typer.Option(help="Random seed of the sample and the maps.")] = 0,
     jobs: Annotated[
         int | None,
-        typer.Option(help="Layers that are mapped at once.", show_default="all processors"),
+        typer.Option(help="Number of parallel jobs.", show_default="one per processor"),
     ] = None,
     pictures: Annotated[
         bool,
-        typer.Option("--pictures", help="Also write the page's figures as PNG files beside it."),
+        typer.Option("--pictures", help="Write the figures of the page as PNG files too."),
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="All numbers as JSON on stdout, no table.")
+        bool, typer.Option("--json", help="Print all numbers as JSON instead of a table.")
     ] = False,
     open_page: Annotated[
         bool, typer.Option("--open", help="Open the page in the browser.")
     ] = False,
 ) -> None:
-    """Look inside a trained classifier: one page that opens from disk.
+    """Inspect a trained classifier and write a page about it, which opens without a server.
 
     Example: tinysignal inspect run --data mnist --open
 
-    The page shows the best and worst examples of each class, maps of the input and of every
-    layer's output with their qualities, and each layer's size, cost, dead units and spectrum.
+    The page shows the best and worst examples of each class, maps of the input and of the outputs
+    of every layer with measures of their quality, and the size, cost, dead units and singular
+    values of each layer.
     """
     page = output or run / PAGE
     _check(run, page, pictures=pictures)
@@ -85,8 +85,8 @@ def inspect(
         from tinysignal.inspect.page import write_page
         from tinysignal.runs.inspect import inspect_run
     except ModuleNotFoundError as error:
-        raise MissingExtraError(f"looking inside a network ({error.name})", "train") from None
-    with _progress() as tell:
+        raise MissingExtraError(f"inspecting a network ({error.name})", "train") from None
+    with _progress() as report:
         inspection = inspect_run(
             run,
             data=data,
@@ -96,11 +96,11 @@ def inspect(
             perplexity=perplexity,
             seed=seed,
             jobs=jobs,
-            on_progress=tell,
+            on_progress=report,
         )
     written = write_page(inspection, page, pictures=pictures)
     if as_json:
-        print(json.dumps(inspection.to_json(), ensure_ascii=False, indent=2, allow_nan=False))
+        print(json_text(inspection.to_json()))
     else:
         _print_table(inspection)
         print(f"page: {page}")
@@ -117,11 +117,11 @@ def _pictures(page: Path) -> Path:
 
 
 def _check(run: Path, page: Path, *, pictures: bool) -> None:
-    """Fail now instead of after a minute's work."""
+    """Check paths and optional packages before the work."""
     if not run.is_dir():
-        raise ConfigError(f"{run}: no such folder, expected one of 'tinysignal train classifier'.")
+        raise ConfigError(f"{run}: no such folder. Give a run of 'tinysignal train classifier'.")
     if page.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"{page}: expected a name that ends in .html.")
+        raise ConfigError(f"{page}: ends in '{page.suffix}', expected a name that ends in .html.")
     check_writable(page)
     if find_spec("PIL") is None:
         raise MissingExtraError("the page's examples (PIL)", "train")
@@ -134,31 +134,30 @@ def _check(run: Path, page: Path, *, pictures: bool) -> None:
         check_writable(folder / "best.png")
     elif folder.exists():
         raise ConfigError(
-            f"{folder}: not a folder, but the page's pictures go there. Give the page another name."
+            f"{folder}: a file, expected a folder for the pictures. Give the page another name."
         )
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on stderr; where that is no terminal, a line for each step that is done."""
+    """Progress bar on stderr, or a line for each step if stderr is no terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _tell_line
+        yield _print_step
         return
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
         task = bar.add_task("outputs", total=None)
 
-        def tell(done: int, steps: int, what: str) -> None:
-            said = f"{what} done" if done else what
-            bar.update(task, completed=done, total=steps, description=escape(said))
+        def update(done: int, steps: int, what: str) -> None:
+            text = f"{what} done" if done else what
+            bar.update(task, completed=done, total=steps, description=escape(text))
 
-        yield tell
+        yield update
 
 
-def _tell_line(done: int, steps: int, what: str) -> None:
-    said = f"{done} of {steps}: {what}" if done else f"{what} ..."
-    typer.echo(said, err=True)
+def _print_step(done: int, steps: int, what: str) -> None:
+    typer.echo(f"{done} of {steps}: {what}" if done else f"{what} ...", err=True)
 
 
 def _print_table(inspection: Inspection) -> None:

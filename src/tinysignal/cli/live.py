@@ -40,12 +40,15 @@ class Session:
     blocks : int
     dropouts : int
         Blocks of which the device lost samples, on the way in or out.
+    invalid : int
+        Blocks with NaN or infinite samples, which count as silence there.
     slowest_s : float
         The longest that one block took in the network.
     """
 
     blocks: int = 0
     dropouts: int = 0
+    invalid: int = 0
     slowest_s: float = 0.0
 
 
@@ -115,6 +118,7 @@ def live(
         "sample_rate_hz": rate_hz,
         "seconds": session.blocks * stream.hop_samples / rate_hz,
         "dropouts": session.dropouts,
+        "invalid_blocks": session.invalid,
         "latency_ms": 1000 * stream.latency_s,
         "block_ms": 1000 * stream.hop_samples / rate_hz,
         "slowest_block_ms": 1000 * session.slowest_s,
@@ -122,8 +126,9 @@ def live(
     if as_json:
         print(json_text(facts))
         return
+    invalid = f"{session.invalid} blocks with NaN, " if session.invalid else ""
     print(
-        f"{facts['seconds']:.1f} s, {session.dropouts} dropouts, "
+        f"{facts['seconds']:.1f} s, {session.dropouts} dropouts, {invalid}"
         f"slowest block {facts['slowest_block_ms']:.1f} ms of {facts['block_ms']:.1f} ms"
     )
 
@@ -142,6 +147,9 @@ def _run(
         try:
             while session.blocks < last:
                 heard, lost_in = line.read(hop)
+                if not np.isfinite(heard).all():  # as some drivers give at their start
+                    session.invalid += 1
+                    heard = np.nan_to_num(heard, nan=0.0, posinf=0.0, neginf=0.0)
                 started_s = time.perf_counter()
                 waiting = np.concatenate([waiting, stream.feed(heard.T)], axis=1)
                 now_s = time.perf_counter()

@@ -1,7 +1,9 @@
-"""The ``tinysignal`` command: what goes wrong ends in one line and an exit status."""
+"""The ``tinysignal`` command; every error ends in one line and an exit status."""
 
 from __future__ import annotations
 
+import codecs
+import json
 import os
 import signal
 import sys
@@ -48,7 +50,9 @@ app.add_typer(train_app, name="train")
 _ClickError = cast(type[typer.BadParameter], typer.BadParameter.__mro__[2])
 
 
-_INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+_INTERRUPTED = 128 + signal.SIGINT
+# Of a job that is stopped, and of a terminal that is closed. Windows has no SIGHUP.
+_ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @app.callback()
@@ -61,59 +65,73 @@ def _options(
 
 
 class _TerminatedError(BaseException):
-    """SIGTERM, raised so that everything is cleaned up on the way out."""
+    """A signal as an exception, which runs all clean-up code."""
+
+    def __init__(self, number: int) -> None:
+        self.status = 128 + number
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise _TerminatedError
+    raise _TerminatedError(number)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """Characters that an output cannot encode, as JSON writes them: valid in JSON, too."""
+    assert isinstance(error, UnicodeEncodeError)
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def main() -> None:
     """Run the command line and exit.
 
-    Status 0: all done; 1: some input failed; 2: wrong usage; 130 or 143: interrupted.
+    Exit status 0: all inputs are done; 1: an input failed; 2: wrong usage; 129, 130 or 143:
+    interrupted.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in _ENDS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
+            signal.signal(number, _terminate)
     if isinstance(sys.stdout, TextIOWrapper):
-        # A file's name need not be text; escaped so, it may stand in JSON.
-        sys.stdout.reconfigure(errors="backslashreplace")
+        # File names may be invalid text, and a code page may lack their characters.
+        codecs.register_error("json", _escaped)
+        sys.stdout.reconfigure(errors="json")
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """Run the command line and return its exit status."""
-    if arguments == ["--version"]:  # without a command, which typer would ask for
+    if arguments == ["--version"]:  # typer demands a command
         print(__version__)
         return 0
     try:
         status = typer.main.get_command(app).main(
             arguments, prog_name="tinysignal", standalone_mode=False
         )
-        if sys.stdout is not None:  # closed before the start
+        if sys.stdout is not None:  # None if it was closed before the start
             sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever reads stdout has gone; what is left in its buffer must not complain at exit.
+        # The reader of stdout has closed it; flushing the buffer at exit must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (typer.Abort, KeyboardInterrupt):
         status = _INTERRUPTED
-    except _TerminatedError:
-        status = _TERMINATED
+    except _TerminatedError as ended:
+        status = ended.status
     except (_ClickError, TinysignalError, OSError) as error:
         message, status = _explained(error)
         print(message, file=sys.stderr)
-    if status in (_INTERRUPTED, _TERMINATED):  # newer typers turn the exception into the status
+    # Newer typers return the status of an interrupt.
+    if status in (_INTERRUPTED, *(128 + number for number in _ENDS)):
         print("error: interrupted.", file=sys.stderr)
     return status if isinstance(status, int) else 0
 
 
 def _explained(error: Exception) -> tuple[str, int]:
-    """What to say about an error, on one line, and the exit status."""
+    """Message of an error on one line, and its exit status."""
     status = 1
     message = str(error)
     if isinstance(error, _ClickError):
         message, status = error.format_message().replace("Value error, ", ""), 2
-        if "\n" in message:  # the help of a command that was given nothing
+        if "\n" in message:  # help text of a command without arguments
             return message, status
     elif isinstance(error, ConfigError | MissingExtraError):
         status = 2

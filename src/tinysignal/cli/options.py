@@ -1,4 +1,4 @@
-"""Options that several commands share, and options made from a configuration's fields."""
+"""Shared command-line options, and options generated from the fields of a configuration."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tinysignal.train.config import DATA, OUTPUT
 
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", help="TOML file of options; flags override it.", rich_help_panel=DATA),
+    typer.Option("--config", help="TOML file of options. Flags override it.", rich_help_panel=DATA),
 ]
 DataDir = Annotated[
     Path | None,
     typer.Option(
         envvar="TINYSIGNAL_DATA",
-        help="Folder in which data that is not found here is looked for.",
+        help="Folder to search for data that is not in the current folder.",
         rich_help_panel=DATA,
     ),
 ]
@@ -34,10 +34,12 @@ AsJson = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.", rich_help_panel=OUTPUT)]
 
-Report = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else there.")]
-Model = Annotated[str, typer.Option("--model", "-m", help="A bundled name or a model file.")]
+Report = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="Name of a bundled model, or a model file.")
+]
 
-# Fields of `DenoiseOptions` whose options have a shorter name.
+# Short option names for fields of `DenoiseOptions`.
 DENOISE_NAMES = {"channel_mode": "channels", "attenuation_limit_db": "attenuation_limit"}
 
 _Config = TypeVar("_Config", bound=Options)
@@ -49,11 +51,19 @@ def with_options_of(
     rename: Mapping[str, str] | None = None,
     leave_out: Collection[str] = (),
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A decorator: a command's ``**options`` become one option for each field of a dataclass.
+    """Decorator that replaces a command's ``**options`` by the fields of a dataclass.
 
-    Each has the field's name, or what it is renamed to, its type, help and group, and shows its
-    default. One that is not given is None, so that a recipe or a file can say it. Applied twice, a
-    command has the fields of both.
+    An option has the name, type, help and group of its field and shows the field's default. An
+    option that is not given is None, which lets a recipe or a file set it. The decorator can be
+    applied several times.
+
+    Parameters
+    ----------
+    config : type of Options
+    rename : mapping of str to str or None
+        Names of options that differ from the names of their fields.
+    leave_out : collection of str
+        Fields without an option.
     """
     names = rename or {}
 
@@ -74,12 +84,12 @@ def with_options_of(
 def chosen(
     config: type[_Config], options: Mapping[str, Any], *, rename: Mapping[str, str] | None = None
 ) -> _Config:
-    """The configuration that a command's ``**options`` ask for; what is not given has its default.
+    """Configuration from a command's ``**options``; options that are not given have their default.
 
     Raises
     ------
     ConfigError
-        A value that is out of its bounds; the message names the option.
+        A value is out of its bounds; the message names the option.
     """
     names = rename or {}
     values = {item.name: options.get(names.get(item.name, item.name)) for item in fields(config)}
@@ -92,14 +102,14 @@ def chosen(
 
 
 def _parameter(config: type[Options], field: str, name: str) -> inspect.Parameter:
-    facts = option_of(field, config)
+    details = option_of(field, config)
     default = config.__dataclass_fields__[field].default
     option = typer.Option(
-        help=facts.help,
-        metavar=facts.metavar or None,
-        show_default=facts.shown or in_words(default) or False,
-        rich_help_panel=facts.group,
-        parser=_fraction if facts.fraction else None,
+        help=details.help,
+        metavar=details.metavar or None,
+        show_default=details.shown or in_words(default) or False,
+        rich_help_panel=details.group,
+        parser=_fraction if details.fraction else None,
     )
     return inspect.Parameter(
         name,
@@ -110,7 +120,7 @@ def _parameter(config: type[Options], field: str, name: str) -> inspect.Paramete
 
 
 def _fraction(text: str) -> float:
-    """``4.3%`` and ``0.043`` are the same."""
+    """Number of a text such as ``4.3%`` or ``0.043``."""
     try:
         value = float(text.rstrip("%"))
     except ValueError:
@@ -120,5 +130,5 @@ def _fraction(text: str) -> float:
     if not text.endswith("%"):
         return value
     if value > 100:
-        raise typer.BadParameter(f"{text}: more than all of it.")
+        raise typer.BadParameter(f"{text}: expected 100% or less.")
     return value / 100

@@ -1,8 +1,7 @@
-"""``tinysignal train``: a sub-command for each kind of network."""
+"""``tinysignal train``: a sub-command for each task."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import typer
 
 from tinysignal.cli.options import AsJson, ConfigFile, DataDir, Quiet, Resume, with_options_of
 from tinysignal.errors import ConfigError, MissingExtraError
+from tinysignal.files import json_text
 from tinysignal.train.classification.config import ClassifierConfig
 from tinysignal.train.config import OUTPUT, TrainConfig
 from tinysignal.train.denoising.config import DenoiserConfig
@@ -40,12 +40,12 @@ def denoiser(
     quiet: Quiet = False,
     **options: Any,
 ) -> None:
-    """Train a denoiser on a pair, on folders of pairs, or on speech and noise.
+    """Train a denoiser on a pair of files, on folders of pairs, or on speech and noise.
 
     Example: tinysignal train denoiser --arch cnn --clean speech/ --noise noise/ --minutes 20 -o run
 
-    The run folder holds the model for 'tinysignal denoise -m run/model.onnx', the curve and the
-    metrics. Ctrl-C ends a run early and still writes the model; --resume goes on.
+    The run folder holds the model for 'tinysignal denoise -m run/model.onnx', the training curve
+    and the metrics. Ctrl-C stops a run early and still writes the model; --resume continues it.
     """
     with _needs_training():
         from tinysignal.train.denoising.task import train_denoiser
@@ -80,19 +80,19 @@ def classifier(
     quiet: Quiet = False,
     **options: Any,
 ) -> None:
-    """Train a classifier on handwritten digits, on clothes, or on folders of pictures or sounds.
+    """Train a classifier on digits, Fashion-MNIST, or your own folders of pictures or sounds.
 
     Example: tinysignal train classifier --data mnist --data-dir data/ --epochs 20 --seed 0 -o run
 
-    Without options it learns the 8 x 8 digits, in seconds. The run folder holds the model for
-    'tinysignal classify -m run', the curve and the metrics. Ctrl-C ends a run early and still
-    writes the model; --resume goes on.
+    Without options it trains on digits of 8 x 8 pixels, in seconds. The run folder holds the model
+    for 'tinysignal classify -m run', the training curve and the metrics. Ctrl-C stops a run early
+    and still writes the model; --resume continues it.
     """
     with _needs_training():
         from tinysignal.train.classification.task import train_classifier
     if resume:
         if output is None:
-            raise ConfigError("--resume needs the run folder: -o RUN.")
+            raise ConfigError("--resume is given without a run folder. Pass it with -o RUN.")
         config = config or output / CONFIG
     values = ClassifierConfig.read(config, options)
     _train(
@@ -124,14 +124,14 @@ def _train(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Train, and print what came of it; among several processes, the first one prints."""
+    """Train and print the results; only the first of several processes prints."""
     from tinysignal.train.fit import process_rank
 
     result = train(config, folder, **options)
     if process_rank() > 0:
         return
     if as_json:
-        print(json.dumps(result.metrics, indent=2))
+        print(json_text(result.metrics))
         return
     metrics = result.metrics
     print(
@@ -140,11 +140,11 @@ def _train(
     )
     summary(folder, metrics)
     if result.interrupted:
-        print(f"Stopped early; --resume -o {folder} goes on.", file=sys.stderr)
+        print(f"Stopped early. Continue with --resume -o {folder}.", file=sys.stderr)
 
 
 def _new_folder(data: str) -> Path:
-    """``digits-run`` here, or the first of ``digits-run-2``, ... that is not there yet."""
+    """First free name of ``digits-run``, ``digits-run-2``, ... in the current folder."""
     stem = f"{Path(data).resolve().name}-run"
     number = 1
     while (folder := Path(stem if number == 1 else f"{stem}-{number}")).exists():
@@ -153,7 +153,7 @@ def _new_folder(data: str) -> Path:
 
 
 def _split(metrics: dict[str, Any]) -> tuple[str, str]:
-    """The split that a run was scored on, and its name for people."""
+    """Split of the run's scores, and its name for people."""
     return ("valid", "held-out") if "valid" in metrics else ("train", "training")
 
 

@@ -1,30 +1,32 @@
-"""Compress any trained network: factor its weights by SVD, as far as a budget asks.
+"""Compression of any trained network: low-rank factors of its weights within a budget.
 
 ::
 
-    profile.py    what every layer sees on calibration data; which cannot be factored, and why
-    plan.py       the plan, a rank for each layer: JSON that can be edited and replayed
-    allocate.py   ranks within a budget, by what cutting each layer costs in the outputs
-    search.py     allocations compared on held-out batches
-    apply.py      the compressed copy of the network
-    rebuild.py    a network in the shape of a plan, for compressed weights
-    compress.py   all of it in one call
-    solve.py      the factors of one layer
-    factorize.py  the algebra
-    structure.py  a network taken apart into factorable layers
-    layers/       layers as matrices, a file for each family
-    quantize.py   ONNX models in 8-bit numbers
-    timing.py     calls timed side by side
+    profile.py        statistics of all layers on calibration data
+    layer_profile.py  statistics of one layer; layers that cannot be factored, with the reason
+    plan.py           plan: a rank for each layer, as JSON that can be edited and replayed
+    allocate.py       ranks within a budget, by the output loss of each layer's candidates
+    search.py         comparison of allocations on held-out batches
+    apply.py          compressed copy of a network
+    rebuild.py        network in the shape of a plan, for loading compressed weights
+    compress.py       all steps in one call
+    solve.py          factors of one layer
+    factorize.py      matrix factorisations
+    structure.py      decomposition of a network into factorable layers
+    layers/           layers as matrices, a file for each family
+    quantize.py       ONNX models with 8-bit numbers
+    timing.py         interleaved timing of calls
 
-`compress` is all in one call; `profile`, `plan` and `apply` are its steps; `rebuild` makes a
-network that takes the compressed weights in a new process.
+`compress` is the whole compression in one call; `profile`, `plan` and `apply` are its steps.
+`rebuild` makes a network for the compressed weights in a new process.
 """
 
 from tinysignal.budget import Budget
 from tinysignal.compress.apply import apply
 from tinysignal.compress.compress import Compressed, compress
+from tinysignal.compress.layer_profile import LayerProfile, Skipped
 from tinysignal.compress.plan import LayerPlan, Plan
-from tinysignal.compress.profile import LayerProfile, Profile, Skipped, profile
+from tinysignal.compress.profile import Profile, profile
 from tinysignal.compress.rebuild import rebuild
 from tinysignal.compress.search import plan
 

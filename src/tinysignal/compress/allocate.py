@@ -1,4 +1,4 @@
-"""Ranks within a budget: rank goes to the layers where it lowers the loss most for its cost."""
+"""Allocation of ranks within a budget, by the loss reduction per cost of each layer."""
 
 from __future__ import annotations
 
@@ -12,29 +12,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tinysignal.compress.layer_profile import LayerProfile
 from tinysignal.compress.plan import Choice, Choices
-from tinysignal.compress.profile import Batches, LayerProfile, Profile
+from tinysignal.compress.profile import Batches, Profile
 from tinysignal.compress.solve import from_moments, prefix
 from tinysignal.errors import ConfigError
 from tinysignal.nets.introspection import Forward, evaluating, first_tensor, guarded
 
 _LADDER = (1, 2, 3, 4, 6, 8, 10, 13, 16, 20, 26, 32, 40, 52, 64, 80, 104, 128, 160, 208, 256)
-_MOST_EXAMPLES = 256  # that losses of single cuts are measured on
-_NESTED = ("low_rank", "channel")  # a lower rank is a part of a higher one
+_MOST_EXAMPLES = 256  # examples for the loss of a single compressed layer
+_NESTED = ("low_rank", "channel")  # decompositions whose lower ranks are prefixes of higher ones
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to store a layer: its cost and its loss.
+    """Possible decomposition of a layer, with its cost and its loss.
 
     Parameters
     ----------
     decomposition : str
     rank : int or None
-        None for the layer as it is.
+        Rank; None for the whole layer.
     cost : float
         Weights, or multiply-accumulates for one example.
     loss : float
+        `OutputLoss` of the network with only this layer compressed.
     """
 
     decomposition: str
@@ -43,17 +45,24 @@ class Candidate:
     loss: float
 
 
-Candidates = dict[str, list[Candidate]]  # of each layer, the lower convex hull
+Candidates = dict[str, list[Candidate]]  # for each layer, its lower convex hull by cost
 
 
 class OutputLoss:
-    """Distance of a network's outputs from the uncompressed network's, on calibration data."""
+    """Distance of a network's outputs from those of the original, on calibration data.
+
+    Parameters
+    ----------
+    profile : Profile
+    loss : {"auto", "kl", "mse"}
+        See `tinysignal.compress.plan`.
+    """
 
     def __init__(
         self, profile: Profile, batches: Batches, loss: str, *, most: int = _MOST_EXAMPLES
     ) -> None:
         if loss not in ("auto", "kl", "mse"):
-            raise ConfigError(f"loss '{loss}', expected auto, kl or mse.")
+            raise ConfigError(f"loss is '{loss}', expected auto, kl or mse.")
         self._run: Forward = profile.forward
         self._inputs = _some(batches, most)
         parts = self._parts(profile.network)
@@ -67,7 +76,7 @@ class OutputLoss:
             return [first_tensor(guarded(self._run, network, one)) for one in self._inputs]
 
     def __call__(self, network: nn.Module) -> float:
-        """The loss of a network: nats an example, or a share of the outputs' variance."""
+        """Loss of a network: nats per example, or error relative to the variance of the outputs."""
         outputs = _flat(self._parts(network))
         if self.kind == "kl":
             target = self.original.log_softmax(1)
@@ -80,12 +89,12 @@ class OutputLoss:
 
 
 def _flat(parts: list[Tensor]) -> Tensor:
-    """Outputs of all batches, float64 (rows, values)."""
+    """Outputs of all batches as one matrix, float64 (rows, values)."""
     return torch.cat([one.reshape(-1, one.shape[-1]) for one in parts]).double()
 
 
 def _some(batches: Batches, most: int) -> list[Any]:
-    """Inputs of some examples, an equal number of each batch where that is a Tensor."""
+    """Inputs of at most ``most`` examples, an equal number from each batch of Tensors."""
     share = math.ceil(most / len(batches))
     few = batches[:: math.ceil(len(batches) / most)]
     return [one[:share] if isinstance(one, Tensor) else one for one, _ in few]
@@ -94,9 +103,9 @@ def _some(batches: Batches, most: int) -> list[Any]:
 def find_candidates(
     profile: Profile, loss: OutputLoss, method: str, *, min_rank: int, by_macs: bool
 ) -> Candidates:
-    """The candidates of every layer on the lower convex hull, from the cheapest to the whole layer.
+    """Candidates of every layer on the lower convex hull, from the cheapest to the whole layer.
 
-    A layer is cut alone, in the closed form on what it sees in the uncompressed network.
+    Each layer is compressed alone, in closed form from its statistics in the original network.
     """
     network = copy.deepcopy(profile.network)
     found = {}
@@ -137,13 +146,13 @@ def _whole(layer: LayerProfile, by_macs: bool) -> float:
 
 
 def cost_of(layer: LayerProfile, decomposition: str, rank: int, by_macs: bool) -> float:
-    """Weights, or multiply-accumulates for one example, of a layer at a rank."""
+    """Weights, or multiply-accumulates per example, of a layer at a rank."""
     weights, macs = layer.cost(decomposition, rank)
     return macs * layer.rows_per_example if by_macs else weights
 
 
 def lower_hull(candidates: list[Candidate]) -> list[Candidate]:
-    """Candidates in order of cost of which none is beaten by a mixture of two others."""
+    """Lower convex hull of candidates: none is above the line between two others, by cost."""
     hull: list[Candidate] = []
     for candidate in sorted(candidates, key=lambda c: (c.cost, c.loss)):
         if hull and candidate.loss >= hull[-1].loss:
@@ -159,11 +168,10 @@ def _slope(cheap: Candidate, dear: Candidate) -> float:
 
 
 def discounted(candidates: Candidates, factor: float) -> Candidates:
-    """Every layer's losses divided by ``factor`` once more than those of the layer before.
+    """Candidates whose losses are divided by ``factor`` once more in every next layer.
 
-    Cut alone and in closed form, late layers seem to lose more than they do: refinement takes most
-    of their error away, and least of the first layer's. The last layer, which is not refined, keeps
-    its own losses.
+    Losses in closed form overestimate those of late layers, because refinement reduces their errors
+    most. The last layer, which has no refinement, keeps its losses.
     """
     *refined, last = candidates
     weights = {name: factor**-place for place, name in enumerate(refined)} | {last: 1.0}
@@ -176,17 +184,23 @@ def discounted(candidates: Candidates, factor: float) -> Candidates:
 def allocate(
     profile: Profile, candidates: Candidates, limit: float | None, *, by_macs: bool
 ) -> tuple[Choices, float]:
-    """Choose among the candidates: the steepest gains first, as long as the limit allows them.
+    """Choose candidates greedily by loss reduction per cost, within a limit.
 
     Parameters
     ----------
+    profile : Profile
+    candidates : dict of str to list of Candidate
     limit : float or None
-        Cost of the whole network; None for the cheapest of all.
+        Largest cost of the whole network; None for the smallest possible cost.
+    by_macs : bool
+        Whether costs are multiply-accumulates instead of parameters.
 
     Returns
     -------
-    dict, float
-        The choice for each layer, and the cost of the whole network.
+    dict of str to Choice
+        Choice for each layer.
+    float
+        Cost of the whole network.
     """
     whole = profile.macs if by_macs else profile.parameters
     fixed = whole - sum(_whole(layer, by_macs) for layer in profile.layers)
@@ -209,14 +223,14 @@ def allocate(
             stopped.add(name)
             chosen[name], left = _partly(profile.layer(name), chosen[name], left, by_macs)
     choices = {
-        name: Choice(one.decomposition, one.rank, f"loses {one.loss:.2g} alone")
+        name: Choice(one.decomposition, one.rank, f"output loss {one.loss:.2g}")
         for name, one in chosen.items()
     }
     return choices, fixed + sum(one.cost for one in chosen.values())
 
 
 def total_cost(profile: Profile, choices: Choices, *, by_macs: bool) -> float:
-    """Parameters or multiply-accumulates of the whole network with these choices."""
+    """Parameters or multiply-accumulates of the whole network after compression."""
     total = float(profile.macs if by_macs else profile.parameters)
     total += _new_biases(profile, by_macs)
     for name, choice in choices.items():
@@ -228,7 +242,7 @@ def total_cost(profile: Profile, choices: Choices, *, by_macs: bool) -> float:
 
 
 def _new_biases(profile: Profile, by_macs: bool) -> int:
-    """Parameters that layers without a bias get when they are factored."""
+    """Parameters of the biases that factored layers without a bias get."""
     if by_macs:
         return 0
     return sum(
@@ -241,7 +255,7 @@ def _new_biases(profile: Profile, by_macs: bool) -> int:
 def _partly(
     layer: LayerProfile, candidate: Candidate, left: float, by_macs: bool
 ) -> tuple[Candidate, float]:
-    """The largest rank of a candidate's decomposition that is still within the limit."""
+    """Choice of the largest rank of a candidate's decomposition within the limit."""
     if candidate.rank is None:
         return candidate, left
     low, high = candidate.rank, max(candidate.rank, layer.largest_rank(candidate.decomposition))

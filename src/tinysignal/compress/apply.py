@@ -1,4 +1,4 @@
-"""From a network and a plan to the compressed network."""
+"""Application of a plan to a network."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tinysignal.compress.factorize import WIDE, WIDE_ROWS, Factors
 from tinysignal.compress.plan import LayerPlan, Plan
 from tinysignal.compress.profile import Profile, profile
 from tinysignal.compress.solve import from_moments, from_rows
-from tinysignal.compress.structure import is_within, prepare, put
+from tinysignal.compress.structure import is_within, prepare, replace_module
 from tinysignal.errors import ConfigError
 from tinysignal.nets.introspection import Forward, evaluating, first_input, guarded
 
 REFINE_STEPS = 300
 _MOST_ROWS = 20_000
-_MOST_VALUES = 200_000_000  # of all layers' inputs in memory, 800 MB as float32
+_MOST_VALUES = 200_000_000  # bound of the stored inputs of all layers, 800 MB as float32
 
 
 def apply(
@@ -32,34 +32,46 @@ def apply(
     refine: int = REFINE_STEPS,
     seed: int = 0,
 ) -> nn.Module:
-    """A compressed copy of a network.
+    """Compressed copy of a network.
 
     Parameters
     ----------
     model : nn.Module
-        Left as it is.
+        Trained network; it is not changed.
     plan : Plan
     calibration : Profile or iterable
-        Of this very network; or batches, as `profile` takes them.
+        Profile of the network, or calibration batches, see `profile`.
     forward : callable or None
-        As of `profile`; of a Profile, its own is taken.
+        See `profile`; ignored if ``calibration`` is a Profile, which has its own.
     refine : int
-        Steps of gradient descent with which, in the ``sequential`` method, a layer's factors are
-        fitted to the original layer's values behind its activation; 0 for the closed form alone.
+        Gradient steps per layer of method ``sequential``, which fit the factors to the original
+        outputs after the activation; 0 for the closed form.
     seed : int
-        Of the order in which these steps see the rows.
+        Random seed of the order of rows in these steps.
 
     Returns
     -------
     nn.Module
-        Of plain torch modules: a layer that is factored is an nn.Sequential.
+        Network of plain torch modules; a factored layer is an nn.Sequential.
 
     Raises
     ------
     ConfigError
-        A plan with layers that the network does not have, or of another size.
+        The plan has layers that the network has not, or has with another size.
     DataError, ModelError
         See `profile`.
+
+    Example
+    -------
+    >>> import torch
+    >>> from tinysignal.compress import apply, plan, profile
+    >>> net = torch.nn.Sequential(torch.nn.Linear(30, 40), torch.nn.ReLU(), torch.nn.Linear(40, 9))
+    >>> found = profile(net, [torch.randn(300, 30)])
+    >>> apply(net, plan(found, rank=5), found)[0]
+    Sequential(
+      (0): Linear(in_features=30, out_features=5, bias=False)
+      (1): Linear(in_features=5, out_features=40, bias=True)
+    )
     """
     if isinstance(calibration, Profile):
         profiled = calibration
@@ -67,13 +79,13 @@ def apply(
     else:
         profiled = profile(model, calibration, forward=forward)
     if refine < 0:
-        raise ConfigError(f"refine = {refine} steps, expected 0 or more.")
+        raise ConfigError(f"refine is {refine} steps, expected 0 or more.")
     check_plan(plan, profiled)
     return compressed(profiled, plan, refine=refine, seed=seed)
 
 
 def compressed(profiled: Profile, plan: Plan, *, refine: int, seed: int = 0) -> nn.Module:
-    """`apply` on what a profile holds, unchecked."""
+    """Compressed copy of the network of a profile, without the checks of `apply`."""
     network = copy.deepcopy(profiled.network)
     planned = {layer.name: layer for layer in plan.layers}
     if plan.method == "sequential":
@@ -83,28 +95,33 @@ def compressed(profiled: Profile, plan: Plan, *, refine: int, seed: int = 0) -> 
             step = planned.get(layer.name)
             if step is not None and step.rank is not None:
                 made = from_moments(layer, step.decomposition, step.rank, method=plan.method)
-                network = put(network, layer.name, layer.family.replacement(layer.module, made))
+                network = replace_module(
+                    network, layer.name, layer.family.replacement(layer.module, made)
+                )
     return _restored(network, profiled, planned)
 
 
 def check_plan(plan: Plan, profiled: Profile) -> None:
-    """Hold a plan to a network.
+    """Check that a plan fits a network.
 
     Raises
     ------
     ConfigError
-        By the layer's name.
+        A layer, named in the message, is missing or differs.
     """
     known = {layer.name: layer for layer in profiled.layers}
     reasons = {skipped.name: skipped.reason for skipped in profiled.skipped}
     for step in plan.layers:
         if step.name not in known:
             reason = reasons.get(step.name, f"the network's are {', '.join(known)}")
-            raise ConfigError(f"plan: layer '{step.name}' cannot be factored ({reason}).")
+            raise ConfigError(
+                f"plan: layer '{step.name}' cannot be factored ({reason}). Remove it from the plan."
+            )
         layer = known[step.name]
         if step.kind != layer.kind:
             raise ConfigError(
-                f"plan: layer '{step.name}' is a {step.kind}, in the network a {layer.kind}."
+                f"plan: layer '{step.name}' is a {step.kind}, expected {layer.kind} as in the "
+                "network."
             )
         if step.decomposition not in layer.decompositions:
             raise ConfigError(
@@ -114,30 +131,33 @@ def check_plan(plan: Plan, profiled: Profile) -> None:
         full = layer.exact_rank(step.decomposition)
         if step.full_rank != full:
             raise ConfigError(
-                f"plan: layer '{step.name}' has full rank {full}, not {step.full_rank}."
+                f"plan: layer '{step.name}' has full rank {step.full_rank}, expected {full} as in "
+                "the network."
             )
 
 
 def _check_same(model: nn.Module, profiled: Profile) -> None:
-    """Refuse a profile of another network, whose factors would not fit."""
+    """Raise ConfigError for a profile of another network or of other weights."""
     prepared, _ = prepare(model)
     ours, theirs = prepared.state_dict(), profiled.network.state_dict()
     if ours.keys() != theirs.keys() or not all(
         ours[key].shape == theirs[key].shape and torch.equal(ours[key], theirs[key]) for key in ours
     ):
-        raise ConfigError("the profile is of another network, or of other weights. Profile again.")
+        raise ConfigError(
+            "the profile belongs to another network or to other weights. Profile this network."
+        )
 
 
 def _restored(network: nn.Module, profiled: Profile, planned: dict[str, LayerPlan]) -> nn.Module:
-    """Put back the modules that were taken apart and are not factored."""
+    """Restore the modules that `prepare` replaced and the plan does not factor."""
     cut = {name for name, step in planned.items() if step.rank is not None}
     for name, module in profiled.replaced.items():
         if not any(is_within(layer, name) for layer in cut):
-            network = put(network, name, copy.deepcopy(module))
+            network = replace_module(network, name, copy.deepcopy(module))
     return network
 
 
-class _Reached(Exception):  # noqa: N818 - not an error: the rest of a forward pass is not needed
+class _Reached(Exception):  # noqa: N818 - not an error: it ends a forward pass early
     pass
 
 
@@ -149,7 +169,7 @@ def _sequential(
     refine: int,
     seed: int,
 ) -> nn.Module:
-    """Factor layer after layer, each with the inputs that those before it now give."""
+    """Factor layers in order, each on the outputs of the compressed layers before it."""
     names = [layer.name for layer in profiled.layers]
     strides = _strides(profiled)
     originals = _gather(profiled.network, profiled, names, strides)
@@ -171,14 +191,14 @@ def _sequential(
         )
         begun = True
         if isinstance(made, Factors):
-            network = put(network, layer.name, layer.family.replacement(module, made))
+            network = replace_module(network, layer.name, layer.family.replacement(module, made))
         else:
             layer.family.write(module, *made)
     return network
 
 
 def _strides(profiled: Profile) -> dict[str, int]:
-    """Which rows of every layer are kept: as many as memory and time allow."""
+    """Subsampling step of the rows of every layer, bounded by memory and time."""
     widths = sum(layer.weight.shape[1] for layer in profiled.layers)
     most = min(_MOST_ROWS, max(1, _MOST_VALUES // widths))
     strides = {}
@@ -191,7 +211,7 @@ def _strides(profiled: Profile) -> dict[str, int]:
 def _gather(
     network: nn.Module, profiled: Profile, names: list[str], strides: dict[str, int]
 ) -> dict[str, Tensor]:
-    """Every k-th row of inputs of some layers, the same rows in every network."""
+    """Every k-th input row of some layers, the same rows in every network."""
     found: dict[str, list[Tensor]] = {name: [] for name in names}
     counts = dict.fromkeys(names, 0)
     with evaluating(network) as handles:

@@ -1,4 +1,4 @@
-"""A network compressed in one call."""
+"""Compression of a network in one call."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tinysignal.nets.introspection import Forward, count_macs, guarded
 
 @dataclass(frozen=True)
 class Compressed:
-    """A compressed network with the plan of its layers; ``print`` shows it before and after.
+    """Compressed network with its plan; ``print`` shows a table before and after.
 
-    It unpacks: ``network, plan = compress(...)``.
+    It unpacks as ``network, plan = compress(...)``.
 
     Parameters
     ----------
     network : nn.Module
     plan : Plan
     before, after : dict of str to float
-        Parameters, multiply-accumulates of an example and, where the calibration data are
-        labelled, accuracy on them in percent.
+        Parameters, multiply-accumulates per example and, for labelled calibration data, accuracy
+        on them in percent.
     """
 
     network: nn.Module = field(repr=False)
@@ -79,23 +79,21 @@ def compress(
     refine: int = REFINE_STEPS,
     seed: int = 0,
 ) -> Compressed:
-    """Factor the layers of a trained network, as far as a budget asks.
-
-    It is `profile`, `plan` and `apply` in one call.
+    """Factor the layers of a trained network within a budget: `profile`, `plan` and `apply`.
 
     Parameters
     ----------
     model : nn.Module
-        Left as it is.
+        Trained network; it is not changed.
     batches : iterable
         Calibration data, see `profile`.
     rank, energy, params, macs, max_accuracy_drop : number or None
         Exactly one budget, see `Budget`: ``params=0.04`` keeps 4 % of the parameters.
     method : {"sequential", "activation", "svd"}
-        ``sequential`` uses the outputs of the already compressed layers, ``activation`` the
-        calibration data layer by layer, ``svd`` the weights alone.
+        ``sequential`` fits each layer to the outputs of the already compressed layers before it,
+        ``activation`` to the calibration data in the original network, ``svd`` to the weights.
     ignore, only : sequence of str
-        Names or patterns of layers to leave whole, or of the only ones to factor.
+        Names or patterns of layers to leave whole, and of the only layers to factor.
     min_rank, loss
         See `plan`.
     forward : callable or None
@@ -110,7 +108,7 @@ def compress(
     Raises
     ------
     ConfigError
-        Not exactly one budget, or one that cannot be met; a pattern that fits no layer.
+        Not exactly one budget is given, it cannot be met, or a pattern matches no layer.
     DataError, ModelError
         See `profile`.
 

@@ -1,4 +1,4 @@
-"""The algebra: a weight matrix as a product of two or three smaller ones. Float64 throughout."""
+"""Factorisation of a weight matrix into two or three smaller ones, in float64."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-RIDGE = 1e-3  # of the inputs' mean variance; a regression on fewer rows than inputs needs it
-WIDE = 4096  # inputs or outputs, above which no square matrix of that size is made
-WIDE_ROWS = 2048  # that the covariance of more inputs is taken from
+RIDGE = 1e-3  # relative to the mean variance of the inputs, for fewer rows than inputs
+WIDE = 4096  # inputs or outputs above which no square matrix of that size is computed
+WIDE_ROWS = 2048  # rows of the covariance of more inputs
 
 
 @dataclass(frozen=True)
 class Factors:
-    """The factors that replace a weight.
+    """Factors of a weight.
 
     Parameters
     ----------
     decomposition : str
-        ``low_rank``, or of a convolution see `tinysignal.compress.layers.convolution`.
+        ``low_rank``; for convolutions see `tinysignal.compress.layers.convolution`.
     parts : tuple of float64 Tensor
-        In the order in which an input meets them: (rank, inputs) and (outputs, rank) of
+        Factors in the order of their application: (rank, inputs) and (outputs, rank) for
         ``low_rank`` and ``channel``.
     dense : float64 Tensor (outputs, inputs)
-        Their product.
+        Product of the factors.
     bias : float64 Tensor (outputs,)
     """
 
@@ -38,29 +38,30 @@ class Factors:
 
 @dataclass(frozen=True)
 class ThinCovariance:
-    """The covariance of more than `WIDE` inputs, as R of R'R: their square would fill the memory.
+    """Covariance R'R of more than `WIDE` inputs, stored as R to save memory.
 
     Parameters
     ----------
     root : Tensor (rows, inputs)
-        Some centred rows, each over the square root of their number.
+        Centred rows of a subsample, divided by the square root of their number.
     """
 
     root: Tensor
 
 
-Covariance = Tensor | ThinCovariance  # float64 (inputs, inputs), or of many inputs its root
+Covariance = Tensor | ThinCovariance  # float64 (inputs, inputs), or its root for many inputs
 
 
 @dataclass(frozen=True)
 class Moments:
-    """First and second moments of rows of inputs, and how many there were.
+    """First and second moments of input rows.
 
     Parameters
     ----------
     mean : float64 Tensor (inputs,)
     covariance : float64 Tensor (inputs, inputs) or ThinCovariance
     rows : int
+        Number of rows.
     """
 
     mean: Tensor
@@ -69,16 +70,21 @@ class Moments:
 
 
 class MomentSum:
-    """Moments that are summed up batch after batch (Chan et al., 1979: no cancellation).
+    """Accumulation of moments over batches without cancellation.
 
-    Of more than `WIDE` inputs, the mean is that of all rows, the covariance that of some of them.
+    For more than `WIDE` inputs, the covariance is that of a subsample of the rows.
+
+    References
+    ----------
+    Chan, Golub and LeVeque (1979), "Updating formulae and a pairwise algorithm for computing sample
+    variances".
     """
 
     def __init__(self) -> None:
         self.rows = 0
         self._mean: Any = None
         self._scatter: Any = None
-        self._some: Any = None  # of many inputs, every `_stride`-th row
+        self._some: Any = None  # every `_stride`-th row, for many inputs
         self._stride = 1
 
     def add(self, rows: Tensor) -> None:
@@ -107,7 +113,7 @@ class MomentSum:
             self._some, self._stride = self._some[::2], 2 * self._stride
 
     def moments(self) -> Moments:
-        """The moments of all rows."""
+        """Moments of all rows."""
         if self._scatter is None:
             return Moments(self._mean, thin(self._some, self._mean), self.rows)
         return Moments(self._mean, self._scatter / self.rows, self.rows)
@@ -119,7 +125,7 @@ def _scatter(rows: Tensor, mean: Tensor) -> Tensor:
 
 
 def thin(rows: Tensor, mean: Tensor) -> ThinCovariance:
-    """The covariance of rows (rows, inputs), about a mean (inputs,)."""
+    """Covariance of rows (rows, inputs) around a mean (inputs,)."""
     return ThinCovariance((rows - mean.to(rows.dtype)) / math.sqrt(len(rows)))
 
 
@@ -132,9 +138,9 @@ def moments_of(rows: Tensor, *, chunk: int = 4096) -> Moments:
 
 
 def top_eigenvectors(covariance: Tensor, rank: int) -> Tensor:
-    """Eigenvectors of the largest eigenvalues, float64 (size, rank), with fixed signs.
+    """Eigenvectors of the largest eigenvalues, float64 (size, rank).
 
-    The largest entry of each is positive, so that equal data give equal factors everywhere.
+    The largest entry of each is positive, which makes the factors reproducible.
     """
     return _signed(
         torch.linalg.eigh((covariance + covariance.T) / 2).eigenvectors.flip(1)[:, :rank]
@@ -148,20 +154,23 @@ def _signed(vectors: Tensor) -> Tensor:
 
 
 def output_spectrum(weight: Tensor, covariance: Covariance) -> tuple[Tensor, Tensor]:
-    """Eigenvalues and eigenvectors of W C W', what a layer puts out, the largest first.
+    """Spectrum of the output covariance W C W', descending.
 
-    Of more than `WIDE` outputs, those of WR' with C = R'R, by its singular values: then W C W' is
-    never made.
+    For more than `WIDE` outputs it is computed by an SVD of WR' with C = R'R.
 
     Parameters
     ----------
     weight : Tensor (outputs, inputs)
     covariance : Covariance
+        Covariance of the inputs.
 
     Returns
     -------
-    float64 Tensor (count,), float64 Tensor (outputs, count)
-        As many as there are outputs, or inputs if these are fewer than `WIDE` outputs.
+    float64 Tensor (count,)
+        Eigenvalues.
+    float64 Tensor (outputs, count)
+        Eigenvectors. The count is the number of outputs; above `WIDE` outputs, at most that of the
+        inputs.
     """
     weight = weight.double()
     if len(weight) <= WIDE:
@@ -178,7 +187,7 @@ def output_spectrum(weight: Tensor, covariance: Covariance) -> tuple[Tensor, Ten
 
 
 def outputs_covariance(weight: Tensor, covariance: Covariance) -> Tensor:
-    """W C W' of a weight W (outputs, inputs), float64 (outputs, outputs)."""
+    """Output covariance W C W' of a weight W (outputs, inputs), float64 (outputs, outputs)."""
     if isinstance(covariance, ThinCovariance):
         outputs = (covariance.root @ weight.to(covariance.root.dtype).T).double()
         return outputs.T @ outputs
@@ -186,17 +195,16 @@ def outputs_covariance(weight: Tensor, covariance: Covariance) -> Tensor:
 
 
 def variances(covariance: Covariance) -> Tensor:
-    """Of each input, float64 (inputs,)."""
+    """Variance of each input, float64 (inputs,)."""
     if isinstance(covariance, ThinCovariance):
         return covariance.root.square().sum(dim=0, dtype=torch.float64)
     return covariance.diagonal()
 
 
 def balanced_pair(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """A pair with the same product whose columns and rows are of equal length.
+    """Pair of factors of the same product with equal norms of corresponding rows and columns.
 
-    Equal lengths keep both factors in the range of a half-precision or int8 number, and a gradient
-    moves both alike.
+    Equal norms suit half-precision and int8 numbers, and give both factors similar gradients.
     """
     rows, columns = first.norm(dim=1), second.norm(dim=0)
     scale = torch.sqrt(rows / columns.clamp_min(1e-30)).clamp(1e-12, 1e12)
@@ -205,13 +213,26 @@ def balanced_pair(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def truncate(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Truncated SVD, the best of its rank in Frobenius norm (Eckart & Young, 1936).
+    """Truncated SVD of a weight, the best approximation of its rank in the Frobenius norm.
 
-    The singular values are split evenly: a square root into each factor.
+    Each factor gets the square roots of the singular values.
 
     Returns
     -------
-    float64 Tensor (rank, inputs), float64 Tensor (outputs, rank)
+    float64 Tensor (rank, inputs)
+    float64 Tensor (outputs, rank)
+
+    References
+    ----------
+    Eckart and Young (1936), "The approximation of one matrix by another of lower rank".
+
+    Example
+    -------
+    >>> import torch
+    >>> from tinysignal.compress.factorize import truncate
+    >>> first, second = truncate(torch.outer(torch.arange(3.0), torch.ones(4)), rank=1)
+    >>> first.shape, second.shape
+    (torch.Size([1, 4]), torch.Size([3, 1]))
     """
     left, values, right = torch.linalg.svd(weight.double(), full_matrices=False)
     root = values[:rank].sqrt()
@@ -219,17 +240,22 @@ def truncate(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 
 
 def project(weight: Tensor, covariance: Covariance, rank: int) -> tuple[Tensor, Tensor]:
-    """The pair that keeps the outputs' principal components: no map of its rank errs less.
+    """Factors of a rank with the least mean squared error of the outputs.
 
-    With U the top eigenvectors of the outputs' covariance W C W', the factors are U'W and U. The
-    mean squared error over centred inputs is the sum of the eigenvalues left out.
+    With the first eigenvectors U of the output covariance W C W', the factors are U'W and U. The
+    mean squared error over centred inputs is the sum of the other eigenvalues.
 
     Parameters
     ----------
     weight : Tensor (outputs, inputs)
     covariance : Covariance
-        Of the inputs. It may be singular: nothing is inverted.
+        Covariance of the inputs; it may be singular, because it is not inverted.
     rank : int
+
+    Returns
+    -------
+    float64 Tensor (rank, inputs)
+    float64 Tensor (outputs, rank)
 
     References
     ----------
@@ -238,34 +264,34 @@ def project(weight: Tensor, covariance: Covariance, rank: int) -> tuple[Tensor, 
     weight = weight.double()
     vectors = output_spectrum(weight, covariance)[1][:, :rank]
     missing = rank - vectors.shape[1]
-    if missing > 0:  # fewer rows than ranks: whatever else the weight puts out
+    if missing > 0:  # fewer rows than ranks: other directions of the weight complete the factors
         vectors = torch.linalg.qr(torch.cat([vectors, weight[:, :missing]], dim=1)).Q
     return balanced_pair(vectors.T @ weight, vectors)
 
 
 def regress(weight: Tensor, cross: Tensor, covariance: Tensor, *, ridge: float = RIDGE) -> Tensor:
-    """The map from a compressed network's inputs to the original outputs, ridged towards W.
+    """Ridge regression from inputs in the compressed network to original outputs, towards W.
 
     Parameters
     ----------
     weight : Tensor (outputs, inputs)
-        W of the original layer.
+        Weight W of the original layer.
     cross : float64 Tensor (inputs, outputs)
-        Covariance of the inputs with what W leaves of the original outputs, y - W x'.
+        Covariance of the inputs x' with the residuals y - W x' of the original outputs.
     covariance : float64 Tensor (inputs, inputs)
-        Of the inputs x'.
+        Covariance of the inputs x'.
     ridge : float
-        In units of the inputs' mean variance.
+        Regularisation relative to the mean variance of the inputs.
 
     Returns
     -------
     float64 Tensor (outputs, inputs)
-        W itself where the inputs do not vary.
+        W itself for constant inputs.
 
     References
     ----------
-    Izenman (1975), "Reduced-rank regression for the multivariate linear model": this, then
-    `project`. Zhang et al. (2016), sec. 3.3, "asymmetric reconstruction".
+    Izenman (1975), "Reduced-rank regression for the multivariate linear model": this regression,
+    then `project`. Zhang et al. (2016), sec. 3.3, "asymmetric reconstruction".
     """
     variance = covariance.diagonal().mean()
     if not variance > 0:
@@ -275,17 +301,20 @@ def regress(weight: Tensor, cross: Tensor, covariance: Tensor, *, ridge: float =
 
 
 def regress_rows(weight: Tensor, left: Tensor, root: Tensor, *, ridge: float = RIDGE) -> Tensor:
-    """`regress` with a system of the rows' size instead of the inputs'.
+    """Ridge regression of `regress` by a system of the size of the rows instead of the inputs.
 
-    With R of C = R'R and L what W leaves, both over the root of the number of rows,
+    With C = R'R and the residuals L, both divided by the root of the number of rows,
     (R'R + λI)⁻¹ R'L = R' (RR' + λI)⁻¹ L.
 
     Parameters
     ----------
     weight : Tensor (outputs, inputs)
     left : Tensor (rows, outputs)
+        Residuals L.
     root : Tensor (rows, inputs)
+        Root R of the covariance.
     ridge : float
+        Regularisation relative to the mean variance of the inputs.
     """
     variance = float(variances(ThinCovariance(root)).mean())
     if not variance > 0:
@@ -297,12 +326,12 @@ def regress_rows(weight: Tensor, left: Tensor, root: Tensor, *, ridge: float = R
 
 
 def corrected_bias(bias: Tensor, weight: Tensor, dense: Tensor, mean: Tensor) -> Tensor:
-    """The bias that leaves the outputs' mean as it was: b + (W - W') mean(x)."""
+    """Bias that keeps the mean of the outputs: b + (W - W') mean(x)."""
     return bias.double() + (weight.double() - dense) @ mean
 
 
 def squared_error(weight: Tensor, dense: Tensor, covariance: Covariance) -> float:
-    """Mean squared error of a layer's outputs, summed over them, its bias corrected."""
+    """Mean squared error of a layer with corrected bias, summed over its outputs."""
     gap = weight.double() - dense
     if isinstance(covariance, ThinCovariance):
         return float((covariance.root @ gap.T.to(covariance.root.dtype)).double().square().sum())

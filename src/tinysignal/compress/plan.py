@@ -1,4 +1,4 @@
-"""A plan: the rank and the decomposition of each layer. A JSON file that people can edit."""
+"""Plan of a compression: rank and decomposition of each layer, as JSON that people can edit."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from torch import Tensor
 
 from tinysignal.budget import Budget
 from tinysignal.compress.factorize import output_spectrum
-from tinysignal.compress.profile import LayerProfile, Profile
+from tinysignal.compress.layer_profile import LayerProfile
+from tinysignal.compress.profile import Profile
 from tinysignal.compress.solve import cheapest_decomposition
 from tinysignal.errors import ConfigError
+from tinysignal.files import json_text
 
 VERSION = 2
 METHODS = ("sequential", "activation", "svd")
@@ -21,20 +23,25 @@ METHODS = ("sequential", "activation", "svd")
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """The rank and decomposition of one layer.
+    """Rank and decomposition of one layer.
 
     Parameters
     ----------
     name, kind : str
-        Name in the network, and type.
+        Name in the network, and type of the layer.
     decomposition : str
-        ``low_rank``: two Linears; of a convolution ``channel``, ``spatial`` or ``tucker``.
+        ``low_rank`` (two Linears); for convolutions ``channel``, ``spatial`` or ``tucker``.
     full_rank : int
-        The rank at which the decomposition is exact.
+        Rank at which the decomposition is exact.
     rank : int or None
-        None leaves the layer as it is.
+        Rank; None for a layer that is left whole.
     reason : str
-        Why this rank, for people.
+        Reason for the rank, for people.
+
+    Raises
+    ------
+    ConfigError
+        A field has the wrong type, or the rank is not from 1 to the full rank.
     """
 
     name: str
@@ -59,26 +66,43 @@ class LayerPlan:
         ):
             raise ConfigError(
                 f"plan, layer '{self.name}': rank {self.rank!r}, expected 1 to {self.full_rank}, "
-                "or null to leave it as it is."
+                "or null to leave the layer whole."
             )
 
 
 @dataclass(frozen=True, repr=False)
 class Plan:
-    """Which layers are factored, and how.
+    """Ranks and decompositions of all layers of a network.
 
     Parameters
     ----------
     method : {"sequential", "activation", "svd"}
+        Method of the factors, see `tinysignal.compress.compress`.
     budget : dict of str to float
-        The budget that was asked for: ``{"rank": 20}``, ``{"params": 0.04}``.
+        Budget of the plan: ``{"rank": 20}``, ``{"params": 0.04}``.
     layers : tuple of LayerPlan
-        In the order in which the network calls them.
+        Factorable layers in the order of their calls.
     skipped : dict of str to str
-        Layers that cannot be factored, and why.
+        Layers that cannot be factored, with the reason.
     measured : dict
-        The measurements that the ranks were chosen by.
+        Measurements that decided the ranks.
     version : int
+        Version of the JSON format.
+
+    Raises
+    ------
+    ConfigError
+        The method or version is unknown, or a layer is listed twice.
+
+    Example
+    -------
+    >>> from tinysignal.compress import LayerPlan, Plan
+    >>> layer = LayerPlan("0", "Linear", "low_rank", 30, 5, "equal ranks")
+    >>> plan = Plan("svd", {"rank": 5}, (layer,))
+    >>> plan
+    Plan(svd, rank=5: 1 of 1 layers factored at rank 5 to 5)
+    >>> Plan.from_json(plan.to_json()) == plan
+    True
     """
 
     method: str
@@ -91,13 +115,16 @@ class Plan:
     def __post_init__(self) -> None:
         if self.version != VERSION:
             raise ConfigError(
-                f"plan of version {self.version!r}, but this release reads {VERSION}."
+                f"plan of version {self.version!r}, but this release reads {VERSION}. Make a new "
+                "plan."
             )
         check_method(self.method)
         names = [layer.name for layer in self.layers]
         for name in names:
             if names.count(name) > 1:
-                raise ConfigError(f"plan: layer '{name}' is there {names.count(name)} times.")
+                raise ConfigError(
+                    f"plan: layer '{name}' is listed {names.count(name)} times, expected once."
+                )
 
     def __repr__(self) -> str:
         cut = [layer.rank for layer in self.layers if layer.rank is not None]
@@ -108,28 +135,28 @@ class Plan:
 
     @property
     def ranks(self) -> dict[str, int | None]:
-        """The layers' ranks by their names."""
+        """Ranks by the names of the layers; None for layers that are left whole."""
         return {layer.name: layer.rank for layer in self.layers}
 
     def to_json(self) -> str:
-        """The plan as JSON text, to be read and edited by people."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=2) + "\n"
+        """JSON text of the plan, indented for people."""
+        return json_text(asdict(self)) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
-        """The plan in JSON text.
+        """Plan from JSON text.
 
         Raises
         ------
         ConfigError
-            Not JSON, not a plan, of another version; a rank that cannot be, by the layer's name.
+            The text is not JSON or not a plan, has another version, or a rank is out of range.
         """
         try:
             values: Any = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise ConfigError(f"the plan is not JSON: {error}.") from None
         if not isinstance(values, dict) or not isinstance(values.get("layers"), list):
-            raise ConfigError("the plan is not a JSON object with a list of layers.")
+            raise ConfigError("the plan has no list of layers, expected a JSON object with one.")
         for key in ("budget", "skipped", "measured"):
             if not isinstance(values.get(key, {}), dict):
                 raise ConfigError(f"plan: {key} = {values[key]!r:.80}, expected an object.")
@@ -137,7 +164,7 @@ class Plan:
         try:
             return cls(**{**values, "layers": parts})
         except TypeError as error:
-            raise ConfigError(f"the plan's fields are not those of a plan: {error}.") from None
+            raise ConfigError(f"the plan has unknown or missing fields: {error}.") from None
 
 
 def _layer(values: Any) -> LayerPlan:
@@ -151,40 +178,43 @@ def _layer(values: Any) -> LayerPlan:
 
 
 def check_method(method: object) -> None:
-    """Refuse a method that is not known.
+    """Check the name of a method.
 
     Raises
     ------
     ConfigError
+        The method is unknown.
     """
     if method not in METHODS:
         raise ConfigError(f"method {method!r:.80}, expected {', '.join(METHODS)}.")
 
 
 class Choice(NamedTuple):
-    """The decomposition and rank of a layer, None to leave it whole, and the reason."""
+    """Decomposition, rank (None for a layer left whole) and reason of a layer."""
 
     decomposition: str
     rank: int | None
     reason: str
 
 
-Choices = dict[str, Choice]  # by the layers' names
+Choices = dict[str, Choice]  # by the names of the layers
 
 
 def uniform(profile: Profile, rank: int, *, first_only: bool = False) -> Choices:
-    """One rank for all layers.
+    """Choices with the same rank in all layers.
 
-    With ``first_only``, a convolution keeps its first decomposition even where another is cheaper.
+    With ``first_only``, a convolution gets its default decomposition even if another is cheaper.
 
     Raises
     ------
     ConfigError
-        The rank is above every layer's full rank.
+        The rank is above the full rank of every layer.
     """
     largest = max(layer.full_rank for layer in profile.layers)
     if rank > largest:
-        raise ConfigError(f"rank {rank} is above the full rank of every layer (at most {largest}).")
+        raise ConfigError(
+            f"rank is {rank}, expected at most {largest}, the largest full rank of a layer."
+        )
     choices: Choices = {}
     for layer in profile.layers:
         usual = layer.decompositions[0]
@@ -193,13 +223,13 @@ def uniform(profile: Profile, rank: int, *, first_only: bool = False) -> Choices
             choices[layer.name] = Choice(usual, None, reason)
             continue
         found, own = (usual, rank) if first_only else cheapest_decomposition(layer, rank)
-        reason = f"as good as rank {rank}" if own != rank else ""
+        reason = f"cheaper, error of rank {rank}" if own != rank else ""
         choices[layer.name] = Choice(found, own, reason)
     return choices
 
 
 def spectrum(layer: LayerProfile, method: str) -> Tensor:
-    """Squared singular values, descending, float64, of the weight or of its outputs."""
+    """Squared singular values of the weight or of the outputs, descending, float64 (rank,)."""
     if method == "svd":
         values: Tensor = torch.linalg.svdvals(layer.weight.double()).square()
         return values
@@ -207,7 +237,7 @@ def spectrum(layer: LayerProfile, method: str) -> Tensor:
 
 
 def by_energy(profile: Profile, fraction: float, method: str) -> Choices:
-    """Per layer the smallest rank that keeps a fraction of the squared singular values."""
+    """Choices of the smallest rank that keeps a fraction of the squared singular values."""
     choices: Choices = {}
     for layer in profile.layers:
         usual = layer.decompositions[0]
@@ -229,7 +259,7 @@ def assemble(
     budget: Budget | None,
     measured: dict[str, Any] | None = None,
 ) -> Plan:
-    """A plan of chosen decompositions and ranks."""
+    """Plan of the chosen decompositions and ranks."""
     parts = []
     for layer in profile.layers:
         choice = choices[layer.name]

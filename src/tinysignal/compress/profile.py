@@ -1,4 +1,4 @@
-"""What every layer of a network sees on calibration data, in one pass."""
+"""Profile of a network: statistics of all its layers on calibration data, in one pass."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tinysignal.compress.factorize import Moments, MomentSum
-from tinysignal.compress.layers import Family, family_of, largest_rank
+from tinysignal.compress.factorize import MomentSum
+from tinysignal.compress.layer_profile import LayerProfile, Skipped
+from tinysignal.compress.layers import Family, family_of
 from tinysignal.compress.structure import candidates, is_within, prepare
 from tinysignal.errors import ConfigError, DataError, ModelError
 from tinysignal.nets.introspection import (
@@ -25,123 +26,33 @@ from tinysignal.nets.introspection import (
     layer_macs,
 )
 
-Batches = tuple[tuple[Any, Tensor | None], ...]  # batches: inputs, and labels or None
-_MOST_ROWS_A_CALL = 16_384  # positions of a convolution are many and alike
+Batches = tuple[tuple[Any, Tensor | None], ...]  # inputs, and labels or None, of each batch
+_MOST_ROWS_A_CALL = 16_384  # subsamples the many similar positions of a convolution
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.ELU, nn.Tanh, nn.Sigmoid)
-
-
-@dataclass(frozen=True)
-class LayerProfile:
-    """One layer that can be factored.
-
-    Parameters
-    ----------
-    name : str
-        In the network, with stacked recurrent layers taken apart: ``gru.layers.0``.
-    module : nn.Module
-        The layer in the network of the profile.
-    weight : Tensor (outputs, inputs)
-        The matrix that is factored; of a convolution (filters, inputs * kernel).
-    bias : float64 Tensor (outputs,)
-    inputs : Moments
-        Of the inputs on the calibration data, float64.
-    parameters : int
-        Weights of that matrix as the network holds them now; biases are not counted.
-    rows_per_example : float
-        How often the matrix is used for one example.
-    calls : float
-        How often the layer is called for one batch.
-    activation : nn.Module or None
-        What follows it directly, if that is a module known to act on single values.
-    """
-
-    name: str
-    module: nn.Module = field(repr=False)
-    weight: Tensor = field(repr=False)
-    bias: Tensor = field(repr=False)
-    inputs: Moments = field(repr=False)
-    parameters: int
-    rows_per_example: float
-    calls: float
-    activation: nn.Module | None = None
-
-    @property
-    def kind(self) -> str:
-        """The type of the layer: ``Linear``, ``Conv2d``, ``GRU``, ..."""
-        return type(self.module).__name__
-
-    @property
-    def family(self) -> Family:
-        """How layers of this kind are factored."""
-        family = family_of(self.module)
-        assert family is not None
-        return family
-
-    @property
-    def decompositions(self) -> tuple[str, ...]:
-        """Names of the ways to factor it, the usual one first."""
-        return self.family.decompositions(self.module)
-
-    @property
-    def full_rank(self) -> int:
-        """Smaller side of the matrix."""
-        return min(self.weight.shape)
-
-    def exact_rank(self, decomposition: str) -> int:
-        """The rank at which a decomposition is exact."""
-        return self.family.full_rank(self.module, decomposition)
-
-    def cost(self, decomposition: str, rank: int) -> tuple[int, float]:
-        """Weights of a decomposition, and its multiply-accumulates for a row of inputs."""
-        return self.family.cost(self.module, decomposition, rank)
-
-    def largest_rank(self, decomposition: str) -> int:
-        """The largest rank at which a decomposition has fewer weights; 0 if there is none."""
-        largest = largest_rank(self.family, self.module, decomposition)
-        while largest and self.cost(decomposition, largest)[0] >= self.parameters:
-            largest -= 1  # of a pair that was multiplied out
-        return largest
-
-    def shrinks(self, decomposition: str, rank: int) -> bool:
-        """Whether a rank is possible and has fewer weights than the layer."""
-        possible = rank <= self.exact_rank(decomposition)
-        return possible and self.cost(decomposition, rank)[0] < self.parameters
-
-    @property
-    def macs(self) -> float:
-        """Multiply-accumulates of the matrix for one example."""
-        return self.parameters * self.rows_per_example
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A layer with weights that is not factored, and why."""
-
-    name: str
-    kind: str
-    reason: str
 
 
 @dataclass(frozen=True, repr=False)
 class Profile:
-    """A network with what every layer sees on calibration data; made by `profile`.
+    """Network with the statistics of its layers on calibration data; made by `profile`.
 
     Parameters
     ----------
     layers : tuple of LayerProfile
-        In the order in which the network calls them.
+        Factorable layers in the order of their calls.
     skipped : tuple of Skipped
+        Layers that cannot be factored.
     parameters : int
-        Trained numbers of the whole network.
+        Parameters of the whole network.
     macs : float
         Multiply-accumulates of the known layers for one example.
     batches : tuple
-        The calibration batches: (inputs, labels or None).
+        Calibration batches: (inputs, labels or None).
     forward : callable
+        ``forward(network, inputs)`` gives the outputs.
     network : nn.Module
-        A copy whose every factorable matrix is a module of its own.
+        Copy of the network in which every factorable matrix is a module.
     replaced : dict of str to nn.Module
-        The modules that this copy holds in another form, as they were.
+        Original modules that this copy holds in another form.
     """
 
     layers: tuple[LayerProfile, ...]
@@ -161,11 +72,12 @@ class Profile:
         )
 
     def layer(self, name: str) -> LayerProfile:
-        """A layer by its name.
+        """Factorable layer by its name.
 
         Raises
         ------
         KeyError
+            No factorable layer has this name.
         """
         return {layer.name: layer for layer in self.layers}[name]
 
@@ -178,22 +90,23 @@ def profile(
     ignore: Sequence[str] = (),
     only: Sequence[str] = (),
 ) -> Profile:
-    """Watch every layer of a network while it runs on calibration data.
+    """Collect statistics of every layer of a network on calibration data.
 
-    The network is copied; it is run in evaluation mode and without gradients.
+    A copy of the network runs in evaluation mode without gradients.
 
     Parameters
     ----------
     model : nn.Module
+        Trained network; it is not changed.
     batches : iterable
-        Inputs, or pairs (inputs, labels) where the labels are an integer Tensor. They are kept for
-        the steps that follow; some thousand examples are enough.
+        Inputs, or pairs (inputs, labels) with an integer Tensor of labels. They are kept in memory
+        for `plan` and `apply`; a few thousand examples are enough.
     forward : callable or None
         ``forward(model, inputs)`` gives the outputs; None for ``model(inputs)``.
     ignore : sequence of str
-        Names or patterns (``head``, ``encoder.*``) of layers to leave whole, with all inside them.
+        Names or patterns (``head``, ``encoder.*``) of layers to leave whole, with their submodules.
     only : sequence of str
-        The same of the only layers to factor; empty for all.
+        Names or patterns of the only layers to factor; empty for all.
 
     Returns
     -------
@@ -202,11 +115,11 @@ def profile(
     Raises
     ------
     DataError
-        No batch, inputs that the network does not take, or NaN in what a layer sees.
+        There is no batch, the network does not take the inputs, or a layer gets NaN or infinity.
     ModelError
         No layer can be factored.
     ConfigError
-        A pattern fits no layer.
+        A pattern matches no layer.
 
     Example
     -------
@@ -220,7 +133,7 @@ def profile(
     run = call if forward is None else forward
     held = tuple(_split(batch) for batch in batches)
     if not held:
-        raise DataError("no calibration batch. Give at least one with some hundred examples.")
+        raise DataError("0 calibration batches, expected 1 or more with a few hundred examples.")
     network, replaced = prepare(model)
     found = list(candidates(network))
     left = _left_whole([name for name, _, _ in found], ignore, only)
@@ -235,7 +148,7 @@ def profile(
 
 
 def on_batches(profiled: Profile, held: Batches) -> Profile:
-    """The profile of the same network on other batches."""
+    """Profile of the same network on other batches."""
     return _profiled(
         profiled.network,
         profiled.replaced,
@@ -274,25 +187,28 @@ def _profiled(
     )
     if not profiled:
         reasons = "; ".join(f"{s.name or 'the network'}: {s.reason}" for s in skipped[:5])
-        raise ModelError(f"no layer can be factored ({reasons or 'none has a weight matrix'}).")
+        raise ModelError(
+            f"no layer can be factored ({reasons or 'none has a weight matrix'}), expected at "
+            "least one."
+        )
     macs = sum(layer.macs for layer in profiled) + seen.other_macs / examples
     return Profile(profiled, tuple(skipped), parameters, macs, held, run, network, replaced)
 
 
 def _left_whole(names: list[str], ignore: Sequence[str], only: Sequence[str]) -> dict[str, str]:
-    """Layers that are not to be factored, with the reason."""
+    """Layers that ``ignore`` and ``only`` exclude, with the reason."""
 
     def fitting(pattern: str) -> set[str]:
         found = {n for n in names if fnmatchcase(n, pattern) or is_within(n, pattern)}
         if not found or not pattern:
             shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-            raise ConfigError(f"no layer is called '{pattern}'. The network's are {shown}.")
+            raise ConfigError(f"no layer matches '{pattern}', expected some of {shown}.")
         return found
 
     left = {name: "ignored" for pattern in ignore for name in fitting(pattern)}
     if only:
         wanted = set().union(*(fitting(pattern) for pattern in only))
-        left |= {name: "not among those asked for" for name in names if name not in wanted}
+        left |= {name: "not in only=" for name in names if name not in wanted}
     return left
 
 
@@ -305,7 +221,7 @@ def _split(batch: Any) -> tuple[Any, Tensor | None]:
 
 
 def examples_in(inputs: Any) -> int:
-    """Number of examples in a batch, by the first axis of its first tensor."""
+    """Number of examples in a batch: the length of its first tensor."""
     if isinstance(inputs, Tensor):
         return len(inputs) if inputs.ndim else 1
     if isinstance(inputs, dict):
@@ -316,16 +232,16 @@ def examples_in(inputs: Any) -> int:
 
 
 class _Seen:
-    """What the hooks gather."""
+    """Statistics that the hooks collect."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.sums = {name: MomentSum() for name in names}
-        self.uses = dict.fromkeys(self.sums, 0)  # rows, those left out of the sums included
+        self.uses = dict.fromkeys(self.sums, 0)  # number of rows before subsampling
         self.calls = dict.fromkeys(self.sums, 0)
         self.order: list[str] = []
         self.activations: dict[str, nn.Module | None] = {}
         self.other_macs = 0
-        self.latest: tuple[Any, str] = (None, "")  # the output of a layer, and its name
+        self.latest: tuple[Any, str] = (None, "")  # output and name of the layer called last
         self.latest_rows = 0
 
 
@@ -339,7 +255,10 @@ def _watch(
         name = named[module]
         rows = _rows(module, first_input(args, kwargs))
         if not torch.isfinite(rows).all():
-            raise DataError(f"NaN or infinity goes into layer '{name}' on the calibration data.")
+            raise DataError(
+                f"the inputs of layer '{name}' hold NaN or infinity on the calibration data, "
+                "expected finite numbers."
+            )
         seen.uses[name] += len(rows)
         seen.latest_rows = len(rows)
         seen.calls[name] += 1
@@ -351,7 +270,10 @@ def _watch(
         if module in named:
             name = named[module]
             if not torch.isfinite(first_tensor(output)).all():
-                raise DataError(f"layer '{name}' gives NaN or infinity on the calibration data.")
+                raise DataError(
+                    f"the outputs of layer '{name}' hold NaN or infinity on the calibration data, "
+                    "expected finite numbers."
+                )
             seen.latest = output, name
             seen.activations.setdefault(name, None)
             beside = layer_macs(module, output) or 0  # recurrent weights are not factored
@@ -384,7 +306,7 @@ def _layer(
     held = replaced.get(name)
     family = _family(module)
     weight = family.matrix(module)
-    # A pair that was multiplied out costs what the pair costs.
+    # The cost of a merged pair of Linears is that of the pair.
     parameters = weight.numel()
     if isinstance(held, nn.Sequential):
         parameters = sum(_matrix_size(part) for part in held)

@@ -1,16 +1,15 @@
-"""A model file with 8-bit numbers, in the way that suits it.
+"""Model files with 8-bit numbers.
 
 ======== ============================================================================
-weights  8-bit weights and biases, which ONNX Runtime turns into floats when it loads the file: a
-         quarter of the bytes, the answers and the speed of floats
-static   8-bit weights and activations, these with scales from calibration data
-dynamic  8-bit weights and activations, these with scales from every run
+weights  8-bit weights and biases, which ONNX Runtime converts to floats when it loads the file: a
+         quarter of the bytes at the speed of floats
+static   8-bit weights and activations, with scales of activations from calibration data
+dynamic  8-bit weights and activations, with scales of activations from every run
 ======== ============================================================================
 
-What ONNX Runtime has no 8-bit operator for, an LSTM in ``static`` and stacks of matrices in
-``dynamic``, has 8-bit weights as in the first way.
-
-Which of them is fast depends on the processor and the layers' sizes: all are made and measured.
+Operators without an 8-bit version in ONNX Runtime (LSTM in ``static``, stacks of matrices in
+``dynamic``) get 8-bit weights as in ``weights``. The fastest kind depends on the processor and the
+sizes of the layers; `tinysignal.runs.report.choose_int8` measures all of them.
 """
 
 from __future__ import annotations
@@ -34,23 +33,25 @@ from tinysignal.files import atomic
 from tinysignal.model import METADATA_KEY
 
 WAYS = ("weights", "static", "dynamic")
-_PLAIN = ("Gemm", "MatMul", "Conv")  # the rest costs nothing, and is left exact
+_PLAIN = ("Gemm", "MatMul", "Conv")  # operators to quantise; the others are cheap and stay exact
 _OPERATORS = (*_PLAIN, "LSTM")
 _LARGEST = 127
-_SMALLEST = 256  # numbers; what turns fewer into floats takes more bytes than they save
+_SMALLEST = 256  # values of a weight; below, the conversion nodes take more bytes than it saves
 
 Runs = Sequence[NDArray[np.float32]]
 
 
 def write_int8(model: Path, target: Path, way: str, examples: Runs) -> None:
-    """Write a model file with 8-bit numbers in its layers, its spec as it was.
+    """Write a model file with 8-bit numbers and the same spec.
 
     Parameters
     ----------
     model, target : Path
+        Model file, and file to write.
     way : {"weights", "static", "dynamic"}
+        Kind of 8-bit storage, see `tinysignal.compress.quantize`.
     examples : sequence of float32 (channels or examples, ...)
-        What the network's first input is in some runs, for ``static``; other inputs are zero.
+        Values of the first input in some runs, for ``static``; other inputs are zero.
 
     Raises
     ------
@@ -70,7 +71,7 @@ def write_int8(model: Path, target: Path, way: str, examples: Runs) -> None:
 
 
 def _with_int8_weights(made: onnx.ModelProto) -> onnx.ModelProto:
-    """Weights and biases as a cast of integers times a scale: constants, folded on loading."""
+    """Model whose weights and biases are casts of integers times a scale, folded on loading."""
     graph = made.graph
     users = {
         name: node.op_type
@@ -102,11 +103,11 @@ def _with_int8_weights(made: onnx.ModelProto) -> onnx.ModelProto:
 def _rounded(
     values: NDArray[np.float32], operator: str
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Integers of -127 to 127, and what to multiply them by.
+    """Integers from -127 to 127, and their scales.
 
-    One scale for each filter; of a matrix, for each row or column, whichever are fewer: those of a
-    factor belong to its rank; of an LSTM's (1, gates, inputs), for each gate's; of a bias, one for
-    all.
+    A convolution has a scale for each filter; a matrix for each row or each column, whichever are
+    fewer, which for a factor is its rank; an LSTM weight (1, gates, inputs) for each gate's unit; a
+    bias one scale.
     """
     shared: int | tuple[int, ...] = tuple(range(1, values.ndim))
     if operator == "LSTM" or values.ndim == 1:
@@ -123,10 +124,10 @@ def _quantised(model: Path, examples: Runs | None) -> onnx.ModelProto:
     from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415
 
     common = {"weight_type": q.QuantType.QInt8}
-    # A product of two activations, as in the running level, wants all its digits.
+    # Products of two activations, as in the running level, need float precision.
     common["extra_options"] = {"MatMulConstBOnly": True}
     try:
-        with tempfile.TemporaryDirectory() as folder, _calm():
+        with tempfile.TemporaryDirectory() as folder, _quantiser_warnings_off():
             prepared, written = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
             quant_pre_process(model, prepared, skip_symbolic_shape=True)
             if examples is None:
@@ -134,7 +135,7 @@ def _quantised(model: Path, examples: Runs | None) -> onnx.ModelProto:
                     prepared,
                     written,
                     op_types_to_quantize=list(_OPERATORS),
-                    per_channel=True,  # or an LSTM's four gates share a scale
+                    per_channel=True,  # otherwise the gates of an LSTM share a scale
                     nodes_to_exclude=_products_with_stacks(prepared),
                     **common,
                 )
@@ -152,11 +153,13 @@ def _quantised(model: Path, examples: Runs | None) -> onnx.ModelProto:
         raise
     except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base but Exception
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise ModelError(f"{model}: ONNX Runtime cannot make it int8 ({reason}).") from None
+        raise ModelError(
+            f"{model}: ONNX Runtime cannot quantise it ({reason}). Leave int8 out."
+        ) from None
 
 
 def _products_with_stacks(model: Path) -> list[str]:
-    """Names of nodes that multiply by many matrices at once: the quantiser's scales do not fit."""
+    """Names of nodes that multiply by a stack of matrices, which per-channel scales do not fit."""
     graph = onnx.load(model).graph
     stacks = {held.name for held in graph.initializer if len(held.dims) > 2}
     nodes = (node for node in graph.node if node.op_type == "MatMul")
@@ -164,7 +167,7 @@ def _products_with_stacks(model: Path) -> list[str]:
 
 
 class _Reader:
-    """Runs for the calibration, as ONNX Runtime asks for them."""
+    """Calibration data in the interface of ONNX Runtime."""
 
     def __init__(self, model: Path, examples: Runs) -> None:
         first, *others = onnx.load(model).graph.input
@@ -175,7 +178,7 @@ class _Reader:
         self._runs = iter(examples)
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        """The inputs of the next run; None after the last."""
+        """Inputs of the next run; None after the last one."""
         values = next(self._runs, None)
         if values is None:
             return None
@@ -187,8 +190,8 @@ class _Reader:
 
 
 @contextmanager
-def _calm() -> Iterator[None]:
-    """What the quantiser says is for those who program with it."""
+def _quantiser_warnings_off() -> Iterator[None]:
+    """Hide output and warnings of the quantiser, which address programmers."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)

@@ -1,4 +1,4 @@
-"""A network in the shape of a plan, to load compressed weights into."""
+"""Network in the shape of a plan, for loading compressed weights."""
 
 from __future__ import annotations
 
@@ -6,25 +6,29 @@ from torch import nn
 
 from tinysignal.compress.layers import family_of
 from tinysignal.compress.plan import Plan
-from tinysignal.compress.structure import is_within, prepare, put, why_not
+from tinysignal.compress.structure import is_within, prepare, replace_module, why_not
 from tinysignal.errors import ConfigError
 
 
 def rebuild(model: nn.Module, plan: Plan) -> nn.Module:
-    """A copy of a network with its layers factored as a plan says, whose weights are not set.
+    """Copy of a network with factored layers in the shapes of a plan, for its state dict.
 
-    It takes the state dict of the network that `tinysignal.compress.apply` made by this plan.
+    The factors are zero until the state dict of the compressed network is loaded.
 
     Parameters
     ----------
     model : nn.Module
-        The uncompressed network, with any weights.
+        Original network, with any weights.
     plan : Plan
+
+    Returns
+    -------
+    nn.Module
 
     Raises
     ------
     ConfigError
-        The network has no such layer, or the layer no such decomposition.
+        The network has not a layer of the plan, or the layer not its decomposition.
 
     Example
     -------
@@ -42,7 +46,9 @@ def rebuild(model: nn.Module, plan: Plan) -> nn.Module:
     for step in cut:
         module = known.get(step.name)
         if module is None:
-            raise ConfigError(f"plan: the network has no layer '{step.name}'.")
+            raise ConfigError(
+                f"plan: the network has no layer '{step.name}'. Give the network of the plan."
+            )
         family = family_of(module)
         if (
             family is None
@@ -50,12 +56,13 @@ def rebuild(model: nn.Module, plan: Plan) -> nn.Module:
             or step.decomposition not in family.decompositions(module)
         ):
             raise ConfigError(
-                f"plan: layer '{step.name}' has no decomposition '{step.decomposition}'."
+                f"plan: layer '{step.name}' has no decomposition '{step.decomposition}'. Give the "
+                "network of the plan."
             )
         assert step.rank is not None
         empty = family.empty(module, step.decomposition, step.rank)
-        network = put(network, step.name, family.replacement(module, empty))
+        network = replace_module(network, step.name, family.replacement(module, empty))
     for name, module in replaced.items():
         if not any(is_within(step.name, name) for step in cut):
-            network = put(network, name, module)
+            network = replace_module(network, name, module)
     return network

@@ -1,4 +1,4 @@
-"""Plans for budgets: allocations are compared with equal ranks on held-out batches."""
+"""Plans for budgets: comparison of allocations and of equal ranks on held-out batches."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from tinysignal.errors import ConfigError
 from tinysignal.nets.introspection import evaluating, first_tensor, guarded
 
 _BISECTIONS = 6
-_HELD_OUT = 2048  # examples that plans are compared on
+_HELD_OUT = 2048  # examples for the comparison of plans
 _DISCOUNTS = (1.5, 2.5)
-_REFINE = 100  # steps while plans are compared: fewer than at the end
+_REFINE = 100  # refinement steps in the comparison, fewer than in the final network
 
 Measured = dict[str, Any]
 
@@ -40,7 +40,7 @@ Measured = dict[str, Any]
 def _searched(
     profile: Profile, budget: Budget, *, method: str, min_rank: int, loss: str
 ) -> tuple[Choices, Measured]:
-    """Choices for a budget of the whole network, and the measurements they rest on."""
+    """Choices for a budget of the whole network, and the measurements that decided them."""
     search = _Search(profile, method, min_rank, loss, by_macs=budget.macs is not None)
     if budget.max_accuracy_drop is not None:
         return search.smallest(accuracy_test(search, budget.max_accuracy_drop))
@@ -48,14 +48,15 @@ def _searched(
     found = search.best_within(value * search.whole if value <= 1 else value)
     if found is None:
         raise ConfigError(
-            f"{budget.kind} = {value:g}: with rank {min_rank} in every layer the network still has "
-            f"{search.least / search.whole:.2%} of its {budget.kind}. Ask for more."
+            f"{budget.kind} is {value:g}, but rank {min_rank} in every layer leaves "
+            f"{search.least / search.whole:.2%} of the {budget.kind}. Raise {budget.kind}, or "
+            "lower min_rank."
         )
     return found
 
 
 class _Search:
-    """Allocations of one network, fitted on half of the calibration data, judged on the other."""
+    """Search over allocations: fitted on one half of the calibration data, scored on the other."""
 
     def __init__(
         self, profile: Profile, method: str, min_rank: int, loss: str, *, by_macs: bool
@@ -71,7 +72,7 @@ class _Search:
         }
         if method == "sequential":
             for factor in _DISCOUNTS:
-                name = f"measured loss, {factor:g} times less a layer"
+                name = f"measured loss, discount {factor:g} per layer"
                 self.candidates[name] = discounted(self.candidates["measured loss"], factor)
         self.judge = OutputLoss(self.profile, self.held, output_loss.kind, most=_HELD_OUT)
         self.whole = profile.macs if by_macs else float(profile.parameters)
@@ -80,12 +81,12 @@ class _Search:
         )[1]
 
     def compressed(self, choices: Choices) -> nn.Module:
-        """The network compressed on the first half."""
+        """Network compressed on the first half."""
         plan = assemble(self.profile, choices, self.method, None)
         return compressed(self.profile, plan, refine=_REFINE)
 
     def best_within(self, limit: float) -> tuple[Choices, Measured] | None:
-        """The best of the allocations and equal ranks; None if none fits."""
+        """Best of the allocations and of equal ranks within a limit; None if none fits."""
         if limit < self.least:
             return None
         tried = {
@@ -95,7 +96,7 @@ class _Search:
         equal = self._equal(limit)
         if equal is not None:
             tried["equal ranks"] = equal
-        known: dict[str, float] = {}  # two allocations may be the same
+        known: dict[str, float] = {}  # scores by plan, because allocations may coincide
         losses = {}
         for name, choices in tried.items():
             form = repr([choice[:2] for choice in choices.values()])
@@ -115,7 +116,7 @@ class _Search:
         return tried[best], measured
 
     def _equal(self, limit: float) -> Choices | None:
-        """The largest equal rank that fits."""
+        """Choices of the largest equal rank within a limit; None if none fits."""
         low, high = 0, max(layer.full_rank for layer in self.profile.layers)
         while low < high:
             middle = (low + high + 1) // 2
@@ -129,7 +130,7 @@ class _Search:
         return allocate(self.profile, candidates, share * self.whole, by_macs=self.by_macs)[0]
 
     def smallest(self, meets: Callable[[nn.Module], bool]) -> tuple[Choices, Measured]:
-        """The cheapest allocation that meets a demand which larger networks meet."""
+        """Cheapest allocation that meets a condition, by bisection over the kept share."""
         low, high = self.least / self.whole, 1.0
         best = self._allocated(high)
         for _ in range(_BISECTIONS):
@@ -143,7 +144,7 @@ class _Search:
 
 
 def halves(batches: Batches) -> tuple[Batches, Batches]:
-    """Two halves of the batches, or of the examples of the only one."""
+    """Two halves of the batches, or of the examples of a single batch."""
     if len(batches) > 1:
         return batches[::2], batches[1::2]
     inputs, labels = batches[0]
@@ -156,7 +157,13 @@ def halves(batches: Batches) -> tuple[Batches, Batches]:
 
 
 def accuracy(profile: Profile, network: nn.Module, batches: Batches) -> float:
-    """Share of labelled examples whose largest output is their label's, in percent."""
+    """Accuracy on the labelled examples, in percent.
+
+    Raises
+    ------
+    ConfigError
+        No batch has labels.
+    """
     right = count = 0
     with evaluating(network):
         for inputs, labels in batches:
@@ -165,12 +172,15 @@ def accuracy(profile: Profile, network: nn.Module, batches: Batches) -> float:
                 right += int((outputs.argmax(dim=-1) == labels.to(outputs.device)).sum())
                 count += labels.numel()
     if not count:
-        raise ConfigError("max_accuracy_drop needs calibration batches of (inputs, labels).")
+        raise ConfigError(
+            "the calibration batches have no labels, expected (inputs, labels) for "
+            "max_accuracy_drop."
+        )
     return 100 * right / count
 
 
 def accuracy_test(search: _Search, drop: float) -> Callable[[nn.Module], bool]:
-    """Whether a network loses at most so many percentage points on the held-out half."""
+    """Test whether a network loses at most ``drop`` percentage points on the held-out half."""
     least = accuracy(search.profile, search.profile.network, search.held) - drop
     return lambda network: accuracy(search.profile, network, search.held) >= least - 1e-9
 
@@ -187,26 +197,38 @@ def plan(
     min_rank: int = 4,
     loss: str = "auto",
 ) -> Plan:
-    """Choose how far each layer is cut, for one of the budgets.
+    """Choose the rank and the decomposition of each layer for a budget.
 
     Parameters
     ----------
     profile : Profile
     rank, energy, params, macs, max_accuracy_drop : number or None
-        Exactly one of them, see `Budget`.
+        Exactly one budget, see `Budget`.
     method : {"sequential", "activation", "svd"}
-        See `tinysignal.compress.apply`.
+        Method of the factors, see `tinysignal.compress.compress`.
     min_rank : int
-        The smallest rank that is given to a layer.
+        Smallest rank of a layer.
     loss : {"auto", "kl", "mse"}
-        Loss of a cut: divergence of the classes' probabilities from the original's, or squared
-        error relative to the outputs' variance. ``auto``: "kl" where the calibration data are
-        labelled or the outputs are (examples, 2 or more).
+        Loss of a compressed layer: ``kl``, the divergence of the class probabilities from the
+        original's, or ``mse``, the squared error relative to the variance of the outputs. ``auto``
+        is ``kl`` for labelled calibration data or outputs of shape (examples, 2 or more).
+
+    Returns
+    -------
+    Plan
 
     Raises
     ------
     ConfigError
-        Not exactly one budget, one that is out of its bounds or cannot be met.
+        Not exactly one budget is given, or it is out of bounds or cannot be met.
+
+    Example
+    -------
+    >>> import torch
+    >>> from tinysignal.compress import plan, profile
+    >>> net = torch.nn.Sequential(torch.nn.Linear(30, 40), torch.nn.ReLU(), torch.nn.Linear(40, 9))
+    >>> plan(profile(net, [torch.randn(300, 30)]), rank=5).ranks
+    {'0': 5, '2': 5}
     """
     budget = Budget(
         rank=rank,
@@ -226,10 +248,10 @@ def plan_for(
     min_rank: int = 4,
     loss: str = "auto",
 ) -> Plan:
-    """`plan` for a `Budget`."""
+    """Plan for a `Budget`; other parameters as of `plan`."""
     check_method(method)
     if type(min_rank) is not int or min_rank < 1:
-        raise ConfigError(f"min_rank is {min_rank!r}, expected a rank of 1 or more.")
+        raise ConfigError(f"min_rank is {min_rank!r}, expected a whole number of 1 or more.")
     if budget.rank is not None:
         return assemble(profile, uniform(profile, budget.rank), method, budget)
     if budget.energy is not None:

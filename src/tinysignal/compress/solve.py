@@ -1,4 +1,4 @@
-"""The factors of one layer, from what it is given now and what it should give."""
+"""Factors of one layer, from its inputs and its target outputs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tinysignal.compress.factorize import (
     squared_error,
     thin,
 )
-from tinysignal.compress.profile import LayerProfile
+from tinysignal.compress.layer_profile import LayerProfile
 from tinysignal.compress.timing import one_thread
 
 _CHUNK = 4096
@@ -31,7 +31,7 @@ _REFINE_RATE = 3e-3
 
 
 def from_moments(layer: LayerProfile, decomposition: str, rank: int, *, method: str) -> Factors:
-    """Factors from what the layer sees in the uncompressed network.
+    """Factors from the statistics of a layer in the original network.
 
     Parameters
     ----------
@@ -39,7 +39,8 @@ def from_moments(layer: LayerProfile, decomposition: str, rank: int, *, method: 
     decomposition : str
     rank : int
     method : {"activation", "svd"}
-        ``svd``: the best of its rank for the weights, the bias as it was.
+        ``activation`` minimises the error of the outputs, ``svd`` that of the weights, without a
+        change of the bias.
     """
     if method == "svd":
         return _factor(layer, decomposition, rank, weight=layer.weight, bias=layer.bias)
@@ -63,7 +64,7 @@ def _factor(
 
 
 def prefix(factors: Factors, layer: LayerProfile, rank: int, *, corrected: bool) -> Factors:
-    """Two factors cut further: their components are in descending order of energy."""
+    """Two factors at a lower rank, for factors whose components are in descending order."""
     first, second = factors.parts[0][:rank], factors.parts[1][:, :rank]
     dense, bias = second @ first, layer.bias
     if corrected:
@@ -92,21 +93,23 @@ def from_rows(
     refine: int,
     seed: int,
 ) -> Factors | tuple[Tensor, Tensor]:
-    """Factors that map what the compressed network gives to what the original layer gave.
+    """Factors that map inputs in the compressed network to outputs of the original layer.
 
-    What is cut to the rank is the original weight, or a regression on what the compressed network
-    gives: the one that errs less on half of the rows after the other half made it.
+    The factored matrix is the original weight or a regression from ``given`` to ``target``: the one
+    with the smaller error on one half of the rows, after a fit on the other half.
 
     Parameters
     ----------
+    layer : LayerProfile
+    decomposition : str
     rank : int or None
-        None for the dense weight and bias.
+        Rank; None for the dense weight and bias.
     given : Tensor (rows, inputs)
         Inputs in the compressed network.
     target : Tensor (rows, outputs)
         Outputs of the original layer for the same rows.
     refine : int
-        Steps of `refined`; 0 for none.
+        Number of steps of `refined`; 0 for none.
     """
     weight = layer.weight
 
@@ -132,7 +135,7 @@ def from_rows(
 
 
 def _halves(rows: int) -> tuple[Tensor, Tensor]:
-    """Two halves in blocks, so that neighbouring positions of one picture are not in both."""
+    """Two halves of the rows in blocks, which keeps positions of one picture in one half."""
     first = (torch.arange(rows) // 64) % 2 == 0
     if rows < 128:
         first = torch.arange(rows) % 2 == 0
@@ -157,7 +160,7 @@ def _regression(weight: Tensor, moments: Moments, given: Tensor, target: Tensor)
 
 
 def _error(dense: Tensor, given: Tensor, target: Tensor) -> float:
-    """Mean squared error about the mean, summed over the outputs."""
+    """Mean squared error after removal of the mean, summed over the outputs."""
     gap = target - given @ dense.to(given.dtype).T
     return float((gap - gap.mean(dim=0)).square().sum()) / len(gap)
 
@@ -171,14 +174,15 @@ def refined(
     steps: int,
     seed: int,
 ) -> Factors:
-    """Two factors fitted to the values behind the activation, where some errors vanish.
+    """Two factors fitted by Adam to the outputs after the activation, which hides some errors.
 
-    Adam on the mean squared error behind the activation, on this layer's rows alone. Labels are not
-    used, nor other layers. With one thread: the steps are too small to be shared.
+    The loss is the mean squared error after the activation on the rows of this layer; labels and
+    other layers are not used. It runs in one thread, because the steps are small.
 
     References
     ----------
-    Zhang et al. (2016), sec. 3.2, the nonlinear case (there by alternating steps).
+    Zhang et al. (2016), "Accelerating very deep convolutional networks", sec. 3.2, the nonlinear
+    case, which is solved there by alternating steps.
     """
     if len(given) == 0:
         return factors
@@ -210,13 +214,13 @@ def refined(
 
 
 def cheapest_decomposition(layer: LayerProfile, rank: int) -> tuple[str, int]:
-    """The decomposition and rank with the fewest multiply-accumulates, at most the usual error.
+    """Decomposition and rank with the fewest multiply-accumulates at no larger error.
 
     Parameters
     ----------
     layer : LayerProfile
     rank : int
-        Of the layer's first decomposition.
+        Rank of the layer's default decomposition, whose error is the bound.
     """
     usual = layer.decompositions[0]
     if len(layer.decompositions) == 1:

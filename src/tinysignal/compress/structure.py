@@ -1,4 +1,4 @@
-"""A network taken apart into factorable layers, and layers put back into it."""
+"""Decomposition of a network into factorable layers, and replacement of layers."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from tinysignal.compress.layers import Recurrent, family_of, is_pair, merged
 
 
 def prepare(model: nn.Module, *, merge: bool = True) -> tuple[nn.Module, dict[str, nn.Module]]:
-    """A copy of a network whose every factorable matrix is a module of its own.
+    """Copy of a network in which every factorable matrix is a module.
 
-    Stacked recurrent layers are taken apart, and pairs of Linears that an earlier compression made
-    are multiplied out. The copy computes what ``model`` does.
+    Stacked recurrent layers are separated, and pairs of Linears from an earlier compression are
+    merged. The copy computes the same function.
 
     Parameters
     ----------
     model : nn.Module
     merge : bool
-        Whether pairs are multiplied out.
+        Whether to merge pairs.
 
     Returns
     -------
-    nn.Module, dict of str to nn.Module
-        The copy, and by their names the modules of it that were replaced.
+    nn.Module
+        The copy.
+    dict of str to nn.Module
+        The replaced modules by their names.
     """
     network = copy.deepcopy(model)
     counts = parameter_uses(network)
@@ -39,41 +41,41 @@ def prepare(model: nn.Module, *, merge: bool = True) -> tuple[nn.Module, dict[st
             split = family.split(module) if why_not(module, counts) is None else None
             if split is not None:
                 replaced[name] = module
-                network = put(network, name, split)
+                network = replace_module(network, name, split)
         elif merge and is_pair(module) and all(why_not(part, counts) is None for part in module):
             replaced[name] = module
-            network = put(network, name, merged(module))
+            network = replace_module(network, name, merged(module))
     return network, replaced
 
 
 def is_within(name: str, outer: str) -> bool:
-    """Whether a name is a module's own or that of a part of it; "" is the whole network."""
+    """Whether a module is another one or inside it, by their names; "" is the whole network."""
     return not outer or name == outer or name.startswith(f"{outer}.")
 
 
 def in_recurrent(network: nn.Module, name: str) -> bool:
-    """Whether a module lies within a stack of recurrent layers that was taken apart."""
+    """Whether a module is inside a separated stack of recurrent layers."""
     parts = name.split(".")
     above = [".".join(parts[:n]) for n in range(len(parts))]
     return any(isinstance(network.get_submodule(outer), Recurrent) for outer in above)
 
 
-def put(network: nn.Module, name: str, module: nn.Module) -> nn.Module:
-    """Replace a module by its name; the network itself if that is ""."""
+def replace_module(network: nn.Module, name: str, module: nn.Module) -> nn.Module:
+    """Network with a module replaced by its name, in place; "" replaces the whole network."""
     if not name:
         return module
     parent, _, last = name.rpartition(".")
     owner = network.get_submodule(parent)
     setattr(owner, last, module)
     if isinstance(owner, nn.TransformerEncoderLayer):
-        # Its fused path reads linear1.weight past the module; without a known activation it is
-        # not taken, neither here nor by the encoder around it.
+        # The fused path reads linear1.weight instead of calling the module. Without a known
+        # activation, neither the layer nor its encoder takes that path.
         owner.activation_relu_or_gelu = 0
     return network
 
 
 def parameter_uses(network: nn.Module) -> dict[int, int]:
-    """The number of places that hold each parameter, by its identity."""
+    """Number of modules that hold each parameter, by the ``id`` of the parameter."""
     counts: dict[int, int] = {}
     for _, module in network.named_modules(remove_duplicate=False):
         for parameter in module._parameters.values():
@@ -83,7 +85,7 @@ def parameter_uses(network: nn.Module) -> dict[int, int]:
 
 
 def candidates(network: nn.Module) -> Iterator[tuple[str, nn.Module, str | None]]:
-    """Modules with a weight matrix, and why one cannot be factored or None."""
+    """Names and modules with a weight matrix, and the reason why not to factor each, or None."""
     counts = parameter_uses(network)
     whole: list[str] = []
     for name, module in network.named_modules():
@@ -100,14 +102,14 @@ def candidates(network: nn.Module) -> Iterator[tuple[str, nn.Module, str | None]
 
 
 def why_not(module: nn.Module, counts: dict[int, int]) -> str | None:
-    """Why a module's weight cannot be factored; None if it can."""
+    """Reason why the weight of a module cannot be factored; None if it can."""
     family, own = family_of(module), list(module.parameters(recurse=False))
     if family is None:
         return f"{type(module).__name__} is not factored"
     if any(counts.get(id(parameter), 0) > 1 for parameter in own):
         return "its weight is shared with another layer"
     if not all(p.is_floating_point() for p in own):
-        return "its weight is not of floating-point numbers"
+        return "its weight is not floating-point"
     reason = family.why_not(module)
     if reason is not None:
         return reason

@@ -1,13 +1,13 @@
-"""Labelled examples to train, choose and measure classifiers with.
+"""Labelled data sets for classifiers.
 
 ::
 
-    dataset.py    what a data set is: examples on three splits
+    dataset.py    data set: examples in three splits
     splits.py     splits that share no group
     published.py  MNIST, Fashion-MNIST and scikit-learn's digits
-    download.py   files from the web, held to their SHA-256
-    folders.py    your own pictures and sounds: a folder for each class, or
-    manifest.py   a list of files
+    download.py   downloads that are checked by their SHA-256
+    folders.py    your own pictures and sounds in folders, one for each class
+    manifest.py   your own files in a CSV list
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def load_dataset(
     seed: int = 0,
     as_input: ImageInput | SoundInput | None = None,
 ) -> Dataset:
-    """A data set by its name, or of a folder with a subfolder for every class.
+    """Data set by its name, or from a folder with one subfolder for each class.
 
     Parameters
     ----------
@@ -44,26 +44,37 @@ def load_dataset(
         ``mnist``, ``fashion-mnist``, ``digits``, or the path of a folder, see
         `tinysignal.datasets.folders.load_folder`.
     data_dir : Path or None
-        Where the files of MNIST and Fashion-MNIST are looked for; None for the folder that the
-        environment variable TINYSIGNAL_DATA names. What is not there is downloaded once.
+        Folder of the files of MNIST and Fashion-MNIST; None for the folder in the environment
+        variable TINYSIGNAL_DATA. Missing files are downloaded once.
     valid_fraction : float
-        Share of the training examples that is the validation split where none is given; 0 for
-        none.
+        Fraction of the training examples to use as validation split if the data has none, 0 to
+        below 1.
     seed : int
-        Which examples these are. The test split is the same for every seed.
+        Random seed of the validation split. The test split is the same for every seed.
     as_input : ImageInput or SoundInput or None
-        What a folder's files become, such as the input of a model that is to be measured; None
-        to follow from the files.
+        Input that a folder's files are converted to, such as that of a model to evaluate; None to
+        choose it by the files.
+
+    Returns
+    -------
+    Dataset
 
     Raises
     ------
     DataError
-        No such name or folder; files that are missing, damaged or cannot be downloaded.
+        The name or folder is unknown; files are missing, damaged or cannot be downloaded.
     MissingExtraError
-        An optional package is needed: scikit-learn, pooch, Pillow or PyAV.
+        scikit-learn, pooch, Pillow or PyAV is needed and not installed.
+
+    Example
+    -------
+    >>> from tinysignal.datasets import load_dataset
+    >>> digits = load_dataset("digits")
+    >>> digits.train.values.shape, len(digits.test)
+    ((1318, 8, 8), 359)
     """
     if not 0 <= valid_fraction < 1:
-        raise DataError(f"a validation share of {valid_fraction}, expected 0 to less than 1.")
+        raise DataError(f"valid_fraction is {valid_fraction}, expected 0 to less than 1.")
     if source == "digits":
         return load_digits(valid_fraction=valid_fraction, seed=seed)
     if source in PUBLISHED:
@@ -74,4 +85,4 @@ def load_dataset(
         return load_folder(
             Path(source), as_input=as_input, valid_fraction=valid_fraction, seed=seed
         )
-    raise DataError(f"{source}: no such folder, nor a known data set ({', '.join(NAMES)}).")
+    raise DataError(f"{source}: no such folder. Give a folder, or one of {', '.join(NAMES)}.")

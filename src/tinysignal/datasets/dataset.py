@@ -1,4 +1,4 @@
-"""What a data set is: examples with labels, on three splits that share nothing."""
+"""Data sets: labelled examples in three disjoint splits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tinysignal.errors import DataError
 from tinysignal.spec import ClassifierSpec, ImageInput, SoundInput
 
 SPLITS = ("train", "valid", "test")
-_AT_ONCE = 4096  # examples whose statistics are taken together, so that memory stays small
+_AT_ONCE = 4096  # examples in a chunk of the statistics; bounds the memory
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,19 @@ class Examples:
     Parameters
     ----------
     values : uint8 or float32 (examples, rows, columns)
-        uint8 pictures are 0 (black) to 255 (white); float32 is as the network takes it.
+        Pictures from 0 (black) to 255 (white) as uint8, or inputs of the network as float32.
     labels : int64 (examples,)
-        Which class.
+        Class numbers, from 0.
     names : tuple of str
-        File names; empty where there are none.
+        File names; empty for data without files.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from tinysignal.datasets import Examples
+    >>> examples = Examples(np.zeros((3, 8, 8), np.uint8), np.array([0, 1, 1]))
+    >>> len(examples.select(examples.labels == 1))
+    2
     """
 
     values: NDArray[Any]
@@ -37,14 +45,14 @@ class Examples:
         return len(self.labels)
 
     def as_float(self) -> NDArray[np.float32]:
-        """The values as the network takes them: uint8 pictures divided by 255."""
+        """Inputs of the network, float32 (examples, rows, columns): uint8 is divided by 255."""
         if self.values.dtype == np.uint8:
             divided: NDArray[np.float32] = np.divide(self.values, 255, dtype=np.float32)
             return divided
         return np.asarray(self.values, np.float32)
 
     def select(self, index: NDArray[Any]) -> Examples:
-        """The examples at these places, or where a mask is true."""
+        """Examples at an index, int64 (chosen,), or where a mask, bool (examples,), is true."""
         places = np.arange(len(self))[index]
         names = tuple(self.names[place] for place in places) if self.names else ()
         return Examples(self.values[places], self.labels[places], names)
@@ -52,21 +60,21 @@ class Examples:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Examples to train on, to choose by and to measure with.
+    """Labelled examples in a training, a validation and a test split.
 
     Parameters
     ----------
     name : str
-        ``mnist``, ``fashion-mnist``, ``digits``, or the folder's name.
+        ``mnist``, ``fashion-mnist``, ``digits``, or the name of the folder.
     input : ImageInput or SoundInput
-        What an example is and how a file becomes one.
+        Size of an example, and the conversion of a file to one.
     classes : tuple of str
-        Names, in the order of the labels.
+        Class names in the order of the labels.
     train, valid, test : Examples
-        ``valid`` and ``test`` may be empty.
+        Splits; ``valid`` and ``test`` may be empty.
     mean, std : float
-        Of the training values as floats; of a published set, before a validation split is taken
-        from them, so that they are its well-known numbers.
+        Mean and standard deviation of the training values as floats. For a published set they
+        include the validation split, which gives the well-known numbers.
     """
 
     name: str
@@ -79,42 +87,46 @@ class Dataset:
     std: float
 
     def split(self, name: str) -> Examples:
-        """The examples of ``train``, ``valid`` or ``test``.
+        """Split by its name, ``train``, ``valid`` or ``test``.
 
         Raises
         ------
         DataError
+            The name is none of these.
         """
         if name not in SPLITS:
-            raise DataError(f"{self.name}: no split '{name}', expected {', '.join(SPLITS)}.")
+            raise DataError(f"{self.name}: no split '{name}', expected {' or '.join(SPLITS)}.")
         found: Examples = getattr(self, name)
         return found
 
     def held_out(self) -> tuple[str, Examples]:
-        """What training never learnt from: the test split or, where there is none, ``valid``.
+        """Held-out examples: the test split, or the validation split if there is no test split.
 
         Returns
         -------
-        tuple of str and Examples
-            Its name, and it.
+        str
+            Name of the split.
+        `Examples`
 
         Raises
         ------
         DataError
-            Both are empty.
+            Both splits are empty.
         """
         for name in ("test", "valid"):
             if len(self.split(name)):
                 return name, self.split(name)
-        raise DataError(f"{self.name}: nothing is held out. Put examples into a test folder.")
+        raise DataError(
+            f"{self.name}: no test and no validation examples. Put examples into a test folder."
+        )
 
     def for_model(self, spec: ClassifierSpec) -> Dataset:
-        """The same examples with their labels in a model's order of classes.
+        """Data set with its labels in the order of a model's classes.
 
         Raises
         ------
         DataError
-            The model has other classes, or takes other examples.
+            The model has other classes, or takes examples of another kind or size.
         """
         if set(self.classes) != set(spec.classes):
             raise DataError(
@@ -144,7 +156,7 @@ def _few(names: tuple[str, ...]) -> str:
 
 
 def mean_and_std(examples: Examples) -> tuple[float, float]:
-    """Mean and standard deviation over all values as floats; 0 and 1 where there are none."""
+    """Mean and standard deviation of all values as floats; 0 and 1 for no examples."""
     total = squares = 0.0
     for start in range(0, len(examples), _AT_ONCE):
         part = examples.values[start : start + _AT_ONCE].reshape(-1)

@@ -1,4 +1,4 @@
-"""Files from the web: the first mirror that has one, held to its SHA-256."""
+"""Downloads from the first mirror that responds, checked by their SHA-256."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ _CONNECT_S, _READ_S = 10, 30
 
 
 def fetch(file: str, mirrors: Sequence[str], *, sha256: str, what: str, folder: str) -> Path:
-    """A file in the user's cache, downloaded from the first mirror that has it.
+    """Path of a file in the user's cache, downloaded on first use.
 
     Parameters
     ----------
     file : str
-        Its name, the same on every mirror.
+        Name of the file, the same on every mirror.
     mirrors : sequence of str
-        Addresses that end in a slash.
+        Addresses of folders, each with a slash at its end.
     sha256 : str
-        Of the file.
+        SHA-256 of the file, in hexadecimal digits.
     what : str
-        What error messages call the whole.
+        Name of the data set in error messages.
     folder : str
-        Below the cache.
+        Subfolder of the cache.
 
     Raises
     ------
     DataError
-        No mirror has it, or the cache cannot be written.
+        No mirror has the file, or the cache cannot be written.
     MissingExtraError
-        It is not in the cache and pooch is not installed.
+        pooch is not installed.
     """
     try:
         import pooch  # noqa: PLC0415 - optional
@@ -50,7 +50,7 @@ def fetch(file: str, mirrors: Sequence[str], *, sha256: str, what: str, folder: 
                 path=cache,
                 downloader=pooch.HTTPDownloader(
                     timeout=(_CONNECT_S, _READ_S),
-                    headers={"Accept-Encoding": "identity"},  # a .gz is to stay one
+                    headers={"Accept-Encoding": "identity"},  # keeps .gz files compressed
                 ),
             )
             return Path(found)
@@ -60,7 +60,7 @@ def fetch(file: str, mirrors: Sequence[str], *, sha256: str, what: str, folder: 
             raise DataError(f"{cache}: cannot be written ({error.strerror}).") from None
     raise DataError(
         f"{what}: {file} could not be downloaded from {', '.join(failures)}. "
-        "Fetch it by other means and name its folder with --data-dir."
+        "Download it by other means and pass its folder with --data-dir."
     )
 
 
@@ -69,5 +69,5 @@ def _reason(error: Exception) -> str:
     if response is not None:
         return f"status {response.status_code}"
     if isinstance(error, ValueError) and not isinstance(error, OSError):
-        return "other content than published"
+        return "its SHA-256 differs from the published one"
     return type(error).__name__

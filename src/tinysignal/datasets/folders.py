@@ -1,4 +1,4 @@
-"""Your own pictures or sounds: a folder with a subfolder for every class."""
+"""Data sets from folders of pictures or sounds with one subfolder for each class."""
 
 from __future__ import annotations
 
@@ -34,64 +34,67 @@ _SPLIT_WORDS = {
 }
 _TEST_SHARE = 0.1
 _SMALL_SIDE, _USUAL_SIDE = 64, 28  # pixels
-_SAME_SPEAKER = "_nohash_"  # in Speech Commands, the speaker stands before it
+_SAME_SPEAKER = "_nohash_"  # separates the speaker from the rest of a name in Speech Commands
 
 
 @dataclass(frozen=True)
 class Item:
-    """A file, its class, and what must stay together with it."""
+    """File of a data set, with its class and the group that must stay in one split."""
 
     path: Path
     name: str
     label: str
     group: str
-    split: str = ""  # as given; empty where it is ours to choose
+    split: str = ""  # as given; empty if it is not given
 
 
 def load_folder(
     folder: Path,
     *,
-    size: tuple[int, int] | None = None,
     as_input: ImageInput | SoundInput | None = None,
     valid_fraction: float = 1 / 12,
     seed: int = 0,
 ) -> Dataset:
-    """The pictures or sounds in ``FOLDER/CLASS/`` or ``FOLDER/{train,valid,test}/CLASS/``.
+    """Data set of the files in ``FOLDER/CLASS/`` or ``FOLDER/{train,valid,test}/CLASS/``.
 
-    Classes are in natural order of their names ("2" before "10"); folders whose names begin with
-    a dot or an underscore are passed over. A ``manifest.csv`` in the folder takes the place of the
-    subfolders, see `tinysignal.datasets.manifest.read_manifest`.
+    Classes are in natural order of their names ("2" before "10"). Folders whose names begin with a
+    dot or an underscore are ignored. A ``manifest.csv`` in the folder replaces the subfolders, see
+    `tinysignal.datasets.manifest.read_manifest`.
 
-    Where no splits are given, a tenth of every class is the test split, the same for every seed,
-    and ``valid_fraction`` of the rest the validation split; where only the latter is missing, it is
-    taken from ``train``. Nothing that belongs together is divided: copies, and sounds of one
-    speaker (the manifest's, or what stands before ``_nohash_`` in a name). Where the splits are
-    given, what is on another split too is left out of ``train``.
+    Without given splits, a tenth of every class is the test split, the same for every seed, and
+    ``valid_fraction`` of the rest is the validation split. A missing validation split is taken
+    from ``train``. Groups are never divided: copies of a file, and sounds of one speaker (the
+    column of the manifest, or the part of a file name before ``_nohash_``). Training files whose
+    group is also in a given validation or test split are left out.
 
     Parameters
     ----------
     folder : Path
-    size : (int, int) or None
-        Rows and columns to which whole pictures are stretched. None for their own, if it is the
-        same for all and at most 64 x 64, else 28 x 28.
     as_input : ImageInput or SoundInput or None
-        What files become; None for whole pictures, and for the patches of a plain `SoundInput`.
+        Input that files are converted to; None for the default `SoundInput`, or for whole pictures,
+        stretched to 28 x 28 unless all have the same size of at most 64 x 64.
     valid_fraction : float
+        Fraction of the training examples to use as validation split if none is given.
     seed : int
+        Random seed of the validation split.
+
+    Returns
+    -------
+    Dataset
 
     Raises
     ------
     DataError
-        No such folder, fewer than two classes, one without files, pictures among sounds, a file
-        that cannot be read as a picture.
+        The folder is missing, has fewer than two classes, an empty class, both pictures and
+        sounds, or an unreadable picture.
     AudioFileError, SignalError
-        A file that cannot be read as a sound.
+        A sound is not readable.
     MissingExtraError
-        Pillow or PyAV is needed.
+        Pillow or PyAV is needed and not installed.
     """
     items = _from_manifest(folder) if (folder / MANIFEST).is_file() else _from_folders(folder)
     classes = _classes(folder, items)
-    spec = _input(items, size=size, as_input=as_input)
+    spec = _input(items, as_input=as_input)
     everything = _load(items, classes, spec)
     copies = join_copies([item.group for item in items], [v.tobytes() for v in everything.values])
     given = [item.split for item in items]
@@ -111,7 +114,7 @@ def load_folder(
 
 
 def _from_manifest(folder: Path) -> list[Item]:
-    """The files that a manifest lists; those of other splits than the three are left out."""
+    """Files of a manifest, without those of other splits than train, valid and test."""
     entries = read_manifest(folder / MANIFEST)
     items = []
     for entry in entries:
@@ -132,7 +135,7 @@ def _from_manifest(folder: Path) -> list[Item]:
 def _from_folders(folder: Path) -> list[Item]:
     found = _subfolders(folder)
     splits = {path: _SPLIT_WORDS.get(path.name.lower(), "") for path in found}
-    # "train" and "test" may be classes of their own: splits have classes below them.
+    # A class may be called "train" or "test"; only the folder of a split has subfolders.
     if found and all(splits.values()) and all(map(_subfolders, found)):
         return [
             replace(item, split=split)
@@ -147,7 +150,7 @@ def _of_classes(parent: Path, folder: Path) -> list[Item]:
     for place in _subfolders(parent):
         files = find_files(place, images.SUFFIXES | SOUND_SUFFIXES)
         if not files:
-            raise DataError(f"{place}: there are no pictures or sounds in this class.")
+            raise DataError(f"{place}: no pictures or sounds, expected 1 or more in a class.")
         names = [_name(path, folder) for path in files]
         items += [
             Item(path, name, place.name, _group(path, name))
@@ -178,49 +181,50 @@ def _is_image(path: Path) -> bool:
 
 
 def _natural(name: str) -> tuple[list[tuple[bool, int, str]], str]:
-    """Sorts "2" before "10"; the name itself decides between "Cat" and "cat"."""
+    """Sort key of natural order: "2" before "10"; the name itself orders "Cat" and "cat"."""
     parts = [(p, p[0] in "0123456789") for p in re.findall(r"[0-9]+|[^0-9]+", name.casefold())]
     return [(not number, int(p) if number else 0, p) for p, number in parts], name
 
 
 def _classes(folder: Path, items: Iterable[Item]) -> tuple[str, ...]:
-    """Those of the training split, which must be all."""
+    """Classes of the training split, which must hold those of the other splits."""
     everywhere = {item.label: item for item in items}
     trained = {item.label for item in items if item.split in ("", "train")}
     for label, item in everywhere.items():
         if trained and label not in trained:
-            raise DataError(f"{item.path}: class '{label}' is not among those of the train folder.")
+            raise DataError(
+                f"{item.path}: class '{label}', expected a class of the train folder: "
+                f"{', '.join(sorted(trained, key=_natural)[:10])}."
+            )
     if not trained and everywhere:
-        raise DataError(f"{folder}: there is no train folder beside the others.")
+        raise DataError(f"{folder}: no train folder, expected one beside the other splits.")
     if len(trained) < 2:
         what = f"only the class '{next(iter(trained))}'" if trained else "no subfolders"
-        raise DataError(f"{folder}: {what}, expected a folder for each of two classes or more.")
+        raise DataError(f"{folder}: {what}, expected subfolders of 2 classes or more.")
     return tuple(sorted(trained, key=_natural))
 
 
 def _input(
-    items: list[Item],
-    *,
-    size: tuple[int, int] | None,
-    as_input: ImageInput | SoundInput | None,
+    items: list[Item], *, as_input: ImageInput | SoundInput | None
 ) -> ImageInput | SoundInput:
     pictures = [item.path for item in items if _is_image(item.path)]
     sounds = [item.path for item in items if not _is_image(item.path)]
     if pictures and sounds:
-        raise DataError(f"{pictures[0]} is a picture, {sounds[0]} a sound: expected one kind.")
+        raise DataError(
+            f"{pictures[0]} is a picture and {sounds[0]} a sound, expected files of one kind."
+        )
     if as_input is not None:
         wants_pictures = isinstance(as_input, ImageInput)
         for path in sounds if wants_pictures else pictures:
             wanted = "pictures" if wants_pictures else "sounds"
-            raise DataError(f"{path}: the model takes {wanted}, and this is none.")
+            raise DataError(f"{path}: the model takes {wanted}. Give a folder of {wanted}.")
         return as_input
     if sounds:
         return SoundInput()
-    if size is None:
-        sizes = set(_in_parallel(images.image_size, pictures))
-        alike = len(sizes) == 1 and max(max(sizes)) <= _SMALL_SIDE
-        size = sizes.pop() if alike else (_USUAL_SIDE, _USUAL_SIDE)
-    return ImageInput(height=size[0], width=size[1])
+    sizes = set(_in_parallel(images.image_size, pictures))
+    alike = len(sizes) == 1 and max(max(sizes)) <= _SMALL_SIDE
+    height, width = sizes.pop() if alike else (_USUAL_SIDE, _USUAL_SIDE)
+    return ImageInput(height=height, width=width)
 
 
 def _load(items: list[Item], classes: tuple[str, ...], spec: ImageInput | SoundInput) -> Examples:
@@ -239,13 +243,13 @@ def _in_parallel(function: Callable[[Any], Any], of: Iterable[Any]) -> list[Any]
     try:
         return list(pool.map(function, of))
     finally:
-        pool.shutdown(cancel_futures=True)  # after a bad file, the rest need not be read
+        pool.shutdown(cancel_futures=True)  # after an error, the other files are not read
 
 
 def _splits(
     everything: Examples, given: list[str], groups: list[str], *, valid_fraction: float, seed: int
 ) -> NDArray[np.str_]:
-    """The split of each example; empty for what is left out."""
+    """Split of each example; empty for examples that are left out."""
     splits, labels = np.array(given), everything.labels
     if not any(given):
         test = split_off(labels, groups, _TEST_SHARE, seed=0)
@@ -261,6 +265,7 @@ def _splits(
     for label in set(labels.tolist()) - set(labels[splits == "train"].tolist()):
         name = everything.names[int(np.flatnonzero(labels == label)[0])]
         raise DataError(
-            f"{name}: nothing of its class is left to train on, all of it is on another split too."
+            f"{name}: its class has no training examples left, because copies of all are in "
+            "another split. Remove the copies."
         )
     return splits

@@ -1,4 +1,4 @@
-"""Lists of files: a CSV file with what is known of each."""
+"""Manifests: CSV lists of files with their groups, splits and classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LABEL_COLUMNS = ("class", "noise_class")
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of a manifest; a column that it lacks is an empty string."""
+    """One line of a manifest; empty strings for missing values."""
 
     path: Path
     group: str
@@ -24,19 +24,24 @@ class Entry:
 
 
 def read_manifest(manifest: Path) -> list[Entry]:
-    """The files that a manifest lists.
+    """Files in a manifest.
 
     Parameters
     ----------
     manifest : Path
-        CSV, UTF-8, with a column ``path`` (relative to the manifest's folder or to the one above
-        it) and, if it has them, ``speaker`` / ``recording`` / ``group`` (the first of them that is
-        filled; else the path), ``split`` and ``class`` / ``noise_class``.
+        CSV file in UTF-8 with a column ``path``, relative to the manifest's folder or to its
+        parent. Optional columns are ``split``, ``class`` or ``noise_class``, and ``speaker``,
+        ``recording`` or ``group``: the first of these three that is filled is the group, else the
+        path.
+
+    Returns
+    -------
+    list of Entry
 
     Raises
     ------
     DataError
-        Not readable as that, no column ``path``, or a file that is not there.
+        The file is not such a CSV file, or a listed file is missing.
     """
     rows = read_csv(manifest, ["path"])
     roots = (manifest.parent, manifest.parent.parent)
@@ -46,7 +51,8 @@ def read_manifest(manifest: Path) -> list[Entry]:
         path = next((r / name for r in roots if name and (r / name).is_file()), None)
         if path is None:
             raise DataError(
-                f"{manifest}: {name or 'a line without a path'} is listed but not there."
+                f"{manifest}: {name or 'a line without a path'} is listed, but there is no such "
+                "file."
             )
         group = next((row[c] for c in GROUP_COLUMNS if row.get(c)), name)
         label = next((row[c] for c in LABEL_COLUMNS if row.get(c)), "")

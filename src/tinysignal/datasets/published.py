@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: the four original files, from a folder or downloaded."""
+"""Published data sets: MNIST, Fashion-MNIST and scikit-learn's digits."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ FILES = (
 
 @dataclass(frozen=True)
 class Published:
-    """A set as it was published.
+    """Classes, sources and checksums of a published data set.
 
     Parameters
     ----------
     classes : tuple of str
     input : ImageInput
     folders : tuple of str
-        Where its files may lie below a data folder.
+        Possible subfolders of a data folder.
     mirrors : tuple of str
-        Addresses below which its files may lie.
+        Addresses of folders on the web.
     sha256 : tuple of str
-        Of the four compressed files, in the order of `FILES`.
+        SHA-256 of the four compressed files, in the order of `FILES`.
     """
 
     classes: tuple[str, ...]
@@ -100,17 +100,22 @@ PUBLISHED = {
 def load_published(
     name: str, *, data_dir: Path | None, valid_fraction: float, seed: int
 ) -> Dataset:
-    """MNIST or Fashion-MNIST; parameters as `tinysignal.datasets.load_dataset`.
+    """MNIST or Fashion-MNIST; parameters as of `tinysignal.datasets.load_dataset`.
 
-    The published test set is the test split. Of the 60 000 training pictures, ``valid_fraction`` of
-    every class is the validation split; identical pictures stay together.
+    The published test set is the test split. The validation split is ``valid_fraction`` of every
+    class of the 60 000 training pictures; identical pictures stay in one split.
 
     Raises
     ------
     DataError
-        Some of the four files are missing, one is damaged, or no mirror can be reached.
+        A file is missing or damaged, or no mirror can be reached.
     MissingExtraError
-        They would have to be downloaded, and pooch is not installed.
+        A download is needed, and pooch is not installed.
+
+    References
+    ----------
+    LeCun et al. (1998), "Gradient-based learning applied to document recognition"; Xiao et al.
+    (2017), "Fashion-MNIST: a novel image dataset for benchmarking machine learning algorithms".
     """
     published = PUBLISHED[name]
     files = _local_files(name, data_dir) or _downloaded(name, data_dir)
@@ -139,12 +144,12 @@ def load_published(
 
 
 def _local_files(name: str, data_dir: Path | None) -> list[Path]:
-    """The four files in the data folder; none of it where it holds none."""
+    """Paths of the four files in the data folder; empty if it holds none of them."""
     if data_dir is None:
         return []
     places = [data_dir / folder for folder in PUBLISHED[name].folders]
     others = {f for other in PUBLISHED.keys() - {name} for f in PUBLISHED[other].folders}
-    if data_dir.resolve().name not in others:  # the names of the files are the same in both
+    if data_dir.resolve().name not in others:  # both data sets have the same file names
         places.append(data_dir)
     for place in places:
         found = {file: _spelled(place, file) for file in FILES}
@@ -179,19 +184,22 @@ _FULL_SCALE = 16
 
 
 def load_digits(*, valid_fraction: float, seed: int) -> Dataset:
-    """The test set of the UCI "Optical recognition of handwritten digits", with scikit-learn.
+    """Handwritten digits of 8 x 8 pixels, which scikit-learn contains.
 
-    A fifth of every class is the test split, the same one for every seed.
+    They are the test set of UCI's "Optical recognition of handwritten digits". A fifth of every
+    class is the test split, the same for every seed.
 
     Parameters
     ----------
     valid_fraction : float
-        Of what is not the test split.
+        Fraction of the other examples to use as validation split.
     seed : int
+        Random seed of the validation split.
 
     Raises
     ------
     MissingExtraError
+        scikit-learn is not installed.
 
     References
     ----------
@@ -231,29 +239,29 @@ _TYPES = {
     0x0E: "64-bit floats",
 }
 _UNSIGNED_BYTES = 0x08
-_MOST_BYTES = 128 << 20  # a header that says more is damaged: the largest of these sets is 47 MB
+_MOST_BYTES = 128 << 20  # bound for headers: the largest of these files has 47 MB
 _PIECE_BYTES = 1 << 20
 _DIMENSIONS = {1: "labels", 3: "pictures"}
 
 
 def read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
-    """The unsigned bytes in an IDX file, compressed with gzip or not.
+    """Array of unsigned bytes in an IDX file, plain or compressed with gzip.
 
     Parameters
     ----------
     path : Path
     dimensions : int
-        1 for labels, 3 for pictures.
+        Expected number of axes: 1 for labels, 3 for pictures.
 
     Returns
     -------
-    uint8, of that many axes
+    uint8 array of so many axes
 
     Raises
     ------
     DataError
-        Missing or unreadable, not an IDX file, of other dimensions or another type, damaged,
-        truncated, or followed by more bytes.
+        The file is missing, damaged, truncated or too long, is not an IDX file, or has another
+        type or number of axes.
     """
     try:
         with path.open("rb") as raw:
@@ -264,9 +272,9 @@ def read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
             with gzip.open(raw) as file:
                 return _parse(path, file, dimensions)
     except EOFError:
-        raise DataError(f"{path}: truncated. Fetch it again.") from None
+        raise DataError(f"{path}: truncated. Download it again.") from None
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path}: damaged ({error}). Fetch it again.") from None
+        raise DataError(f"{path}: damaged ({error}). Download it again.") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
 
@@ -274,7 +282,13 @@ def read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
 def read_pair(
     images: Path, labels: Path, *, classes: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pictures and their labels.
+    """Pictures and their labels from two IDX files.
+
+    Parameters
+    ----------
+    images, labels : Path
+    classes : int
+        Number of classes.
 
     Returns
     -------
@@ -284,17 +298,17 @@ def read_pair(
     Raises
     ------
     DataError
-        As `read_idx`; other numbers of pictures and labels, none at all, or a label that is no
-        class.
+        `read_idx` fails, the numbers of pictures and labels differ or are 0, or a label is out of
+        range.
     """
     values, found = read_idx(images, dimensions=3), read_idx(labels, dimensions=1)
     if len(values) != len(found):
         raise DataError(
-            f"{images}: {len(values)} pictures, but {len(found)} labels in {labels}. "
-            "The files are not of one set."
+            f"{images}: {len(values)} pictures, but {len(found)} labels in {labels}, expected "
+            "equal numbers. Take both files from one data set."
         )
     if values.size == 0:
-        raise DataError(f"{images}: there are no pictures in it.")
+        raise DataError(f"{images}: 0 pictures, expected 1 or more.")
     if found.max() >= classes:
         raise DataError(
             f"{labels}: label {found.max()} at {found.argmax()}, expected 0 to {classes - 1}."
@@ -305,7 +319,8 @@ def read_pair(
 def _parse(path: Path, file: BinaryIO | gzip.GzipFile, dimensions: int) -> NDArray[np.uint8]:
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES:
-        raise DataError(f"{path}: not an IDX file (it begins with {magic.hex(' ') or 'nothing'}).")
+        begin = f"begins with {magic.hex(' ')}" if magic else "is empty"
+        raise DataError(f"{path}: not an IDX file (it {begin}).")
     if magic[2] != _UNSIGNED_BYTES:
         raise DataError(f"{path}: holds {_TYPES[magic[2]]}, expected unsigned bytes.")
     if magic[3] != dimensions:
@@ -321,18 +336,22 @@ def _parse(path: Path, file: BinaryIO | gzip.GzipFile, dimensions: int) -> NDArr
 
 
 def _read_exactly(path: Path, file: BinaryIO | gzip.GzipFile, size: int) -> bytearray:
-    """The rest of the file; only as much memory as there are bytes, whatever the header says."""
+    """Rest of a file of ``size`` bytes, read in pieces: a false header allocates no memory."""
     if size > _MOST_BYTES:
-        raise DataError(f"{path}: damaged: its header promises {size} bytes. Fetch it again.")
+        raise DataError(
+            f"{path}: damaged: its header says {size} bytes, expected at most {_MOST_BYTES}. "
+            "Download it again."
+        )
     content = bytearray()
     missing = size
-    # One byte more than expected is asked for: it tells what is too long, and makes gzip check
-    # its sum at the end.
+    # Reading one byte more than expected finds trailing bytes and makes gzip check its checksum.
     while piece := file.read(min(missing + 1, _PIECE_BYTES)):
         content += piece
         missing -= len(piece)
         if missing < 0:
-            raise DataError(f"{path}: goes on after the {size} bytes that its header promises.")
+            raise DataError(
+                f"{path}: trailing bytes after the {size} bytes of its header. Download it again."
+            )
     if missing:
-        raise DataError(f"{path}: truncated: {size - missing} of {size} bytes. Fetch it again.")
+        raise DataError(f"{path}: truncated: {size - missing} of {size} bytes. Download it again.")
     return content

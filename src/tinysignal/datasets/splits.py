@@ -1,6 +1,6 @@
-"""Sides that share no group: a speaker, an original recording, copies of one picture.
+"""Splits that share no group: a speaker, an original recording, copies of one picture.
 
-Who is held out follows from names and a seed alone, so that it is the same on every machine.
+The held-out groups depend on names and a seed only and are the same on every machine.
 """
 
 from __future__ import annotations
@@ -14,12 +14,19 @@ from numpy.typing import NDArray
 
 
 def rank(groups: Iterable[str], seed: int) -> list[str]:
-    """The groups in an order that depends on their names and the seed only."""
+    """Groups in a random order that depends on their names and the seed only."""
     return sorted(groups, key=lambda g: hashlib.sha256(f"{seed}:{g}".encode()).hexdigest())
 
 
 def hold_out(groups: set[str], share: float, seed: int) -> set[str]:
-    """A share of the groups: at least one and not all; none where there are fewer than two."""
+    """Random fraction of the groups: at least one and not all; none of fewer than two groups.
+
+    Example
+    -------
+    >>> from tinysignal.datasets.splits import hold_out
+    >>> len(hold_out({"ann", "bob", "eve", "kim"}, 0.25, seed=0))
+    1
+    """
     if len(groups) < 2 or share <= 0:
         return set()
     count = min(len(groups) - 1, max(1, round(share * len(groups))))
@@ -29,25 +36,29 @@ def hold_out(groups: set[str], share: float, seed: int) -> set[str]:
 def split_off(
     labels: NDArray[np.int64], groups: Sequence[str], share: float, *, seed: int, smallest: int = 3
 ) -> NDArray[np.bool_]:
-    """Hold out a share of every class; no group is divided.
+    """Hold out a fraction of every class without dividing a group.
 
-    Groups are taken in the order of `rank` as long as no class passes its share. Of a class of
-    ``smallest`` examples or more, one at least is held out if the groups allow it. Every class
-    keeps an example on the other split.
+    Groups are taken in the order of `rank` until a class reaches its share. A class of
+    ``smallest`` examples or more has at least one held-out example if the groups allow it. Every
+    class keeps at least one example.
 
     Parameters
     ----------
     labels : int64 (examples,)
+        Class of each example.
     groups : sequence of str
-        Of each example.
+        Group of each example.
     share : float
-        0 to 1; 0 holds out nothing.
-    seed, smallest : int
+        Fraction of the examples, 0 to 1.
+    seed : int
+        Random seed of the order.
+    smallest : int
+        Smallest number of examples of a class from which one is held out.
 
     Returns
     -------
     bool (examples,)
-        True for what is held out.
+        True for held-out examples.
     """
     members: dict[str, list[int]] = defaultdict(list)
     for index, group in enumerate(groups):
@@ -66,7 +77,7 @@ def split_off(
     for group in ranked:
         if all(count <= min(room[c], kept[c] - 1) for c, count in content[group].items()):
             take(group)
-    for group in ranked:  # groups too large for the share: one for each class left without any
+    for group in ranked:  # groups above the share: one for each class without a held-out example
         left_out = any(room[c] > 0 and kept[c] == whole[c] for c in content[group])
         if left_out and all(count < kept[c] for c, count in content[group].items()):
             take(group)
@@ -74,7 +85,7 @@ def split_off(
 
 
 def _quotas(whole: Counter[int], share: float, smallest: int) -> Counter[int]:
-    """How many of each class, in total the share of all examples (largest remainders)."""
+    """Number of held-out examples per class, by the method of largest remainders."""
     exact = {label: share * count for label, count in whole.items()}
     quotas = Counter({label: int(value) for label, value in exact.items()})
     missing = round(share * whole.total()) - quotas.total()
@@ -87,14 +98,20 @@ def _quotas(whole: Counter[int], share: float, smallest: int) -> Counter[int]:
 
 
 def join_copies(groups: Sequence[str], contents: Sequence[Hashable]) -> list[str]:
-    """Groups in which equal contents are in one group, and all that hangs together with them.
+    """Groups of examples, joined where they share equal contents.
 
     Parameters
     ----------
     groups : sequence of str
-        Of each example.
+        Group of each example.
     contents : sequence
-        Of each example: its bytes, or a digest of them.
+        Bytes of each example, or a digest of them.
+
+    Example
+    -------
+    >>> from tinysignal.datasets.splits import join_copies
+    >>> join_copies(["a", "b", "c"], [b"same", b"same", b"other"])
+    ['a', 'a', 'c']
     """
     leader: dict[str, str] = {}
     first: dict[Hashable, str] = {}

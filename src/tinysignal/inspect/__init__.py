@@ -1,7 +1,6 @@
-"""Look inside a trained network: examples, maps of its layers, spectra of its weights.
+"""Inspection of trained classifiers: examples, maps of layers, spectra of weights.
 
-The results and the page need no torch; what runs a network does, and is imported when it is first
-used.
+Results and page need no torch. Names that run a network import it on first use.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Running a network over batches: what goes in and what comes out is checked, nothing changes."""
+"""Running a network on batches, with checks of inputs and outputs."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tinysignal.nets.introspection import Forward, call, device_of, guarded, sha
 
 @dataclass
 class Runner:
-    """Computes logits on the network's device, in its number type.
+    """Logits of a network, computed on its device and in its dtype.
 
-    Networks that end in a softmax give probabilities; their logarithms serve as logits.
+    The logits of a network that returns probabilities are their logarithms.
 
     Parameters
     ----------
     model : nn.Module
     forward : callable or None
-        By default ``model(inputs)``.
+        ``forward(model, inputs)`` gives the logits; None for ``model(inputs)``.
     """
 
     model: nn.Module
@@ -37,17 +37,17 @@ class Runner:
         self.dtype = floats[0] if floats else torch.float32
 
     def __call__(self, inputs: Tensor) -> NDArray[np.float64]:
-        """Logits (examples, classes)."""
+        """Logits, float64 (examples, classes), of inputs (examples, ...)."""
         dtype = self.dtype if inputs.is_floating_point() else inputs.dtype
         logits = guarded(self.forward or call, self.model, inputs.to(self.device, dtype))
         if not isinstance(logits, Tensor):
             raise DataError(
-                f"the network gives a {type(logits).__name__}, expected a tensor of logits "
-                "(examples, classes). Pick it out with forward=."
+                f"the network returns a {type(logits).__name__}, expected a tensor of logits "
+                "(examples, classes). Select it with forward=."
             )
         if logits.ndim != 2 or len(logits) != len(inputs) or logits.shape[1] < 2:
             raise DataError(
-                f"the network gives {shape_text(logits.shape)} for {len(inputs)} examples, "
+                f"the network returns {shape_text(logits.shape)} for {len(inputs)} examples, "
                 "expected logits (examples, classes) of 2 classes or more."
             )
         return _as_logits(logits.double().cpu().numpy())
@@ -60,17 +60,18 @@ def _as_logits(given: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def checked_batches(loader: Iterable[Any]) -> Iterator[tuple[Tensor, NDArray[np.int64]]]:
-    """Inputs, and labels int64 (examples,); empty batches are passed over.
+    """Batches of inputs and of labels, int64 (examples,), without empty ones.
 
     Raises
     ------
     DataError
+        A batch is not a pair of inputs and integer labels, or its inputs are not finite.
     """
     try:
         batches = iter(loader)
     except TypeError:
         raise DataError(
-            f"a {type(loader).__name__}, expected an iterable of (inputs, labels)."
+            f"the loader is a {type(loader).__name__}, expected an iterable of (inputs, labels)."
         ) from None
     for number, batch in enumerate(batches):
         if not isinstance(batch, tuple | list) or len(batch) != 2:
@@ -86,7 +87,9 @@ def checked_batches(loader: Iterable[Any]) -> Iterator[tuple[Tensor, NDArray[np.
                 f"{shape_text(labels.shape)}, expected one label per example."
             )
         if not bool(torch.isfinite(inputs).all()):
-            raise DataError(f"batch {number}: the inputs hold NaN or infinite values.")
+            raise DataError(
+                f"batch {number}: the inputs hold NaN or infinity, expected finite numbers."
+            )
         if len(inputs):
             yield inputs, labels.detach().cpu().numpy().astype(np.int64)
 

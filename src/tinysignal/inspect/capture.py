@@ -1,4 +1,4 @@
-"""What is kept of a network's outputs while the batches go by."""
+"""Recording of a network's outputs on a sample of the data."""
 
 from __future__ import annotations
 
@@ -23,48 +23,52 @@ Array = NDArray[np.float32]
 
 
 @dataclass
-class Shown:
-    """One example that is kept: its input, what is true, what came out."""
+class KeptExample:
+    """Recorded example: its input, label, logits and outputs of layers."""
 
     input: Array
     label: int
     logits: NDArray[np.float64]
-    outputs: dict[str, Array] = field(default_factory=dict)  # of a sampled one, a row a layer
+    outputs: dict[str, Array] = field(default_factory=dict)  # one row per layer; sample only
 
 
 @dataclass
-class Seen:
-    """What was seen of a module with parameters over all batches."""
+class ModuleRecord:
+    """Statistics of a module with parameters over all batches."""
 
     macs: int | None  # for one example
     output_shape: tuple[int, ...]  # of one example
-    fired: NDArray[np.bool_] | None  # (units,): above zero for any example; None without a ReLU
+    fired: NDArray[np.bool_] | None  # (units,): above zero for an example; None without a ReLU
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """A network's outputs for a random sample, and its surest and least sure examples.
+    """Outputs of a network for a random sample, and the best and worst examples of each class.
 
     Parameters
     ----------
     examples, correct : int
-        Of all the data.
+        Number of all examples, and of correctly classified ones.
     positions : int64 (shown,)
-        Of the kept examples in the data, ascending.
+        Positions of the recorded examples in the data, ascending.
     inputs : float32 (shown, ...)
+        Their inputs.
     labels : int64 (shown,)
+        Their labels.
     probabilities : float32 (shown, classes)
+        Their class probabilities.
     sample : int64 (points,)
-        Which of the kept are the random sample.
+        Indices of the random sample in the recorded examples.
     outputs : dict of str to float32 (points, values)
-        Of the sample, a layer an entry, in the order of the computation.
+        Outputs of each layer for the sample, in the order of computation.
     values : dict of str to int
-        Numbers per example that the layer gives, before any projection.
+        Number of output values of each layer for one example, before any projection.
     rankings : tuple of Ranking
-    seen : dict of str to Seen
-        Modules with parameters of their own that were called.
+        Best and worst examples of each class.
+    seen : dict of str to ModuleRecord
+        Statistics of the called modules with parameters.
     left_out : dict of str to str
-        Layers whose output cannot be told apart by examples, and why.
+        Layers whose outputs have no axis of examples, with the reason.
     """
 
     examples: int
@@ -77,18 +81,18 @@ class Recording:
     outputs: dict[str, Array]
     values: dict[str, int]
     rankings: tuple[Ranking, ...]
-    seen: dict[str, Seen]
+    seen: dict[str, ModuleRecord]
     left_out: dict[str, str]
 
 
 @dataclass
 class Recorder:
-    """What is kept of the batches so far.
+    """Accumulation of a `Recording` over batches.
 
     Parameters
     ----------
     wanted : set of str or None
-        Layers that must be there; None for those that are.
+        Required layers; None for all layers that have outputs.
     sample : RandomSample
     extremes : Extremes
     """
@@ -97,10 +101,10 @@ class Recorder:
     sample: RandomSample
     extremes: Extremes
     correct: int = 0
-    kept: dict[int, Shown] = field(default_factory=dict)  # by position
+    kept: dict[int, KeptExample] = field(default_factory=dict)  # by position
     values: dict[str, int] = field(default_factory=dict)
-    seen: dict[str, Seen] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)  # and why
+    seen: dict[str, ModuleRecord] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)  # reasons by layer
 
     def add(
         self,
@@ -109,11 +113,12 @@ class Recorder:
         logits: NDArray[np.float64],
         calls: dict[str, list[Call]],
     ) -> None:
-        """Take in a batch: inputs (examples, ...), logits (examples, classes), what was watched.
+        """Add a batch: inputs (examples, ...), logits (examples, classes) and calls of layers.
 
         Raises
         ------
         DataError
+            A label is out of range, or an output holds NaN or infinity.
         """
         start, n = self.sample.seen, len(labels)
         outputs = self._outputs(calls, n)
@@ -121,8 +126,8 @@ class Recorder:
         if labels.min() < 0 or labels.max() >= logits.shape[1]:
             wrong = next(int(v) for v in labels if not 0 <= v < logits.shape[1])
             raise DataError(
-                f"label {wrong}, but the network's {logits.shape[1]} outputs are for the labels "
-                f"0 to {logits.shape[1] - 1}."
+                f"label {wrong}, expected 0 to {logits.shape[1] - 1} for a network of "
+                f"{logits.shape[1]} outputs."
             )
         self.correct += int((logits.argmax(axis=1) == labels).sum())
         self.sample.add(n)
@@ -132,7 +137,7 @@ class Recorder:
             _see(self.seen, name, called, n)
 
     def _outputs(self, calls: dict[str, list[Call]], n: int) -> dict[str, Tensor]:
-        """Outputs (examples, values) of the wanted layers; several calls side by side."""
+        """Outputs (examples, values) of the wanted layers; those of several calls concatenated."""
         found = {}
         for name, called in calls.items():
             parts = [call.value for call in called if call.value is not None]
@@ -140,14 +145,14 @@ class Recorder:
                 continue
             if any(part.ndim < 1 or len(part) != n for part in parts):
                 shape = shape_text(next(p.shape for p in parts if p.ndim < 1 or len(p) != n))
-                self.left_out[name] = f"its output {shape} does not begin with the {n} examples"
+                self.left_out[name] = f"its output {shape} has no first axis of {n} examples"
                 continue
             rows = torch.cat([part.reshape(n, -1) for part in parts], dim=1).float()
             width = self.values.setdefault(name, rows.shape[1])
             if width != rows.shape[1]:
                 raise DataError(
-                    f"layer '{name}' gives {width} numbers per example, then {rows.shape[1]}: "
-                    "expected batches of inputs of one size."
+                    f"layer '{name}' returns {width} values per example, then {rows.shape[1]}, "
+                    "expected equal numbers. Give inputs of one size."
                 )
             found[name] = rows
         return found
@@ -162,31 +167,34 @@ class Recorder:
     ) -> None:
         sampled = self.sample.positions[self.sample.positions >= start]
         rows = torch.from_numpy(sampled - start)
-        # Only what the sample takes leaves the device.
+        # Only the rows of the sample are copied from the device.
         taken = {k: project(v[rows.to(v.device)].cpu().numpy()) for k, v in outputs.items()}
         needed = self.extremes.positions() | set(self.sample.positions.tolist())
         for position in needed:
             if position >= start:
                 i = position - start
-                self.kept[position] = Shown(inputs[i].copy(), int(labels[i]), logits[i])
+                self.kept[position] = KeptExample(inputs[i].copy(), int(labels[i]), logits[i])
         for row, position in enumerate(sampled.tolist()):
             self.kept[position].outputs = {k: v[row].copy() for k, v in taken.items()}
         for position in self.kept.keys() - needed:
             del self.kept[position]
 
     def finish(self) -> Recording:
-        """All that was kept, as arrays.
+        """Recording of all batches.
 
         Raises
         ------
-        DataError, ConfigError
+        DataError
+            There are no examples, or examples of different sizes.
+        ConfigError
+            A wanted layer has no outputs.
         """
         if not self.kept:
-            raise DataError("the loader gives no example, expected batches of (inputs, labels).")
+            raise DataError("the loader has 0 examples, expected batches of (inputs, labels).")
         positions = np.array(sorted(self.kept), np.int64)
         shown = [self.kept[p] for p in positions.tolist()]
         if len({(one.input.shape, one.logits.shape) for one in shown}) > 1:
-            raise DataError("examples of different sizes, expected all of one.")
+            raise DataError("the examples have different sizes, expected one size.")
         sampled = [self.kept[p] for p in self.sample.positions.tolist()]
         names = [n for n in self.values if all(n in one.outputs for one in sampled)]
         self._check_wanted(names)
@@ -208,11 +216,11 @@ class Recorder:
 
     def _check_wanted(self, names: list[str]) -> None:
         for name in sorted((self.wanted or set()) - set(names)):
-            why = self.left_out.get(name, "the network does not call it, or it gives no tensor")
+            why = self.left_out.get(name, "the network does not call it, or it returns no tensor")
             raise ConfigError(f"layer '{name}': {why}. Choose another one.")
         if not names:
             raise ConfigError(
-                "the network calls no module with parameters, so there is nothing to look into."
+                "the network calls no module with parameters, expected at least one layer."
             )
 
 
@@ -221,25 +229,30 @@ def _check_finite(outputs: dict[str, Tensor], logits: NDArray[np.float64], start
         finite = torch.isfinite(rows).all(dim=1)
         if not bool(finite.all()):
             first = start + int((~finite).nonzero()[0])
-            raise DataError(f"layer '{name}' gives NaN or infinite values for example {first}.")
+            raise DataError(
+                f"layer '{name}' returns NaN or infinity for example {first}, expected finite "
+                "numbers."
+            )
     finite_rows = np.isfinite(logits).all(axis=1)
     if not finite_rows.all():
         first = start + int(np.argmin(finite_rows))
-        raise DataError(f"the network gives NaN or infinite logits for example {first}.")
+        raise DataError(
+            f"the network returns NaN or infinity for example {first}, expected finite logits."
+        )
 
 
-def _see(seen: dict[str, Seen], name: str, calls: list[Call], n: int) -> None:
-    """Add one batch to what was seen of a module."""
+def _see(seen: dict[str, ModuleRecord], name: str, calls: list[Call], n: int) -> None:
+    """Add a batch to the statistics of a module."""
     macs = [call.macs for call in calls]
     known = [m for m in macs if m is not None]
     fired = [call.fired.cpu().numpy() for call in calls if call.fired is not None]
-    first = Seen(
+    first = ModuleRecord(
         macs=sum(known) // n if len(known) == len(macs) else None,
         output_shape=calls[0].shape,
         fired=None,
     )
     entry = seen.setdefault(name, first)
-    # A module that is called several times counts as dead where no call fires.
+    # A unit of a module with several calls is dead if it is above zero in none of them.
     if len(fired) == len(calls):
         for one in fired:
             entry.fired = one if entry.fired is None else entry.fired | one
@@ -255,39 +268,55 @@ def record_outputs(
     layers: Iterable[str] | None = None,
     forward: Forward | None = None,
 ) -> Recording:
-    """Run a network over all batches, in evaluation mode, and keep what is to be looked at.
+    """Run a classifier on all batches in evaluation mode, and record outputs of its layers.
 
-    The network is left as it was: its mode, its hooks, its gradients; torch's random state too.
+    Mode, hooks and gradients of the network and torch's random state are restored.
 
     Parameters
     ----------
     model : nn.Module
-        Gives logits (examples, classes); any device.
+        Network that returns logits (examples, classes), on any device.
     loader : iterable of (inputs, labels)
-        Gone through once. Inputs: a tensor or array, examples first; labels: integers (examples,).
+        Batches, read once. Inputs are a tensor or array with examples first; labels are integers
+        (examples,).
     points : int
-        Size of the random sample.
+        Number of examples in the random sample.
     best : int
-        Examples kept at each end of a class.
+        Number of best, and of worst, examples per class.
     seed : int
-        Of the sample, and of torch while the network runs.
+        Random seed of the sample, and of torch while the network runs.
     layers : iterable of str or None
-        Names of modules whose outputs are kept; None for every module with parameters. A layer's
-        output is taken after the activation, normalisation, dropout and pooling modules right
-        behind it.
+        Names of the modules to record; None for every module with parameters. The output of a layer
+        is taken after the activation, normalisation, dropout and pooling modules that follow it
+        directly.
     forward : callable or None
-        Computes the logits from the model and a batch's inputs; by default ``model(inputs)``.
+        ``forward(model, inputs)`` gives the logits; None for ``model(inputs)``.
+
+    Returns
+    -------
+    Recording
 
     Raises
     ------
     ConfigError
-        A layer that is not there, or whose output cannot be told apart by examples.
+        A layer is unknown, or its output has no axis of examples.
     DataError
-        No batch, no labels, labels out of range, NaN (the layer is named), outputs of another
-        shape, a batch that the network does not take.
+        There are no batches or labels, labels are out of range, the network does not take a batch,
+        or outputs have another shape or hold NaN.
+
+    Example
+    -------
+    >>> import torch
+    >>> from tinysignal.inspect import record_outputs
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    >>> batches = [(torch.randn(60, 4), torch.arange(60) % 3)]
+    >>> {name: rows.shape for name, rows in record_outputs(net, batches, points=50).outputs.items()}
+    {'0': (50, 8), '2': (50, 3)}
     """
     if any(is_lazy(parameter) for parameter in model.parameters()):
-        raise ConfigError("the network has not seen data: its sizes are open. Run one batch first.")
+        raise ConfigError(
+            "the network has lazy modules without sizes. Run it on one batch before the inspection."
+        )
     wanted = None if layers is None else _check_names(model, layers)
     recorder = Recorder(wanted, RandomSample(points, seed), Extremes(best))
     run = Runner(model, forward)
@@ -303,7 +332,7 @@ def _check_names(model: nn.Module, layers: Iterable[str]) -> set[str]:
     there = [name for name, _ in model.named_modules() if name]
     for name in wanted:
         if name not in there:
-            raise ConfigError(f"layer '{name}': the network has {_few(there)}.")
+            raise ConfigError(f"layer '{name}': no such module, expected one of {_few(there)}.")
     if not wanted:
         raise ConfigError("layers is empty, expected names of modules, or None for all.")
     return set(wanted)

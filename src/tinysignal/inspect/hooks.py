@@ -1,4 +1,4 @@
-"""Hooks on a network: what every layer gives for a batch, and what it costs."""
+"""Hooks on a network: outputs and multiply-accumulates of every layer for a batch."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ _NORM_HOMES = (
     "torch.nn.modules.instancenorm",
     "torch.nn.modules.normalization",
 )
-# What has no parameters follows a layer, but these make something else of its output.
+# Modules without parameters that end a layer, because they change the meaning of its output.
 _NOT_FOLLOWERS = (nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Softmin, nn.Flatten, nn.Unflatten)
 
 
 @dataclass
 class Call:
-    """One call of a module, and what the modules right after it made of its output.
+    """Call of a module, with its output after the modules that follow it directly.
 
     Parameters
     ----------
     end : Tensor
-        The output that was passed on last; the next module is known by taking this very object.
+        Last output in this chain; the next module of the chain takes this object.
     value : Tensor or None
-        A copy of it, examples first, for a later step may overwrite it in place; None if it was
-        not asked for.
+        Copy of it with examples first, because later modules may overwrite it; None for a layer
+        that is not recorded.
     shape : tuple of int
-        Of the module's own output for one example.
+        Shape of the output of the module itself for one example.
     macs : int or None
-        Of this call, for the whole batch; None if unknown.
+        Multiply-accumulates of the call for the whole batch; None if unknown.
     fired : bool Tensor (units,) or None
-        Which units or channels are above zero for any example, after a ReLU.
+        True for units or channels above zero for any example; None without a ReLU.
     """
 
     end: Tensor
@@ -59,7 +59,7 @@ class Call:
 
 @dataclass
 class Watch:
-    """Watches a network while a ``with`` block lasts; it is left as it was.
+    """Context with hooks on a network, which are removed at its end.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class Watch:
     Attributes
     ----------
     calls : dict of str to list of Call
-        Of the last batch, in the order of the computation; `clear` it before the next.
+        Calls since the last `clear`, in the order of computation.
     """
 
     model: nn.Module
@@ -97,7 +97,7 @@ class Watch:
         self.clear()
 
     def clear(self) -> None:
-        """Forget the last batch."""
+        """Delete all recorded calls."""
         self.calls.clear()
         self._ends.clear()
 
@@ -110,7 +110,7 @@ class Watch:
             passed_on = next(tensors_in(output), None)
             if passed_on is None:
                 return
-            # Only what takes the very output of a layer follows it: branches stay apart.
+            # A module follows a layer only if it takes its output object; branches do not.
             before = None if given is None else self._ends.pop(id(given), None)
             if starts:
                 first = examples_first(passed_on, module)
@@ -136,23 +136,23 @@ class Watch:
 
 
 def is_leaf(module: nn.Module) -> bool:
-    """Whether a module has no modules inside, parametrizations aside."""
+    """Whether a module has no submodules, apart from parametrizations."""
     return all(name == "parametrizations" for name, _ in module.named_children())
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Whether a module is one of torch's normalisations."""
+    """Whether a module is a normalisation of torch."""
     return any(base.__module__ in _NORM_HOMES for base in type(module).__mro__)
 
 
 def has_parameters(module: nn.Module) -> bool:
-    """Whether a module has parameters of its own."""
+    """Whether a module itself has parameters, without its submodules."""
     own = next(iter(module.parameters(recurse=False)), None)
     return own is not None or parametrize.is_parametrized(module)
 
 
 def is_layer(module: nn.Module) -> bool:
-    """Whether a module's output is a layer of its own: it has parameters and does not follow."""
+    """Whether a module is a layer: it has parameters and is no normalisation."""
     whole = is_leaf(module) or isinstance(module, nn.MultiheadAttention)
     inside = isinstance(module, parametrize.ParametrizationList)
     return whole and has_parameters(module) and not is_follower(module) and not inside
@@ -166,12 +166,12 @@ def is_follower(module: nn.Module) -> bool:
 
 
 def unit_axis(layer: nn.Module) -> int:
-    """Axis of a layer's output that its units or channels are on."""
+    """Axis of the units or channels in the output of a layer."""
     return 1 if isinstance(layer, CONVOLUTIONS) else -1
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Tensors in nested tuples, lists and dicts, in order: of an LSTM's output the sequence."""
+    """Tensors in nested tuples, lists and dicts in order; for an LSTM, the sequence is first."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict):
@@ -182,7 +182,7 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
 
 
 def examples_first(value: Tensor, module: nn.Module) -> Tensor:
-    """A recurrent layer's output with the examples before the steps; others as they are."""
+    """Output of a layer with examples first; a time-first recurrent output is transposed."""
     recurrent = isinstance(module, nn.RNNBase | nn.MultiheadAttention)
     swapped = recurrent and not module.batch_first and value.ndim == 3
     return value.transpose(0, 1) if swapped else value

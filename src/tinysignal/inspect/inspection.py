@@ -1,4 +1,4 @@
-"""Look inside any classifying network: one pass over data, then maps of every layer."""
+"""Inspection of any classifier: one pass over the data, then maps of every layer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tinysignal.inspect.sampling import MOST_VALUES, grey_images, project
 from tinysignal.inspect.weights import table_of_layers
 from tinysignal.nets.introspection import Forward
 
-MOST_POINTS = 10_000  # every pair of points is compared
+MOST_POINTS = 10_000  # bounds the memory of pairwise distances
 LEAST_PERPLEXITY = 2.0
 
 Progress = Callable[[int, int, str], None]
@@ -41,7 +41,7 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class _Space:
-    """The input's or a layer's numbers for the points on the maps."""
+    """Inputs, or outputs of a layer, for the points on the maps."""
 
     name: str
     title: str
@@ -65,75 +65,86 @@ def inspect(
     jobs: int | None = None,
     on_progress: Progress | None = None,
 ) -> Inspection:
-    """Look inside a classifier: maps of every layer, its weights' spectra, its best and worst.
+    """Inspect a classifier: maps of its layers, spectra of its weights, best and worst examples.
 
-    Works on any module through hooks; the module is left as it was. The same arguments give the
-    same numbers, bit for bit on one machine, whatever ``jobs``.
+    It uses hooks on any module, which are removed at the end. Results depend on the arguments only
+    and are bit-identical on one machine for any number of jobs.
 
     Parameters
     ----------
     model : nn.Module
-        Gives logits, log-probabilities or probabilities (examples, classes); any device.
+        Network that returns logits, log-probabilities or probabilities (examples, classes), on any
+        device.
     loader : iterable of (inputs, labels)
-        A ``DataLoader``, a list, a generator: gone through once. Inputs are a tensor or array,
-        examples first; labels are integers (examples,).
+        Batches, such as a ``DataLoader``, read once. Inputs are a tensor or array with examples
+        first; labels are integers (examples,).
     classes : sequence of str or None
-        Names in the order of the outputs; None for ``0``, ``1``, ...
+        Class names in the order of the outputs; None for ``0``, ``1``, ...
     points : int
-        Examples on the maps, drawn at random from all; 25 to 10,000.
+        Number of randomly drawn examples on the maps, 25 to 10,000.
     methods : sequence of str
-        ``PCA``, ``t-SNE``, ``UMAP`` (the 'umap' extra).
+        Map methods: ``PCA``, ``t-SNE``, ``UMAP`` (needs the extra 'umap').
     perplexity : float
-        Of t-SNE, 2 or more. Taken down to a third of the points where there are too few.
+        Perplexity of t-SNE, 2 or more; it is reduced to a third of the number of points.
     seed : int
-        Of the sample and the maps.
+        Random seed of the sample and of the maps.
     layers : iterable of str or None
-        Names of modules to be mapped. None for every module with parameters, normalisations aside.
-        A layer's output is taken after the activation, normalisation, dropout and pooling
-        *modules* right behind it; an activation that is a plain function is not seen.
+        Names of the modules to map; None for every module with parameters except normalisations.
+        The output of a layer is taken after the activation, normalisation, dropout and pooling
+        *modules* that follow it directly; activation functions are not included.
     forward : callable or None
-        Computes the logits from the model and a batch's inputs; by default ``model(inputs)``.
+        ``forward(model, inputs)`` gives the logits; None for ``model(inputs)``.
     best : int
-        Best and worst examples per class.
+        Number of best, and of worst, examples per class.
     image_shape : (int, int) or None
-        Rows and columns, to show examples that come flattened as pictures.
+        Rows and columns of the pictures of flattened examples.
     jobs : int or None
-        Threads that make maps; None for all processors.
+        Number of threads that make maps; None for one per processor.
     on_progress : callable or None
-        Told (steps done, steps, title of the step that was done), each time from the caller's
-        thread; first of all (0, 1, "outputs"), while the network runs over the data.
+        ``on_progress(done, steps, title)`` is called in the caller's thread: first with
+        (0, 1, "outputs") before the pass over the data, then after each step.
 
     Returns
     -------
     Inspection
-        Its ``title`` is the model's class; ``data`` and ``split`` are empty.
+        ``title`` is the class of the model; ``data`` and ``split`` are empty.
 
     Raises
     ------
     ConfigError
-        An option out of range, a layer that is not there.
+        An option is out of its bounds, or a layer is unknown.
     DataError
-        Data without labels or with too few examples or classes; NaN, with the layer's name.
+        The data have no labels or too few examples or classes, or an output holds NaN.
     MissingExtraError
         scikit-learn, openTSNE or umap-learn is not installed.
+
+    Example
+    -------
+    >>> import torch
+    >>> from tinysignal.inspect import inspect
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    >>> batches = [(torch.randn(60, 4), torch.arange(60) % 3)]
+    >>> found = inspect(net, batches, points=50, methods=["PCA"])
+    >>> [layer.title for layer in found.layers]
+    ['input', 'hidden 1', 'output']
     """
     start = time.perf_counter()
     chosen = parse_methods(methods)
     _check_numbers(points=points, perplexity=perplexity, seed=seed, best=best, jobs=jobs)
-    tell = on_progress or (lambda _done, _steps, _what: None)
-    tell(0, 1, "outputs")
+    report = on_progress or (lambda _done, _steps, _what: None)
+    report(0, 1, "outputs")
     recording = record_outputs(
         model, loader, points=points, best=best, seed=seed, layers=layers, forward=forward
     )
     names = _class_names(classes, recording.probabilities.shape[1])
     _check_sample(recording)
     _check_image_shape(recording, image_shape)
-    most = (len(recording.sample) - 1) / 3  # t-SNE looks at three neighbours per perplexity
+    most = (len(recording.sample) - 1) / 3  # t-SNE uses 3 * perplexity neighbours
     options = Options(chosen, min(float(perplexity), most), seed, Event())
     labels = recording.labels[recording.sample]
     table = partial(table_of_layers, model, recording.seen)
     views = [(s.title, partial(_view, s, labels, options)) for s in _spaces(model, recording)]
-    rows, *found = _run_all([("spectra", table), *views], options.stop, jobs, tell)
+    rows, *found = _run_all([("spectra", table), *views], options.stop, jobs, report)
     return Inspection(
         title=type(model).__name__,
         data="",
@@ -160,24 +171,24 @@ def _check_numbers(
     *, points: int, perplexity: float, seed: int, best: int, jobs: int | None
 ) -> None:
     if not FEWEST_POINTS <= points <= MOST_POINTS:
-        raise ConfigError(
-            f"{points} points on the maps, expected {FEWEST_POINTS} to {MOST_POINTS}."
-        )
+        raise ConfigError(f"points is {points}, expected {FEWEST_POINTS} to {MOST_POINTS}.")
     if not isfinite(perplexity) or perplexity < LEAST_PERPLEXITY:
-        raise ConfigError(f"perplexity {perplexity}, expected {LEAST_PERPLEXITY:g} or more.")
+        raise ConfigError(f"perplexity is {perplexity}, expected {LEAST_PERPLEXITY:g} or more.")
     if not 0 <= seed < 2**32:
-        raise ConfigError(f"seed {seed}, expected 0 to 4294967295.")
+        raise ConfigError(f"seed is {seed}, expected 0 to 4294967295.")
     if best < 1:
-        raise ConfigError(f"best {best}, expected 1 example per class or more.")
+        raise ConfigError(f"best is {best}, expected 1 or more examples per class.")
     if jobs is not None and jobs < 1:
-        raise ConfigError(f"{jobs} jobs, expected 1 or more.")
+        raise ConfigError(f"jobs is {jobs}, expected 1 or more.")
 
 
 def _class_names(classes: Sequence[str] | None, outputs: int) -> tuple[str, ...]:
     if classes is None:
         return tuple(map(str, range(outputs)))
     if len(classes) != outputs:
-        raise ConfigError(f"{len(classes)} classes, but the network has {outputs} outputs.")
+        raise ConfigError(
+            f"{len(classes)} class names, expected {outputs}, the number of outputs of the network."
+        )
     return tuple(map(str, classes))
 
 
@@ -185,14 +196,14 @@ def _check_sample(recording: Recording) -> None:
     labels = recording.labels[recording.sample]
     if len(labels) < FEWEST_POINTS:
         raise DataError(
-            f"{len(labels)} examples, expected {FEWEST_POINTS} or more: with fewer, "
-            "neighbourhoods say nothing."
+            f"{len(labels)} examples, expected {FEWEST_POINTS} or more for measures of "
+            "neighbourhoods."
         )
     found = len(np.unique(labels))
     if not 2 <= found < len(labels):
         raise DataError(
-            f"{len(labels)} examples on the maps are of {found} "
-            f"class{'es' if found > 1 else ''}, expected 2 classes or more, fewer than examples."
+            f"{found} class{'es' if found > 1 else ''} in {len(labels)} examples on the maps, "
+            "expected 2 or more, and fewer than examples."
         )
 
 
@@ -202,7 +213,8 @@ def _check_image_shape(recording: Recording, image_shape: tuple[int, int] | None
         return
     if min(image_shape) < 1 or image_shape[0] * image_shape[1] != values:
         raise ConfigError(
-            f"image_shape {image_shape[0]} x {image_shape[1]}, but examples have {values} values."
+            f"image_shape is {image_shape[0]} x {image_shape[1]}, expected a shape of {values} "
+            "values, as an example has."
         )
 
 
@@ -217,7 +229,7 @@ def _spaces(model: nn.Module, recording: Recording) -> list[_Space]:
 
 
 def _titles(model: nn.Module, names: list[str]) -> dict[str, str]:
-    """``hidden 1`` ... ``output`` for plain networks of Linear layers, else kind and name."""
+    """Titles ``hidden 1`` ... ``output`` for networks of Linear layers, else type and name."""
     modules = dict(model.named_modules())
     layers = [name for name, module in modules.items() if is_layer(module)]
     plain = all(isinstance(modules[name], nn.Linear) for name in layers)
@@ -236,9 +248,9 @@ def _view(space: _Space, labels: NDArray[np.int64], options: Options) -> LayerVi
     found, order = components(rows), nearest(rows)
     note = ""
     if space.values > MOST_VALUES:
-        note = f"{space.values} values projected at random onto {MOST_VALUES}"
+        note = f"random projection of {space.values} values to {MOST_VALUES}"
     if not found.variances.any():
-        note = "the same for every example"
+        note = "identical for all examples"
     return LayerView(
         name=space.name,
         title=space.title,
@@ -251,30 +263,30 @@ def _view(space: _Space, labels: NDArray[np.int64], options: Options) -> LayerVi
 
 
 def _run_all(
-    work: list[tuple[str, Callable[[], Any]]], stop: Event, jobs: int | None, tell: Progress
+    work: list[tuple[str, Callable[[], Any]]], stop: Event, jobs: int | None, report: Progress
 ) -> list[Any]:
-    """Results in the order of the work, done by threads: nothing is pickled or imported anew.
+    """Results in the order of the tasks, computed in threads, which need no pickling.
 
-    What takes time lets go of Python's lock: t-SNE, matrix products and decompositions, sorting.
+    The slow parts release Python's lock: t-SNE, matrix products and decompositions, sorting.
     """
-    # It comes with scikit-learn, and without types.
+    # threadpoolctl comes with scikit-learn and has no types.
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415
 
-    # One thread a matrix product: its sums then have one order, whatever the number of jobs.
+    # One thread per matrix product fixes the order of its sums for any number of jobs.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(jobs or _processors()) as pool:
         futures: dict[Future[Any], str] = {pool.submit(do): what for what, do in work}
         try:
             for done, future in enumerate(as_completed(futures), 1):
                 future.result()
-                tell(done, len(work), futures[future])
+                report(done, len(work), futures[future])
             return [future.result() for future in futures]
-        finally:  # an error or an interrupt does not wait for what is still to be done
+        finally:  # after an error or an interrupt, pending tasks are cancelled
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):  # those that this process may use; not on macOS
+    if hasattr(os, "sched_getaffinity"):  # processors of this process; not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
@@ -285,11 +297,11 @@ def _notes(
     notes = []
     shown = len(recording.sample)
     if shown < points:
-        notes.append(f"All {shown} examples are on the maps: there are fewer than {points}.")
+        notes.append(f"The maps show all {shown} examples, fewer than the {points} requested.")
     if "t-SNE" in options.methods and options.perplexity < perplexity:
         notes.append(
-            f"Perplexity {options.perplexity:.3g} instead of {perplexity:g}: "
-            f"there are only {shown} points."
+            f"Perplexity is {options.perplexity:.3g} instead of {perplexity:g}, because there are "
+            f"only {shown} points."
         )
     for name, why in recording.left_out.items():
         notes.append(f"Layer '{name}' is left out: {why}.")

@@ -1,4 +1,4 @@
-"""Maps: a layer's outputs laid out in a plane by PCA, t-SNE or UMAP."""
+"""Maps: two-dimensional embeddings of layer outputs by PCA, t-SNE or UMAP."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ from tinysignal.inspect.result import NEIGHBOURS, TRUST_NEIGHBOURS, Map
 Points = NDArray[np.float64]
 
 METHODS = ("PCA", "t-SNE", "UMAP")
-KEPT_COMPONENTS = 50  # before t-SNE and UMAP, as van der Maaten & Hinton (2008) do
-_CHECK_EVERY = 25  # iterations of t-SNE between two looks at whether to stop
-_UMAP_LOCK = threading.Lock()  # numba's default threading layer ends the process on a second caller
+KEPT_COMPONENTS = 50  # PCA before t-SNE and UMAP, as in van der Maaten & Hinton (2008)
+_CHECK_EVERY = 25  # iterations of t-SNE between two checks of the stop event
+_UMAP_LOCK = threading.Lock()  # numba's default threading layer aborts on concurrent callers
 
 
 @dataclass(frozen=True)
 class Options:
-    """How maps are made.
+    """Options of maps.
 
     Parameters
     ----------
     methods : tuple of str
-        Of `METHODS`.
+        Map methods, names in `METHODS`.
     perplexity : float
+        Perplexity of t-SNE.
     seed : int
+        Random seed.
     stop : threading.Event
-        When set, t-SNE ends soon, with a map that is not done.
+        Stops t-SNE early, with an unfinished map.
     """
 
     methods: tuple[str, ...]
@@ -43,14 +45,14 @@ class Options:
 
 @dataclass(frozen=True)
 class Components:
-    """Principal components of a space.
+    """Principal components of the outputs of a layer.
 
     Parameters
     ----------
     scores : float64 (points, 2 to 50)
-        The signs are fixed: each component's largest weight is positive.
+        First components. Signs are fixed: the largest weight of each component is positive.
     variances : float64 (components,)
-        All of them, descending.
+        Variances of all components, descending.
     """
 
     scores: Points
@@ -58,34 +60,40 @@ class Components:
 
     @property
     def effective_dimensions(self) -> float:
-        """Participation ratio, 1 to the number of components; 0 where nothing varies."""
+        """Participation ratio, 1 to the number of components; 0 for constant outputs."""
         square = float(np.square(self.variances).sum())
         return float(self.variances.sum()) ** 2 / square if square > 0 else 0.0
 
     @property
     def explained(self) -> tuple[float, float]:
-        """Shares of the variance on the first two components."""
+        """Fractions of the variance on the first two components."""
         total = float(self.variances.sum())
         first, second = (float(v) for v in [*self.variances, 0.0][:2])
         return (first / total, second / total) if total > 0 else (0.0, 0.0)
 
 
 def parse_methods(methods: Sequence[str]) -> tuple[str, ...]:
-    """The methods' names as in `METHODS`, whatever their case and hyphens.
+    """Method names as in `METHODS`, from names in any case with or without hyphens.
 
     Raises
     ------
     ConfigError
-        None, or one that is not there.
+        There is no name, or an unknown one.
     MissingExtraError
-        UMAP, where umap-learn is not installed.
+        The package of a method is not installed.
+
+    Example
+    -------
+    >>> from tinysignal.inspect.maps import parse_methods
+    >>> parse_methods(["pca", "tsne"])
+    ('PCA', 't-SNE')
     """
     if isinstance(methods, str) or not methods:
-        raise ConfigError(f"methods {methods!r}, expected some of {', '.join(METHODS)}.")
+        raise ConfigError(f"methods is {methods!r}, expected some of {', '.join(METHODS)}.")
     known = {_plain(name): name for name in METHODS}
     for name in methods:
         if _plain(str(name)) not in known:
-            raise ConfigError(f"method '{name}', expected {', '.join(METHODS)}.")
+            raise ConfigError(f"method '{name}', expected some of {', '.join(METHODS)}.")
     found = tuple(dict.fromkeys(known[_plain(name)] for name in methods))
     _check_installed(found)
     return found
@@ -96,12 +104,12 @@ def _plain(name: str) -> str:
 
 
 def _check_installed(methods: tuple[str, ...]) -> None:
-    """Import before any work and before any thread, so that what is absent is said at once."""
+    """Import optional packages before the work, which raises MissingExtraError at once."""
     try:
         import sklearn.decomposition  # noqa: PLC0415
         import sklearn.metrics  # noqa: PLC0415, F401
     except ImportError:
-        raise MissingExtraError("looking inside a network", "train") from None
+        raise MissingExtraError("inspecting a network", "train") from None
     try:
         if "t-SNE" in methods:
             import openTSNE  # noqa: PLC0415, F401
@@ -123,7 +131,7 @@ def components(values: Points) -> Components:
     """
     from sklearn.decomposition import PCA  # noqa: PLC0415 - an extra
 
-    if np.all(values == values[0]):  # scikit-learn would divide by the variance of zero
+    if np.all(values == values[0]):  # scikit-learn would divide by a variance of zero
         return Components(np.zeros((len(values), 2)), np.zeros(min(values.shape)))
     pca = PCA(svd_solver="full").fit(values)
     scores = (values - pca.mean_) @ pca.components_[:KEPT_COMPONENTS].T
@@ -135,14 +143,14 @@ def components(values: Points) -> Components:
 def make_maps(
     found: Components, order: NDArray[np.int32], labels: NDArray[np.int64], options: Options
 ) -> tuple[Map, ...]:
-    """Maps of a space, each with its qualities.
+    """Maps of the outputs of a layer, each with measures of its quality.
 
     Parameters
     ----------
     found : Components
-        Of the space.
+        Principal components of the outputs.
     order : int32 (points, points - 1)
-        `tinysignal.inspect.maps.nearest` of the space.
+        `nearest` of the outputs.
     labels : int64 (points,)
     options : Options
     """
@@ -158,11 +166,11 @@ def _make_map(
 ) -> Map:
     start = time.perf_counter()
     make: Callable[[Points, Options], Points] = {"PCA": _pca, "t-SNE": _tsne, "UMAP": _umap}[method]
-    # Where nothing varies, there is nothing to lay out.
+    # Constant outputs have no t-SNE or UMAP.
     varies = bool(found.variances.any())
     points = (make(found.scores, options) if varies else found.scores[:, :2]).astype(np.float32)
     seconds = time.perf_counter() - start
-    shown = points.astype(np.float64)  # what is measured is what is shown
+    shown = points.astype(np.float64)  # measures are those of the stored float32 points
     plane = nearest(shown)
     return Map(
         method=method,
@@ -182,11 +190,11 @@ def _pca(scores: Points, options: Options) -> Points:
 
 
 def _tsne(scores: Points, options: Options) -> Points:
-    """t-SNE of van der Maaten & Hinton (2008), started from the first two components."""
+    """t-SNE (van der Maaten & Hinton 2008), initialised by the first two components."""
     from openTSNE import TSNE  # noqa: PLC0415 - an extra
 
-    # Kobak & Berens (2019): a start from PCA keeps the large distances; the jitter parts points
-    # that are the same.
+    # Initialisation by PCA keeps large distances (Kobak & Berens 2019); the jitter separates
+    # identical points.
     scaled = scores / scores[:, 0].std()
     start = 1e-4 * scaled[:, :2]
     start += np.random.default_rng(options.seed).normal(0, 1e-6, start.shape)
@@ -195,7 +203,7 @@ def _tsne(scores: Points, options: Options) -> Points:
         initialization=start,
         neighbors="exact",
         negative_gradient_method="bh",
-        n_jobs=1,  # sums in one order: the same map every time
+        n_jobs=1,  # fixes the order of sums and makes the map reproducible
         random_state=options.seed,
         callbacks=lambda _iteration, _error, _points: options.stop.is_set(),
         callbacks_every_iters=_CHECK_EVERY,
@@ -204,7 +212,7 @@ def _tsne(scores: Points, options: Options) -> Points:
 
 
 def _umap(scores: Points, options: Options) -> Points:
-    """UMAP of McInnes et al. (2018) with its authors' defaults."""
+    """UMAP (McInnes et al. 2018) with the defaults of its authors."""
     from umap import UMAP  # noqa: PLC0415 - an extra
 
     with _UMAP_LOCK:
@@ -212,11 +220,11 @@ def _umap(scores: Points, options: Options) -> Points:
         return np.asarray(reducer.fit_transform(scores), np.float64)
 
 
-FEWEST_POINTS = 2 * TRUST_NEIGHBOURS + 1  # trustworthiness is defined below n / 2 neighbours
+FEWEST_POINTS = 2 * TRUST_NEIGHBOURS + 1  # trustworthiness needs fewer than n / 2 neighbours
 
 
 def nearest(points: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Every point's other points, the nearest first; the earlier one first where they tie.
+    """Indices of all other points of every point, the nearest first; ties by index.
 
     Parameters
     ----------
@@ -226,23 +234,23 @@ def nearest(points: NDArray[np.float64]) -> NDArray[np.int32]:
     -------
     int32 (points, points - 1)
     """
-    centred = points - points.mean(axis=0)  # the squares below lose less to rounding
+    centred = points - points.mean(axis=0)  # reduces the rounding of the squares below
     power = np.square(centred).sum(axis=1)
     squared = power[:, None] + power[None, :] - 2 * (centred @ centred.T)
     np.maximum(squared, 0, out=squared)
-    np.fill_diagonal(squared, -1)  # the point itself comes first and is cut off
+    np.fill_diagonal(squared, -1)  # sorts the point itself first, to be cut off
     return np.argsort(squared, axis=1, kind="stable")[:, 1:].astype(np.int32)
 
 
 def knn_accuracy(order: NDArray[np.int32], labels: NDArray[np.int64]) -> float:
-    """Share of points whose nearest others vote for their class, each point left out in turn.
+    """Leave-one-out accuracy of a 10-nearest-neighbour classifier.
 
     Parameters
     ----------
     order : int32 (points, points - 1)
-        From `nearest`; the first 10 of them vote.
+        Result of `nearest`.
     labels : int64 (points,)
-        From 0. Where classes tie, the smallest label wins.
+        Class numbers from 0. The smallest label wins a tie.
 
     Returns
     -------
@@ -256,12 +264,12 @@ def knn_accuracy(order: NDArray[np.int32], labels: NDArray[np.int64]) -> float:
 
 
 def trustworthiness(space: NDArray[np.int32], plane: NDArray[np.int32]) -> float:
-    """Whether the neighbours in a plane are neighbours in the space that it shows.
+    """Trustworthiness of a map: whether its neighbours are neighbours in the layer.
 
     Parameters
     ----------
     space, plane : int32 (points, points - 1)
-        From `nearest`, 25 points or more.
+        Results of `nearest` for the layer and for the map, of 25 points or more.
 
     Returns
     -------
@@ -287,7 +295,7 @@ def silhouette(points: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
     ----------
     points : float64 (points, values)
     labels : int64 (points,)
-        2 classes or more, and fewer than points.
+        Class numbers, of 2 classes or more, and fewer than points.
     """
     from sklearn.metrics import silhouette_score  # noqa: PLC0415 - an extra
 

@@ -1,7 +1,4 @@
-"""What is seen inside a classifier: plain data, from which pages and reports are made.
-
-Nothing here needs torch.
-"""
+"""Result of an inspection: plain data for pages and reports, without torch."""
 
 from __future__ import annotations
 
@@ -11,35 +8,36 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-NEIGHBOURS = 10  # of the leave-one-out classifier
-TRUST_NEIGHBOURS = 12  # of the trustworthiness
-REPORTED_SINGULAR_VALUES = 64  # the largest, in JSON reports
+NEIGHBOURS = 10  # neighbours of the kNN accuracy
+TRUST_NEIGHBOURS = 12  # neighbours of the trustworthiness
+REPORTED_SINGULAR_VALUES = 64  # largest singular values in JSON reports
 
 
 @dataclass(frozen=True, kw_only=True)
 class Map:
-    """One layer's outputs laid out in a plane, and how far the plane can be believed.
+    """Two-dimensional map of the outputs of a layer, with measures of its quality.
 
     Parameters
     ----------
     method : str
         ``PCA``, ``t-SNE`` or ``UMAP``.
     points : float32 (points, 2)
-        In the order of `Inspection.sample`.
+        Positions in the order of `Inspection.sample`.
     explained_variance : (float, float) or None
-        Shares of the variance on both axes, 0 to 1; PCA only.
+        Fractions of the variance on both axes, 0 to 1; PCA only.
     trustworthiness : float
-        0 to 1: whether neighbours in the plane are neighbours in the layer, 12 neighbours
-        (Venna & Kaski 2001). Random planes have about 0.5.
+        Agreement of 12 neighbours on the map with those in the layer, 0 to 1; about 0.5 for random
+        points (Venna & Kaski 2001).
     silhouette : float
-        -1 to 1: how far the true classes lie apart in the plane (Rousseeuw 1987).
+        Separation of the true classes on the map, -1 to 1 (Rousseeuw 1987).
     knn_accuracy : float
-        Share of points whose 10 nearest others in the plane vote for their true class.
+        Leave-one-out accuracy of 10 nearest neighbours on the map, 0 to 1.
     perplexity : float or None
-        t-SNE only: about how many neighbours a point has.
+        Perplexity of t-SNE: effective number of neighbours; t-SNE only.
     seed : int
+        Random seed of the map.
     seconds : float
-        Time that the map took.
+        Computing time in seconds.
     """
 
     method: str
@@ -55,24 +53,23 @@ class Map:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerView:
-    """The input or one layer's output: maps of it, and how well it parts the classes.
+    """Input, or output of a layer: its maps, and its separation of the classes.
 
     Parameters
     ----------
     name : str
-        ``input``, or the module's name such as ``layers.0``.
+        ``input``, or the name of the module such as ``layers.0``.
     title : str
-        For people: ``input``, ``hidden 1``, ``Conv2d conv1``, ``output``.
+        Title for people: ``input``, ``hidden 1``, ``Conv2d conv1``, ``output``.
     values : int
-        Numbers per example.
+        Number of values for one example.
     note : str
-        What was done to the values before they were measured, such as a projection; empty if
-        nothing.
+        Processing of the values before the measures, such as a projection; empty for none.
     knn_accuracy : float
-        As in `Map`, in the full space.
+        Leave-one-out accuracy of 10 nearest neighbours in all values, 0 to 1.
     effective_dimensions : float
         Participation ratio of the PCA spectrum, ``sum(v)**2 / sum(v**2)`` of the variances ``v``:
-        1 if all lies on a line, ``values`` if it spreads evenly.
+        1 for points on a line, ``values`` for equal variances.
     maps : tuple of Map
     """
 
@@ -87,30 +84,31 @@ class LayerView:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerRow:
-    """One module with parameters: its size, its cost and the spectrum of its weight.
+    """Module with parameters: its size, cost and singular values.
 
     Parameters
     ----------
     name, kind : str
-        The module's name and class: ``layers.0``, ``Linear``.
+        Name and class of the module: ``layers.0``, ``Linear``.
     shape : str
-        Of the weight: ``1024 x 784``.
+        Shape of the weight: ``1024 x 784``.
     parameters : int
+        Number of parameters.
     macs : int
         Multiply-accumulate operations for one example.
     output_shape : str
-        Of one example: ``1024``, ``16 x 14 x 14``.
+        Shape of the output for one example: ``1024``, ``16 x 14 x 14``.
     dead_share : float or None
-        Share of the units or channels that are never above zero after the ReLU that follows; None
-        where none follows.
+        Fraction of units or channels that are never above zero after the ReLU that follows; None
+        without a ReLU.
     singular_values : float64 (rank,) or None
-        Of the weight as a matrix (outputs, all else), descending.
+        Singular values of the weight as a matrix (outputs, all other axes), descending.
     effective_rank : float or None
-        ``exp`` of the entropy of the singular values' shares (Roy & Vetterli 2007).
+        ``exp`` of the entropy of the normalised singular values (Roy & Vetterli 2007).
     rank_energy_95 : int or None
-        The smallest rank that keeps 95 % of the squared singular values.
+        Smallest rank that keeps 95 % of the squared singular values.
     note : str
-        What is to know about the numbers; empty if nothing.
+        Remark about the numbers; empty for none.
     """
 
     name: str
@@ -128,15 +126,15 @@ class LayerRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """The examples of one class that the network is most and least sure of.
+    """Best and worst examples of a class, by the probability of their true class.
 
     Parameters
     ----------
     label : int
-        The true class.
-    best, worst : int64 (at most the asked number,)
-        Into the shown examples of `Inspection`: by the probability of the true class, the highest
-        and the lowest first.
+        True class.
+    best, worst : int64 (examples,)
+        Indices into the shown examples of `Inspection`, the highest and the lowest probability
+        first.
     """
 
     label: int
@@ -146,37 +144,43 @@ class Ranking:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """All that is seen inside a classifier.
+    """Result of the inspection of a classifier.
 
-    The *shown* examples are those on the maps and in the rankings; ``images``, ``labels``,
-    ``predicted``, ``probabilities`` and ``positions`` describe them, in one order.
+    The *shown* examples are those on the maps and in the rankings. ``images``, ``labels``,
+    ``predicted``, ``probabilities`` and ``positions`` describe them in one order.
 
     Parameters
     ----------
     title, data, split : str
-        Of the network, of the data set, and which split of it: ``test``.
+        Names of the network, of the data set and of its split: ``test``.
     seed : int
+        Random seed.
     seconds : float
+        Computing time in seconds.
     classes : tuple of str
+        Class names in the order of the labels.
     examples : int
-        That the network was run on, all of them.
+        Number of all examples.
     accuracy : float
-        Over all of them, 0 to 1.
+        Accuracy on all examples, 0 to 1.
     images : uint8 (shown, rows, columns)
-        Grey, 0 black; one scale for all.
+        Grey pictures, 0 black, on one scale.
     labels, predicted : int64 (shown,)
+        True and predicted classes.
     probabilities : float32 (shown, classes)
+        Class probabilities.
     positions : int64 (shown,)
-        Where the examples stand in the data, from 0.
+        Positions of the examples in the data, from 0.
     sample : int64 (points,)
-        Which of the shown examples are on the maps, in the order of their points.
+        Indices of the shown examples on the maps, in the order of their points.
     layers : tuple of LayerView
-        The input first, then in the order of the computation.
+        Input, then layers in the order of computation.
     table : tuple of LayerRow
+        Modules with parameters.
     rankings : tuple of Ranking
-        One a class that has examples.
+        Best and worst examples of each class with examples.
     notes : tuple of str
-        What was done otherwise than asked, one sentence each.
+        Deviations from the request, a sentence each.
     """
 
     title: str
@@ -199,12 +203,12 @@ class Inspection:
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The numbers for a report: all but points, images and single examples' probabilities.
+        """Numbers for a JSON report, without points, images and probabilities of single examples.
 
         Returns
         -------
         dict
-            Of plain types, without NaN.
+            Values of plain types, without NaN.
         """
         return {
             "title": self.title,

@@ -1,4 +1,4 @@
-"""Which examples of a stream are shown: a random sample, and the best and worst of every class."""
+"""Choice of the shown examples: a random sample, and the best and worst of every class."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from tinysignal.inspect.result import Ranking
 
 @dataclass
 class RandomSample:
-    """A uniform random sample of a stream whose length is not known.
+    """Uniform random sample of a stream of unknown length (reservoir sampling).
 
-    Every example draws a number; those with the smallest ones are the sample (reservoir sampling).
-    The same seed gives the same sample, however the stream is cut into batches.
+    Every example gets a random number; the examples with the smallest numbers are the sample. It
+    does not depend on the division into batches.
 
     Parameters
     ----------
     size : int
+        Number of examples in the sample.
     seed : int
+        Random seed.
     """
 
     size: int
@@ -33,7 +35,7 @@ class RandomSample:
         self._random = np.random.default_rng(self.seed)
 
     def add(self, examples: int) -> None:
-        """Let so many examples pass; ``positions`` are then those of the sample, ascending."""
+        """Add the next examples; ``positions`` then are those of the sample, ascending."""
         keys = np.concatenate([self._keys, self._random.random(examples)])
         new = np.arange(self.seen, self.seen + examples)
         positions = np.concatenate([self.positions, new])
@@ -44,12 +46,12 @@ class RandomSample:
 
 @dataclass
 class Extremes:
-    """The examples of every class that the network is most and least sure of.
+    """Best and worst examples of every class, by the probability of their true class.
 
     Parameters
     ----------
     size : int
-        That are kept at each end of a class.
+        Number of best, and of worst, examples per class.
     """
 
     size: int
@@ -57,7 +59,7 @@ class Extremes:
     _worst: dict[int, list[tuple[float, float, int]]] = field(default_factory=dict)
 
     def add(self, start: int, labels: NDArray[np.int64], logits: NDArray[np.float64]) -> None:
-        """Take a batch in.
+        """Add a batch.
 
         Parameters
         ----------
@@ -70,7 +72,7 @@ class Extremes:
         sure = probabilities(logits)[rows, labels]
         others = logits.copy()
         others[rows, labels] = -np.inf
-        # Probabilities reach exactly 1; the margin still tells such examples apart.
+        # The margin orders examples whose probabilities round to 1.
         margin = logits[rows, labels] - others.max(axis=1)
         for label in np.unique(labels):
             found = [
@@ -82,12 +84,12 @@ class Extremes:
             self._worst[key] = sorted([*self._worst.get(key, []), *found])[: self.size]
 
     def positions(self) -> set[int]:
-        """Of all that are kept."""
+        """Positions of all kept examples."""
         ends = [*self._best.values(), *self._worst.values()]
         return {position for end in ends for _, _, position in end}
 
     def rankings(self, shown: NDArray[np.int64]) -> tuple[Ranking, ...]:
-        """The rankings, as indices into the positions that are shown (ascending)."""
+        """Rankings as indices into the positions of the shown examples, int64 ascending."""
 
         def index(end: list[tuple[float, float, int]]) -> NDArray[np.int64]:
             return np.searchsorted(shown, [position for _, _, position in end]).astype(np.int64)
@@ -99,7 +101,7 @@ class Extremes:
 
 
 def probabilities(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Softmax over the last axis."""
+    """Softmax of logits over the last axis."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     shares: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
     return shares
@@ -108,15 +110,19 @@ def probabilities(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 def grey_images(
     inputs: NDArray[np.float32], image_shape: tuple[int, int] | None
 ) -> NDArray[np.uint8]:
-    """Inputs as grey pictures, the smallest value of all black and the largest white.
+    """Grey pictures of inputs, with the smallest of all values black and the largest white.
 
     Parameters
     ----------
     inputs : float32 (examples, ...)
-        (rows, columns) as they are; (1 to 4 channels, rows, columns) are averaged over the
-        channels; all else becomes one row.
+        Inputs (rows, columns), or (channels, rows, columns) with 1 to 4 channels, which are
+        averaged. Inputs of other shapes become one row.
     image_shape : (int, int) or None
-        Rows and columns of examples that come flattened.
+        Rows and columns of flattened inputs.
+
+    Returns
+    -------
+    uint8 (examples, rows, columns)
     """
     flat = inputs.reshape(len(inputs), -1)
     shape = inputs.shape[1:]
@@ -137,11 +143,10 @@ MOST_VALUES = 4096
 
 
 def project(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows of at most 4096 numbers: longer ones go through a fixed random projection.
+    """Random projection of rows with more than 4096 values (feature hashing).
 
-    Every number gets a random sign and a random one of 4096 sums, as many numbers to each sum.
-    Inner products, and so distances and principal components, are kept in expectation; distances
-    vary by about ``sqrt(2 / 4096)``, 2 %.
+    Every value is added with a random sign to one of 4096 sums, with equal numbers of values.
+    Inner products are kept in expectation; distances vary by about ``sqrt(2 / 4096)``, 2 %.
 
     Parameters
     ----------
@@ -158,7 +163,7 @@ def project(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     values = rows.shape[1]
     if values <= MOST_VALUES:
         return rows
-    random = np.random.default_rng(values)  # the same for every batch and every run
+    random = np.random.default_rng(values)  # the same projection in every batch and run
     order = random.permutation(values)
     signs = random.choice(np.array([-1, 1], np.float32), values)
     terms = -(-values // MOST_VALUES)

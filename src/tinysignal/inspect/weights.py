@@ -1,4 +1,4 @@
-"""The table of layers: what every module with parameters holds, costs, and could do without."""
+"""Table of layers: size, cost, dead units and singular values of every module with parameters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from tinysignal.inspect.capture import Seen
+from tinysignal.inspect.capture import ModuleRecord
 from tinysignal.inspect.hooks import has_parameters, is_leaf, is_norm
 from tinysignal.inspect.result import LayerRow
 from tinysignal.nets.introspection import shape_text
@@ -22,19 +22,19 @@ _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Singular values of a matrix and what they say of its rank.
+    """Singular values of a matrix, and ranks computed from them.
 
     Parameters
     ----------
     values : float64 (rank,)
-        Descending.
+        Singular values, descending.
     """
 
     values: NDArray[np.float64]
 
     @property
     def effective_rank(self) -> float:
-        """``exp`` of the entropy of the values' shares; 0 of a matrix of zeros.
+        """``exp`` of the entropy of the normalised singular values; 0 for a matrix of zeros.
 
         References
         ----------
@@ -48,15 +48,15 @@ class Spectrum:
 
     @property
     def rank_energy_95(self) -> int:
-        """The smallest rank that keeps 95 % of the squared values; 0 of a matrix of zeros."""
+        """Smallest rank that keeps 95 % of the squared values; 0 for a matrix of zeros."""
         if not self.values.any():
             return 0
         energy = np.cumsum(np.square(self.values / self.values[0]))
         return int(np.searchsorted(energy, ENERGY * energy[-1])) + 1
 
 
-def table_of_layers(model: nn.Module, seen: dict[str, Seen]) -> tuple[LayerRow, ...]:
-    """A row for every module with parameters of its own, in the order of ``named_modules``.
+def table_of_layers(model: nn.Module, seen: dict[str, ModuleRecord]) -> tuple[LayerRow, ...]:
+    """Rows of all modules with parameters, in the order of ``named_modules``.
 
     A module with several weight matrices (recurrent, attention, bilinear) has a row for each, named
     ``MODULE.PARAMETER``.
@@ -64,8 +64,8 @@ def table_of_layers(model: nn.Module, seen: dict[str, Seen]) -> tuple[LayerRow, 
     Parameters
     ----------
     model : nn.Module
-    seen : dict of str to Seen
-        From `record_outputs`.
+    seen : dict of str to ModuleRecord
+        Field ``seen`` of the result of `record_outputs`.
     """
     return tuple(
         row
@@ -75,7 +75,7 @@ def table_of_layers(model: nn.Module, seen: dict[str, Seen]) -> tuple[LayerRow, 
     )
 
 
-def _rows(name: str, module: nn.Module, seen: Seen | None) -> Iterator[LayerRow]:
+def _rows(name: str, module: nn.Module, seen: ModuleRecord | None) -> Iterator[LayerRow]:
     tensors = dict(module.named_parameters(recurse=False))
     for part in _parametrized(module):
         tensors[part] = getattr(module, part)
@@ -89,11 +89,11 @@ def _rows(name: str, module: nn.Module, seen: Seen | None) -> Iterator[LayerRow]
     products = sum(t.numel() for t in matrices.values())
     biases = {n: tensors.get(n.replace("weight", "bias")) for n in matrices}
     sizes = {n: t.numel() + _size(biases[n]) for n, t in matrices.items()}
-    rest = total - sum(sizes.values())  # what belongs to no matrix is counted in the first row
+    rest = total - sum(sizes.values())  # parameters outside the matrices count in the first row
     for part, weight in matrices.items():
         macs = None
         if seen is not None and seen.macs is not None:
-            macs = seen.macs * weight.numel() // products  # each is multiplied by equally often
+            macs = seen.macs * weight.numel() // products  # all matrices are used equally often
         parameters = sizes[part] + rest
         rest = 0
         name_of_part = f"{name}.{part}" if name else part
@@ -101,7 +101,7 @@ def _rows(name: str, module: nn.Module, seen: Seen | None) -> Iterator[LayerRow]
 
 
 def _parametrized(module: nn.Module) -> list[str]:
-    """Names of tensors that are computed from others: `torch.nn.utils.parametrizations`."""
+    """Names of parametrized tensors, see `torch.nn.utils.parametrizations`."""
     parts = getattr(module, "parametrizations", None)
     return list(parts.keys()) if isinstance(parts, nn.ModuleDict) else []
 
@@ -113,7 +113,7 @@ def _size(tensor: Tensor | None) -> int:
 def _row(
     name: str,
     module: nn.Module,
-    seen: Seen | None,
+    seen: ModuleRecord | None,
     *,
     weight: Tensor | None,
     parameters: int,
@@ -136,21 +136,21 @@ def _row(
     )
 
 
-def _note(module: nn.Module, seen: Seen | None, macs: int | None) -> str:
+def _note(module: nn.Module, seen: ModuleRecord | None, macs: int | None) -> str:
     if seen is None:
-        return "not called as a module: its cost and output are not known"
+        return "not called as a module; cost and output are unknown"
     if macs is None:
-        return "no matrix product" if is_norm(module) else "its operations are not counted"
+        return "no matrix product" if is_norm(module) else "operations of this type are not counted"
     return ""
 
 
 def _spectrum(module: nn.Module, weight: Tensor) -> Spectrum | None:
-    """Of the weight as a matrix (outputs, all else); None of vectors and of what is not finite."""
+    """Singular values of a weight (outputs, all other axes); None for vectors, NaN or infinity."""
     if weight.ndim < 2 or weight.numel() == 0:
         return None
     matrix = weight.detach().to("cpu", torch.float64)
     if isinstance(module, _TRANSPOSED):
-        matrix = matrix.transpose(0, 1)  # these have inputs first
+        matrix = matrix.transpose(0, 1)  # transposed convolutions have inputs first
     if not bool(torch.isfinite(matrix).all()):
         return None
     return Spectrum(np.linalg.svd(matrix.flatten(1).numpy(), compute_uv=False))

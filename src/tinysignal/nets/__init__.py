@@ -1,4 +1,4 @@
-"""The networks, and how to make one by its name."""
+"""Denoising networks and their registry by name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Architecture:
-    """How to build a network, and the STFT it was designed for at 16 kHz."""
+    """Entry of the registry of networks.
+
+    Parameters
+    ----------
+    build : callable
+        Constructor of the network.
+    stft : StftSize
+        Default STFT size at 16 kHz.
+    """
 
     build: Callable[..., DenoisingNet]
     stft: StftSize

@@ -1,4 +1,4 @@
-"""What every denoising network is: magnitudes and state in, gain and state out."""
+"""Base classes of denoising networks: magnitudes and state in, gain and state out."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ _SMALLEST = 1e-8  # magnitudes below this are digital silence
 
 
 class DenoisingNet(nn.Module):
-    """A network over magnitude spectra, the same code for training, export and streaming.
+    """Network over magnitude spectra; training, export and streaming share its code.
 
-    Convolutions over time see the frames before a block through their state, which is zero at
-    the start of a signal, so a block on its own is a signal from its start.
+    Layers over time get the frames before a block from their state, which is zero at the start of
+    a signal.
 
     Attributes
     ----------
     lookahead_frames : int
-        Frame ``t`` of the output belongs to frame ``t - lookahead_frames`` of the input.
+        Delay: frame ``t`` of the output belongs to frame ``t - lookahead_frames`` of the input.
     receptive_field_frames : int
-        Frames of input that one frame of output depends on; 0 for all before it.
+        Number of input frames that one output frame depends on; 0 for all earlier ones.
+    normalization : {"none", "running"}
+        Normalisation of the input by its running level.
     """
 
     lookahead_frames: int
@@ -38,7 +40,7 @@ class DenoisingNet(nn.Module):
 
     @abstractmethod
     def estimate(self, magnitude: Tensor, state: State) -> tuple[Tensor, State]:
-        """Magnitude of the clean signal.
+        """Estimated magnitude of the clean signal.
 
         Parameters
         ----------
@@ -47,16 +49,19 @@ class DenoisingNet(nn.Module):
 
         Returns
         -------
-        float (batch, frames, freq), ``lookahead_frames`` late, and the next state
+        float (batch, frames, freq)
+            Delayed by ``lookahead_frames``.
+        tuple of float (batch, ...)
+            The next state.
         """
 
     def gain(self, magnitude: Tensor, state: State) -> tuple[Tensor, State]:
-        """What to multiply the noisy spectrum by; arguments and shapes as `estimate`."""
+        """Factor of the noisy spectrum; arguments and shapes as of `estimate`."""
         estimate, state = self.estimate(magnitude, state)
         return estimate / magnitude.clamp_min(_SMALLEST), state
 
     def forward(self, magnitude: Tensor) -> Tensor:
-        """Magnitudes of the clean signal for whole signals, aligned with the input.
+        """Estimated magnitudes of whole clean signals, aligned with the input.
 
         Parameters
         ----------
@@ -76,27 +81,30 @@ class DenoisingNet(nn.Module):
 
 
 class MaskingNet(DenoisingNet):
-    """A causal denoising network with a memory, that sees phases and changes them.
+    """Causal recurrent denoising network with a complex mask, which changes phases too.
 
     Parameters
     ----------
     lookahead_frames : int
-        0: the network is causal.
+        Must be 0: the network is causal.
     normalization : {"none", "running"}
-        ``running`` divides by the running level, so that the recording's level does not matter.
+        ``running`` divides by the running level, which removes the level of the recording.
     frames_per_s : float
-        For the time constant of the running level.
+        Frame rate in Hz; sets the time constant of the running level, 2 s.
 
     Raises
     ------
     ConfigError
-        Look-ahead is asked for.
+        ``lookahead_frames`` is not 0.
     """
 
     def __init__(self, lookahead_frames: int, normalization: str, frames_per_s: float) -> None:
         super().__init__()
         if lookahead_frames:
-            raise ConfigError("networks with a complex mask are causal; look-ahead must be 0.")
+            raise ConfigError(
+                f"lookahead_frames is {lookahead_frames}, expected 0: networks with a complex mask "
+                "are causal."
+            )
         self.lookahead_frames = 0
         self.receptive_field_frames = 0
         self.normalization = normalization
@@ -104,7 +112,7 @@ class MaskingNet(DenoisingNet):
 
     @abstractmethod
     def complex_mask(self, spectrum: Tensor, state: State) -> tuple[Tensor, State]:
-        """What to multiply the noisy spectrum by.
+        """Complex factor of the noisy spectrum.
 
         Parameters
         ----------
@@ -114,11 +122,14 @@ class MaskingNet(DenoisingNet):
 
         Returns
         -------
-        float (batch, frames, freq, 2), contiguous, and the next state
+        float (batch, frames, freq, 2)
+            Real and imaginary parts, contiguous.
+        tuple of float (batch, ...)
+            The next state.
         """
 
     def forward(self, spectrum: Tensor) -> Tensor:
-        """Spectra of the clean signal for whole signals, aligned with the input.
+        """Estimated spectra of whole clean signals, aligned with the input.
 
         Parameters
         ----------
@@ -134,17 +145,22 @@ class MaskingNet(DenoisingNet):
         return torch.view_as_real(given * torch.view_as_complex(mask))
 
     def estimate(self, magnitude: Tensor, state: State) -> tuple[Tensor, State]:
-        """Magnitude of the answer to a spectrum of phase zero; see `complex_mask` for any."""
+        """Estimated magnitude for a spectrum of phase zero; see `complex_mask` for any phase."""
         spectrum = torch.stack([magnitude, torch.zeros_like(magnitude)], dim=3)
         mask, state = self.complex_mask(spectrum, state)
         return magnitude * mask.square().sum(dim=3).sqrt(), state
 
 
 class RunningLevel(nn.Module):
-    """Root mean square of all frames so far, older ones forgotten with a time constant.
+    """Root mean square of all frames so far with exponential forgetting.
 
-    A sum of powers and a sum of weights decay together, so the first frame already has a level,
-    and what follows does not depend on the scale of the recording.
+    A sum of powers and a sum of weights decay together: the level is defined from the first frame
+    on, and dividing by it removes the scale of the recording.
+
+    Parameters
+    ----------
+    time_constant_frames : float
+        Time constant of the decay in frames.
     """
 
     def __init__(self, time_constant_frames: float) -> None:
@@ -158,11 +174,14 @@ class RunningLevel(nn.Module):
         ----------
         magnitude : float (batch, frames, freq)
         state : float (batch, 2)
-            Decayed sums of power and of weight.
+            Decayed sums of powers and of weights.
 
         Returns
         -------
-        float (batch, frames, 1), and the next state
+        float (batch, frames, 1)
+            Levels, at least 1e-6.
+        float (batch, 2)
+            The next state.
         """
         power = magnitude.float().square().mean(dim=2)
         both = torch.stack([power, torch.ones_like(power)], dim=2)  # (batch, frames, 2)
@@ -170,34 +189,39 @@ class RunningLevel(nn.Module):
         age = index[:, None] - index[None, :]
         weight = torch.exp(-self.rate * age.clamp_min(0.0)) * (age >= 0)  # (frames, frames)
         carried = torch.exp(-self.rate * (index + 1))[None, :, None] * state[:, None, :]
-        # einsum would run in bfloat16 under autocast; the level wants float32.
+        # Not einsum, which runs in bfloat16 under autocast; the level needs float32.
         with torch.autocast(power.device.type, enabled=False):
             sums = torch.matmul(weight, both) + carried
         level = torch.sqrt(sums[:, :, :1] / sums[:, :, 1:])
         return level.clamp_min(1e-6), sums[:, -1, :]
 
 
-PARTS = 3  # of a bin: compressed magnitude, real and imaginary part
+PARTS = 3  # features of a bin: compressed magnitude, real part, imaginary part
 _EXPONENT = 0.3
-# Keep the roots' gradients finite. As a bound: the exporter drops sums with numbers this small.
+# Lower bounds that keep the gradients of the roots finite. They are bounds and not added, because
+# the exporter drops additions of numbers this small.
 _SMALLEST_POWER, _SMALLEST_MASK = 1e-12, 1e-8
 
 
 def compressed(
     spectrum: Tensor, running: RunningLevel | None, pasts: list[Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
-    """Magnitude to the power 0.3, and the spectrum scaled to that, over the running level if any.
+    """Compressed spectrum: magnitude to the power 0.3, and the spectrum at that magnitude.
 
     Parameters
     ----------
     spectrum : float (batch, frames, freq, 2)
+        Real and imaginary parts.
     running : RunningLevel or None
+        Level by which magnitudes are divided first.
     pasts : list of Tensor
-        The level's state is taken from its front.
+        States of the network; the state of the level is popped from the front.
 
     Returns
     -------
-    float (batch, frames, freq, `PARTS`), and a list of the level's next state
+    float (batch, frames, freq, `PARTS`)
+    list of float (batch, 2)
+        The next state of the level; empty without one.
     """
     magnitude = spectrum.square().sum(dim=3).clamp_min(_SMALLEST_POWER).sqrt()
     normalised, next_level = magnitude, []
@@ -211,7 +235,13 @@ def compressed(
 
 
 def uncompressed(mask: Tensor) -> Tensor:
-    """A mask of compressed spectra, any size, as a mask of spectra, below 1; axis 2 is complex."""
+    """Mask of spectra, of magnitude below 1, from an unbounded mask of compressed spectra.
+
+    Parameters
+    ----------
+    mask : float (batch, frames, 2, ...)
+        Real and imaginary parts on axis 2.
+    """
     size = mask.square().sum(dim=2, keepdim=True).clamp_min(_SMALLEST_MASK).sqrt()
     # One product with both parts, and none of their quotients to differentiate.
     return mask * (torch.tanh(size).pow(1 / _EXPONENT) * size.reciprocal())

@@ -1,4 +1,4 @@
-"""A two-dimensional convolutional network over time and frequency."""
+"""Convolutional denoising network over time and frequency."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ class CausalConv(nn.Module):
     Parameters
     ----------
     channels_in, channels_out : int
+        Number of input and output channels.
     kernel : (int, int)
-        Over frames and bins.
+        Kernel size in frames and in bins.
     stride : int
-        Over bins.
+        Stride along frequency in bins.
     dilation : int
-        Over frames.
+        Dilation along time in frames.
     """
 
     def __init__(
@@ -48,7 +49,14 @@ class CausalConv(nn.Module):
         self.norm = nn.BatchNorm2d(channels_out)
 
     def forward(self, x: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """(batch, channels, frames, bins) and the frames before, to the same and the last ones."""
+        """Output (batch, channels_out, frames, bins), and the input frames for the next call.
+
+        Parameters
+        ----------
+        x : float (batch, channels_in, frames, bins)
+        past : float (batch, channels_in, past_frames, bins) or None
+            Input frames before ``x``; None for a kernel of one frame.
+        """
         if past is not None:
             x = torch.cat([past.to(x.dtype), x], dim=2)
             past = x[:, :, -self.past_frames :].float()
@@ -57,27 +65,39 @@ class CausalConv(nn.Module):
 
 
 class CnnNet(DenoisingNet):
-    """A U-net over frequency with dilated convolutions over time; its output is a mask in 0..1.
+    """U-net over frequency with dilated convolutions over time; its output is a mask from 0 to 1.
 
-    The first layer takes four bins together, two more halve them; the middle looks back over
-    about a second with residual blocks of growing dilation; the decoder goes the same way up
-    with sub-pixel convolutions (Shi et al. 2016) and adds the encoder's outputs. Input:
-    magnitudes to the power 0.3.
+    The encoder reduces the bins by 4, 2 and 2. The middle is a stack of residual blocks with
+    growing dilation, which looks back about one second. The decoder mirrors the encoder with
+    sub-pixel convolutions and adds the encoder's outputs. The input is magnitudes to the power 0.3.
 
     Parameters
     ----------
     bins : int
-        Frequency bins of a frame.
+        Number of frequency bins of a frame.
     width : int
         Channels of the first layer; the other two have 1.5 and 2 times as many.
     blocks : int
-        Residual blocks, dilated by 1, 2, 4, ... frames.
+        Number of residual blocks, dilated by 1, 2, 4, ... frames.
     lookahead_frames : int
-        Frames of the future; 0 makes the network causal.
+        Number of future frames; 0 for a causal network.
     normalization : {"none", "running"}
-        ``running`` divides by the running level, so that the recording's level does not matter.
+        ``running`` divides by the running level, which removes the level of the recording.
     frames_per_s : float
-        For the time constant of the running level.
+        Frame rate in Hz; sets the time constant of the running level, 2 s.
+
+    References
+    ----------
+    Shi et al. (2016), "Real-time single image and video super-resolution using an efficient
+    sub-pixel convolutional neural network", section 3.2: the sub-pixel convolution.
+
+    Example
+    -------
+    >>> import torch
+    >>> from tinysignal.nets import CnnNet
+    >>> net = CnnNet(bins=257, width=8, frames_per_s=62.5).eval()
+    >>> net(torch.rand(1, 20, 257)).shape
+    torch.Size([1, 20, 257])
     """
 
     def __init__(
@@ -136,7 +156,7 @@ class CnnNet(DenoisingNet):
             level, next_level = self.running(magnitude, pasts.pop(0))
             next_state.append(next_level)
             normalised = magnitude / level
-        # The added constant keeps the power's gradient and slope finite at silence.
+        # The added constant keeps the gradient of the power finite at silence.
         x = (normalised + 1e-4).pow(_COMPRESSION)[:, None]
         x = x.contiguous(memory_format=torch.channels_last)
 
@@ -169,6 +189,6 @@ class CnnNet(DenoisingNet):
 def _interleave(x: Tensor, parts: int) -> Tensor:
     """(batch, parts * channels, frames, bins) to (batch, channels, frames, parts * bins)."""
     batch, channels, frames, bins = x.shape
-    # With the channels last in memory, as they are in training, nothing is copied.
+    # Nothing is copied if the channels are last in memory, as in training.
     last = x.permute(0, 2, 3, 1).reshape(batch, frames, parts * bins, channels // parts)
     return last.permute(0, 3, 1, 2)

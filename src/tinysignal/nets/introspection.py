@@ -1,4 +1,4 @@
-"""Any network watched while it runs: evaluation mode, hooks, shapes, multiply-accumulates."""
+"""Running any network with hooks: evaluation mode, shapes, multiply-accumulates."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ Forward = Callable[[nn.Module, Any], Any]
 
 @contextmanager
 def evaluating(network: nn.Module, *, seed: int | None = None) -> Iterator[list[Any]]:
-    """Evaluation mode and no gradients while the block lasts; then the modes are as before.
+    """Context of evaluation mode without gradients; the modes of all modules are restored.
 
     Parameters
     ----------
     network : nn.Module
     seed : int or None
-        Seed of torch's random numbers in the block, whose own state is kept; None to leave it.
+        Seed of torch's random numbers in the block, whose state is restored; None for no seeding.
 
     Yields
     ------
     list
-        For handles of hooks, which are removed at the end.
+        Collects the handles of hooks, which are removed at the end.
     """
     handles: list[Any] = []
     modes = [(module, module.training) for module in network.modules()]
@@ -48,12 +48,19 @@ def evaluating(network: nn.Module, *, seed: int | None = None) -> Iterator[list[
 
 
 def call(network: nn.Module, inputs: Any) -> Any:
-    """``network(inputs)``: the default way to run a network on a batch."""
+    """Outputs of a network for a batch: ``network(inputs)``, the default of ``forward=``."""
     return network(inputs)
 
 
 def guarded(run: Forward, network: nn.Module, inputs: Any) -> Any:
-    """The outputs for a batch.
+    """Outputs of a network for a batch, with an error that names the shapes.
+
+    Parameters
+    ----------
+    run : callable
+        ``run(network, inputs)`` gives the outputs.
+    network : nn.Module
+    inputs : Tensor or nested Tensors
 
     Raises
     ------
@@ -73,30 +80,30 @@ def guarded(run: Forward, network: nn.Module, inputs: Any) -> Any:
 
 
 def first_tensor(outputs: Any) -> Tensor:
-    """The first Tensor of nested outputs."""
+    """First Tensor of nested outputs."""
     while not isinstance(outputs, Tensor):
         outputs = next(iter(outputs.values() if isinstance(outputs, dict) else outputs))
     return outputs
 
 
 def first_input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The first argument of a module's call, by position or by name."""
+    """First argument of a module's call, positional or by name."""
     return args[0] if args else next(iter(kwargs.values()))
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """The device of a network's first parameter or buffer; the CPU if it has none."""
+    """Device of a network's first parameter or buffer; the CPU if it has none."""
     first = next(iter([*model.parameters(), *model.buffers()]), None)
     return torch.device("cpu") if first is None else first.device
 
 
 def shape_text(shape: Iterable[int]) -> str:
-    """``1024 x 784``."""
+    """Text of a shape: ``1024 x 784``."""
     return " x ".join(map(str, shape)) or "one number"
 
 
 def shapes(inputs: Any) -> str:
-    """The shapes of the tensors in nested inputs, for a message."""
+    """Text of the shapes of all tensors in nested inputs."""
     if isinstance(inputs, Tensor):
         return shape_text(inputs.shape)
     if isinstance(inputs, dict):
@@ -109,20 +116,21 @@ def shapes(inputs: Any) -> str:
 def layer_macs(module: nn.Module, output: Any, *, given: Tensor | None = None) -> int | None:
     """Multiply-accumulates of one call of a module, for the whole batch.
 
-    Matrix products and convolutions are counted, additions of a bias and activations are not;
-    attention is counted by its projections.
+    Matrix products and convolutions are counted; biases and activations are not. Attention is
+    counted by its projections.
 
     Parameters
     ----------
     module : nn.Module
-    output : Tensor or nested
-        Its output; the first Tensor in it counts, of a recurrent module the sequence.
+    output : Tensor or nested Tensors
+        Output of the call. The first Tensor is counted: of a recurrent module, the sequence.
     given : Tensor or None
-        Its first input, which a transposed convolution is counted by.
+        First input of the call, needed for transposed convolutions.
 
     Returns
     -------
-    int, or None for a module that is not known
+    int or None
+        None for a type of module that is not known.
     """
     for kinds, count in _COUNTS.items():
         if isinstance(module, kinds):
@@ -131,7 +139,22 @@ def layer_macs(module: nn.Module, output: Any, *, given: Tensor | None = None) -
 
 
 def count_macs(net: nn.Module, run: Callable[[], object]) -> int:
-    """Multiply-accumulates of all known layers of a network in one run of it."""
+    """Multiply-accumulates of all known layers in one run of a network.
+
+    Parameters
+    ----------
+    net : nn.Module
+    run : callable
+        Runs the network once.
+
+    Example
+    -------
+    >>> import torch
+    >>> from tinysignal.nets.introspection import count_macs
+    >>> net = torch.nn.Linear(30, 10)
+    >>> count_macs(net, lambda: net(torch.zeros(5, 30)))
+    1500
+    """
     total = 0
 
     def count(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -160,7 +183,7 @@ def _transposed(module: Any, given: Tensor | None, output: Tensor) -> int | None
 
 
 def _recurrent(module: nn.Module, given: Tensor | None, output: Tensor) -> int:
-    """Each step of each example multiplies by every weight matrix once."""
+    """Every weight matrix is used once for each step of each example."""
     matrices = sum(p.numel() for p in module.parameters(recurse=False) if p.ndim == 2)
     return prod(output.shape[:-1]) * matrices  # the axes before the last: steps, examples
 

@@ -1,4 +1,4 @@
-"""The course's frame-wise network."""
+"""Fully connected denoising network on single frames, as in the course."""
 
 from __future__ import annotations
 
@@ -14,20 +14,34 @@ _FIRST_OUTPUT = 0.1
 class LinearNet(DenoisingNet):
     """Three fully connected layers on one frame: freq, width, width, freq, ReLU after each.
 
-    With the defaults at 513 bins it is exactly the network of the course's exercise.
+    The defaults at 513 bins are exactly the network of the course's exercise.
 
     Parameters
     ----------
     bins : int
-        Frequency bins of a frame.
+        Number of frequency bins of a frame.
     width : int
         Units of both hidden layers.
     normalization : {"none", "running"}
-        ``running`` divides by the running level before the first layer and multiplies after the
-        last, so that the recording's level does not matter, and bounds the estimate by the noisy
-        magnitude, so that nothing is amplified; the course has ``none`` of it.
+        ``running`` divides by the running level before the first layer and multiplies by it after
+        the last, which removes the level of the recording, and bounds the estimate by the noisy
+        magnitude. The course uses ``none``.
+    lookahead_frames : int
+        Must be 0: the network takes one frame.
     frames_per_s : float
-        For the time constant of the running level.
+        Frame rate in Hz; sets the time constant of the running level, 2 s.
+
+    Raises
+    ------
+    ConfigError
+        ``lookahead_frames`` is not 0.
+
+    Example
+    -------
+    >>> import torch
+    >>> from tinysignal.nets import LinearNet
+    >>> LinearNet(bins=513, width=16, frames_per_s=31.25)(torch.rand(1, 20, 513)).shape
+    torch.Size([1, 20, 513])
     """
 
     def __init__(
@@ -41,7 +55,10 @@ class LinearNet(DenoisingNet):
     ) -> None:
         super().__init__()
         if lookahead_frames:
-            raise ConfigError("the linear network sees one frame; look-ahead must be 0.")
+            raise ConfigError(
+                f"lookahead_frames is {lookahead_frames}, expected 0: the linear network takes one "
+                "frame."
+            )
         self.lookahead_frames = 0
         self.receptive_field_frames = 1
         self.normalization = normalization
@@ -54,8 +71,8 @@ class LinearNet(DenoisingNet):
             nn.Linear(width, bins),
             nn.ReLU(),
         )
-        # With the default bias around zero, a third of the bins never leave the last ReLU's flat
-        # side in the course's experiment; a positive start keeps all but a few alive.
+        # A positive initial bias: with torch's default, a third of the units of the last ReLU stay
+        # dead in the course's experiment.
         last = self.layers[-2]
         assert isinstance(last, nn.Linear)
         nn.init.constant_(last.bias, _FIRST_OUTPUT)

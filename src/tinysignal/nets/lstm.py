@@ -1,4 +1,4 @@
-"""The plain recurrent network: wide LSTMs over all bins at once, a mask and short filters."""
+"""Recurrent denoising network: wide LSTMs over all bins, a complex mask and short filters."""
 
 from __future__ import annotations
 
@@ -10,32 +10,31 @@ from torch.nn.functional import relu
 
 from tinysignal.nets.base import PARTS, MaskingNet, State, compressed, uncompressed
 
-_SMALLEST_POWER = 1e-14  # of a bin; below it there is digital silence
-_LARGEST_MASK = 1.5  # what the filters add can make a bin louder, by 3.5 dB at most
+_SMALLEST_POWER = 1e-14  # power of a bin that counts as digital silence
+_LARGEST_MASK = 1.5  # bound of the mask with its filters, +3.5 dB
 _FILTERS = ("filter", "low_filter")
-_BESIDE = 3  # bins of a frame that the low filter adds: this one and the next on both sides
+_BESIDE = 3  # bins of a frame in the low filter: the bin itself and its two neighbours
 
 
 class LstmNet(MaskingNet):
-    """All bins into a few hundred units, LSTMs along time, and a complex mask per bin; causal.
+    """Causal network: a dense layer from all bins, LSTMs over time, and a complex mask per bin.
 
-    Large matrix products and little else: quick to train, and most of it can be cut away after.
-    The mask is of the spectrum compressed to ``|X|^0.3``. To it come two filters, which can turn
-    phases that a mask alone hardly can: sums of neighbouring bins, each through a complex factor of
-    its own. In the lower half of the bins these are the last frames, which overlap this one; in
-    the lowest sixteenth, where most of a voice's power lies and its harmonics share bins, more
-    frames and the bins on both sides.
+    It consists of large matrix products, which train fast and compress well. The mask multiplies
+    the spectrum compressed to ``|X|^0.3``. Two deep filters are added to it, complex-weighted sums
+    of neighbouring bins, because they correct phases better than a mask alone: in the lower half
+    of the bins over the last frames, which overlap the present one; in the lowest sixteenth, which
+    holds most of a voice's power, over more frames and the two neighbouring bins.
 
     Parameters
     ----------
     bins : int
-        Frequency bins of a frame.
+        Number of frequency bins of a frame.
     width : int
         Units of each layer.
     layers : int
-        LSTMs, one after the other.
+        Number of stacked LSTMs.
     filter_frames, low_filter_frames : int
-        Frames before this one that the filters add.
+        Number of past frames in each filter.
     lookahead_frames, normalization, frames_per_s
         See `MaskingNet`.
 
@@ -43,6 +42,14 @@ class LstmNet(MaskingNet):
     ----------
     Mack and Habets (2020), "Deep filtering: signal extraction and reconstruction using complex
     time-frequency filters", eq. 6.
+
+    Example
+    -------
+    >>> import torch
+    >>> from tinysignal.nets import LstmNet
+    >>> net = LstmNet(bins=257, width=16, frames_per_s=125).eval()
+    >>> net(torch.randn(1, 20, 257, 2)).shape
+    torch.Size([1, 20, 257, 2])
     """
 
     def __init__(
@@ -71,29 +78,30 @@ class LstmNet(MaskingNet):
         self.low_filter = nn.Linear(width, math.prod(self.low_filter_shape))
         self.past_frames = max(filter_frames, low_filter_frames)
         with torch.no_grad():
-            self.decode.bias[:bins] += 1.0  # the mask begins real and open
-            for layer in (self.filter, self.low_filter):  # and the filters are nothing
+            self.decode.bias[:bins] += 1.0  # the initial mask is real and near 1
+            for layer in (self.filter, self.low_filter):  # the initial filters are zero
                 layer.weight.zero_()
                 layer.bias.zero_()
 
     def widen(self, weights: dict[str, Tensor]) -> None:
-        """Become the same function as a narrower network; nothing listens to the new units yet.
+        """Load the weights of a narrower network and compute the same function.
+
+        New units keep their input weights; their output weights are set to zero.
 
         Parameters
         ----------
         weights : dict of str to Tensor
-            The narrower network's state, with or without each filter; what is new here keeps the
-            weights that it has.
+            State dict of the narrower network, with or without the filters.
 
         Raises
         ------
         RuntimeError
-            It is not that of a narrower network of this kind.
+            The weights do not belong to a narrower network of this kind.
 
         References
         ----------
         Chen, Goodfellow and Shlens (2016), "Net2Net: accelerating learning via knowledge
-        transfer", section 2.1, but for the zeros.
+        transfer", section 2.1, with zeros in place of copied units.
         """
         own = self.state_dict()
         for layer in _FILTERS:
@@ -103,7 +111,7 @@ class LstmNet(MaskingNet):
         if own.keys() != weights.keys():
             raise RuntimeError("other layers")
         for name, wide in own.items():
-            gates = 4 if name.startswith("layers.") else 1  # the rows of an LSTM, gate by gate
+            gates = 4 if name.startswith("layers.") else 1  # rows of an LSTM are grouped by gate
             narrow = weights[name].reshape(gates, -1, *weights[name].shape[1:])
             into = wide.view(gates, -1, *wide.shape[1:])
             into[:, : narrow.shape[1], *(slice(size, None) for size in narrow.shape[2:])] = 0
@@ -115,7 +123,7 @@ class LstmNet(MaskingNet):
         return (*levels, *memories, torch.zeros(batch, self.past_frames, 2, self.filter_shape[2]))
 
     def complex_mask(self, spectrum: Tensor, state: State) -> tuple[Tensor, State]:
-        """See `MaskingNet.complex_mask`; the mask's magnitude is 1.5 at most."""
+        """See `MaskingNet.complex_mask`; the magnitude of the mask is at most 1.5."""
         pasts, next_state = list(state), []
         parts, levels = compressed(spectrum.float(), self.running, pasts)
         next_state += levels
@@ -145,16 +153,21 @@ class LstmNet(MaskingNet):
     def _filtered(
         self, spectrum: Tensor, factors: Tensor, low_factors: Tensor, past: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The filters' part of the mask, float (batch, frames, 2, bins), and the last frames.
+        """Contribution of the filters to the mask, and the frames for the next call.
 
         Parameters
         ----------
         spectrum : float (batch, frames, bins, 2)
         factors, low_factors : float (batch, frames, 2, neighbours, low or lowest bins)
-            Neighbours from the oldest frame on; of the low filter all frames of the bin below, then
-            of this bin, then of the one above.
+            Neighbours in the order of time, the oldest frame first; in the low filter all frames
+            of the bin below, then of the bin itself, then of the bin above.
         past : float (batch, past frames, 2, low bins)
-            Oldest first.
+            Past frames, the oldest first.
+
+        Returns
+        -------
+        float (batch, frames, 2, bins)
+        float (batch, past frames, 2, low bins)
         """
         frames, bins = spectrum.shape[1:3]
         low, lowest = factors.shape[4], low_factors.shape[4]
@@ -168,7 +181,7 @@ class LstmNet(MaskingNet):
         beside = torch.cat([beside[..., i : i + lowest] for i in range(_BESIDE)], dim=3)
         sums = _summed(factors, before)
         sums = sums + nn.functional.pad(_summed(low_factors, beside), (0, low - lowest))
-        # What is added, as a mask of what is there; nothing is added to digital silence.
+        # The sum of the filters over the present bin, as a mask; 0 at digital silence.
         a, b, c, d = sums[:, :, 0], sums[:, :, 1], here[:, :, 0], here[:, :, 1]
         power = (c.square() + d.square()).clamp_min(_SMALLEST_POWER)
         added = torch.stack([(a * c + b * d) / power, (b * c - a * d) / power], dim=2)
@@ -176,12 +189,12 @@ class LstmNet(MaskingNet):
 
 
 def _windows(known: Tensor, reach: int) -> Tensor:
-    """From (batch, frames + reach - 1, 2, bins) to (batch, frames, 2, reach, bins)."""
+    """Sliding windows, from (batch, frames + reach - 1, 2, bins) to (..., 2, reach, bins)."""
     frames = known.shape[1] + 1 - reach
     return torch.stack([known[:, i : i + frames] for i in range(reach)], dim=3)
 
 
 def _summed(factors: Tensor, neighbours: Tensor) -> Tensor:
-    """Sum of complex products: two of (batch, frames, 2, n, bins) to (batch, frames, 2, bins)."""
+    """Sums of complex products: twice (batch, frames, 2, n, bins) to (batch, frames, 2, bins)."""
     a, b, c, d = factors[:, :, 0], factors[:, :, 1], neighbours[:, :, 0], neighbours[:, :, 1]
     return torch.stack([(a * c - b * d).sum(dim=2), (a * d + b * c).sum(dim=2)], dim=2)

@@ -1,4 +1,4 @@
-"""The course's classifier: a plain multilayer perceptron."""
+"""Multilayer perceptron for classification, as in the course."""
 
 from __future__ import annotations
 
@@ -13,22 +13,31 @@ NORMS: dict[str, type[nn.Module] | None] = {"none": None, "batch": nn.BatchNorm1
 class Mlp(nn.Module):
     """Fully connected layers on all values of an example.
 
-    With the defaults at 28 x 28 values it is the network of the course's exercise: five hidden
-    layers of 1024, ReLU and dropout after each, a linear output.
+    The defaults at 28 x 28 values are the network of the course's exercise: five hidden layers of
+    1024 units, each followed by ReLU and dropout, and a linear output.
 
     Parameters
     ----------
     shape : (int, int)
         Rows and columns of an example.
     classes : int
+        Number of outputs.
     width, depth : int
-        Units of a hidden layer, and how many of them; a depth of 0 is logistic regression.
+        Units of a hidden layer, and number of hidden layers; 0 layers are logistic regression.
     dropout : float
-        Fraction of hidden units that are silenced in training.
+        Fraction of hidden units that dropout sets to zero in training.
     norm : {"none", "batch"}
         Normalisation between a hidden layer and its activation.
     mean, std : float
-        Of the training values; examples are normalised by them inside the network.
+        Mean and standard deviation of the training values, by which the network normalises.
+
+    Example
+    -------
+    >>> import torch
+    >>> from tinysignal.nets.mlp import Mlp
+    >>> net = Mlp(shape=(8, 8), classes=10, width=32, depth=2)
+    >>> net(torch.zeros(5, 8, 8)).shape
+    torch.Size([5, 10])
     """
 
     mean: Tensor
@@ -62,6 +71,6 @@ class Mlp(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
 
     def forward(self, examples: Tensor) -> Tensor:
-        """Logits, float (examples, classes), of float (examples, rows, columns)."""
+        """Logits, float (examples, classes), of examples, float (examples, rows, columns)."""
         logits: Tensor = self.layers(((examples - self.mean) / self.std).flatten(1))
         return logits

@@ -1,4 +1,4 @@
-"""The torch twin of `tinysignal.stft`, held equal to it by test; differentiable."""
+"""Differentiable STFT in torch, equal to `tinysignal.stft`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tinysignal.stft import StftSize
 
 
 def stft(signal: Tensor, size: StftSize) -> Tensor:
-    """Short-time Fourier transform, framed as `tinysignal.stft.stft` does.
+    """Short-time Fourier transform with the frames of `tinysignal.stft.stft`.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def istft(spectrum: Tensor, size: StftSize, samples: int) -> Tensor:
     spectrum : complex (batch, frames, freq)
     size : StftSize
     samples : int
-        Length of the signal that was transformed.
+        Length of the transformed signal.
 
     Returns
     -------

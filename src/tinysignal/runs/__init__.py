@@ -1,14 +1,14 @@
-"""What is done with a run folder, from Python and from the command line.
+"""Operations on run folders, for Python and the command line.
 
 ::
 
-    load.py      a run folder back into a network, its configuration and its plans
-    compress.py  a run into a compressed run, and its further training
-    report.py    a compression measured before and after
+    load.py      network, configuration and plans of a run folder
+    compress.py  compression of a run, and fine-tuning
+    report.py    report of a compression before and after
     sweep.py     one network at several ranks
-    inspect.py   a look into the network of a run
+    inspect.py   inspection of the network of a run
 
-The names here are imported on first use.
+Names are imported on first use.
 """
 
 import lazy_loader

@@ -1,7 +1,8 @@
-"""From a run folder and a budget to the run folder of the compressed network."""
+"""Compression of a run, and fine-tuning of the compressed network."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,13 @@ from tinysignal.runs.load import (
     read_run_config,
     write_plans,
 )
-from tinysignal.runs.report import Cut, Tell, finish, silent, timed, write_cut
+from tinysignal.runs.report import (
+    CompressedNetwork,
+    finish,
+    ignore_message,
+    timed,
+    write_compressed,
+)
 from tinysignal.spec import Spec
 from tinysignal.train.export import folded
 from tinysignal.train.fit import RunResult, Training, begin, fit
@@ -36,24 +43,37 @@ from tinysignal.train.tuning import TuneOptions
 
 @dataclass(frozen=True, kw_only=True)
 class CompressOptions:
-    """What decides the outcome of a compression.
+    """Options of the compression of a run.
 
     Parameters
     ----------
     budget : Budget or None
-        None for the task's default (a classifier may lose half a percentage point of accuracy) or,
-        with ``int8``, for a network left whole.
+        Budget; None for the default of the task (a loss of 0.5 percentage points of accuracy for a
+        classifier) or, with ``int8``, for no low-rank compression.
     plan : Plan or None
-        Instead of a budget.
+        Plan in place of a budget.
     method : {"sequential", "activation", "svd"}
-        See `tinysignal.compress.compress`.
+        Method of the factors, see `tinysignal.compress.compress`.
     tune : TuneOptions or None
-        Further training.
+        Fine-tuning; None for none.
     teacher : Path or None
-        The run whose answers the further training is held to; None for the one compressed.
+        Run folder of the teacher in fine-tuning; None for the original network.
     int8 : bool
+        Whether to store 8-bit numbers in the model file.
     seed : int
-        Of the choice of calibration data and the order in which they are seen.
+        Random seed of the calibration data and of their order.
+
+    Raises
+    ------
+    ConfigError
+        Both a plan and a budget are given, a teacher without fine-tuning, or a value out of bounds.
+
+    Example
+    -------
+    >>> from tinysignal.budget import Budget
+    >>> from tinysignal.runs import CompressOptions
+    >>> CompressOptions(budget=Budget(params=0.04), int8=True).whole
+    False
     """
 
     budget: Budget | None = None
@@ -66,17 +86,19 @@ class CompressOptions:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is to be cut."""
+        """Whether all layers stay whole."""
         return self.int8 and self.budget is None and self.plan is None
 
     def __post_init__(self) -> None:
         if self.plan is not None and self.budget is not None:
-            raise ConfigError("a plan and a budget: give one of them.")
+            raise ConfigError("both a plan and a budget are given, expected one of them.")
         check_method(self.method)
         if self.teacher is not None and self.tune is None:
-            raise ConfigError("a teacher is for the further training. Give its epochs as well.")
+            raise ConfigError(
+                f"teacher is {self.teacher}, but there is no fine-tuning. Give its epochs too."
+            )
         if self.seed < 0:
-            raise ConfigError(f"seed = {self.seed}, expected 0 or more.")
+            raise ConfigError(f"seed is {self.seed}, expected 0 or more.")
 
 
 def compress_run(
@@ -88,92 +110,127 @@ def compress_run(
     data_dir: Path | None = None,
     resume: bool = False,
     quiet: bool = False,
-    tell: Tell = silent,
+    on_message: Callable[[str], None] = ignore_message,
 ) -> dict[str, Any]:
-    """Compress the network of a run, and write the result as a run folder.
+    """Compress the network of a run and write the result as a run folder.
 
-    It holds what every run folder holds, ``plan.json`` and ``report.json``.
+    The folder holds the files of every run folder, ``plan.json`` and ``report.json``.
 
     Parameters
     ----------
     run, output : Path
+        Run folder, and run folder of the result.
     options : CompressOptions
     data, data_dir
-        See `open_run`.
+        See `tinysignal.runs.open_run`.
     resume : bool
-        Go on with a further training that was killed; everything else as before.
+        Whether to continue the fine-tuning in ``output``, with the same options.
     quiet : bool
-        No progress bar.
-    tell : callable
-        Told what is going on, a line each.
+        Whether to hide the progress bar.
+    on_message : callable
+        ``on_message(line)`` is called at the end of each stage with its duration.
 
     Returns
     -------
     dict
-        The contents of ``report.json``.
+        Contents of ``report.json``: scores, sizes and times before and after.
 
     Raises
     ------
     ConfigError
-        The folder holds a run already; a budget that cannot be met; nothing to resume.
-    ModelError, DataError, AudioFileError, MissingExtraError
+        The folder holds a run already, a budget cannot be met, or there is nothing to resume.
+    ModelError
+        ``run`` is not a run folder or is damaged, or no layer can be factored.
+    DataError
+        The data of the run are missing or do not fit the model.
+    AudioFileError
+        A recording is not readable.
+    FileError
+        The folder cannot be written.
+    MissingExtraError
+        An optional package is needed to read the data.
+
+    Example
+    -------
+    >>> from pathlib import Path
+    >>> from tinysignal.budget import Budget
+    >>> from tinysignal.runs import CompressOptions, compress_run
+    >>> options = CompressOptions(budget=Budget(params=0.04))
+    >>> report = compress_run(Path("run"), Path("small"), options)  # doctest: +SKIP
+    >>> report["after"]["bytes"]  # doctest: +SKIP
+    209715
     """
     if resume and (options.tune is None or not (output / PLAN).is_file()):
-        raise ConfigError(f"{output}: no further training to resume. Leave --resume out.")
+        raise ConfigError(f"{output}: no fine-tuning to resume. Leave --resume out.")
     if not resume:
         check_free(output)
     trained = open_run(run, data=data, data_dir=data_dir, seed=options.seed)
     if options.tune is None:
-        made = cut(trained, options, tell=tell)
+        compressed = compress_network(trained, options, on_message=on_message)
         with staged(output) as folder:
-            write_cut(trained, made, folder, name=output.resolve().name)
-            return finish(trained, made, folder, int8=options.int8, tell=tell)
+            write_compressed(trained, compressed, folder, name=output.resolve().name)
+            return finish(trained, compressed, folder, int8=options.int8, on_message=on_message)
     teacher = load_teacher(trained, options.teacher)
     begin_tuning(trained, options.tune, output, resume=resume)
-    made = cut_before(trained, output) if resume else cut(trained, options, tell=tell)
-    result = tune(
-        trained, made, teacher, output, options.tune, resume=resume, quiet=quiet, tell=tell
+    compressed = (
+        network_to_resume(trained, output)
+        if resume
+        else compress_network(trained, options, on_message=on_message)
     )
-    report = finish(trained, made, output, int8=options.int8, tell=tell)
+    result = tune(
+        trained,
+        compressed,
+        teacher,
+        output,
+        options.tune,
+        resume=resume,
+        quiet=quiet,
+        on_message=on_message,
+    )
+    report = finish(trained, compressed, output, int8=options.int8, on_message=on_message)
     if result.interrupted:
-        report["notes"].append("Stopped early; the same command with --resume goes on.")
+        report["notes"].append("Stopped early. Continue with the same command and --resume.")
     return report
 
 
-def cut(
+def compress_network(
     trained: TrainedRun,
     options: CompressOptions,
     *,
     profiled: Profile | None = None,
-    tell: Tell = silent,
-) -> Cut:
-    """Profile, plan and apply.
+    on_message: Callable[[str], None] = ignore_message,
+) -> CompressedNetwork:
+    """Profile, plan and compress the network of a run.
 
     Parameters
     ----------
     trained : TrainedRun
     options : CompressOptions
     profiled : Profile or None
-        Of this very run, if it is there already.
-    tell : callable
+        Profile of the run, if there is one already.
+    on_message : callable
+        See `compress_run`.
 
     Raises
     ------
-    ConfigError, ModelError
+    ConfigError
+        There is no budget, or it cannot be met.
+    ModelError
+        No layer can be factored.
     """
     seconds: dict[str, float] = {}
     if options.whole:
-        return Cut(Plan(options.method, {}, ()), trained.net, seconds)
+        return CompressedNetwork(Plan(options.method, {}, ()), trained.net, seconds)
     if profiled is None:
-        with timed(seconds, "profile", tell):
+        with timed(seconds, "profile", on_message):
             profiled = profile(trained.net, trained.batches)
-    with timed(seconds, "plan", tell):
+    with timed(seconds, "plan", on_message):
         chosen = options.plan or plan_for(
             profiled, _budget(trained, options), method=options.method
         )
-    with timed(seconds, "apply", tell):
+    with timed(seconds, "apply", on_message):
         small = apply(trained.net, chosen, profiled, seed=options.seed)
-    return Cut(chosen, small, seconds)
+    return CompressedNetwork(chosen, small, seconds)
 
 
 def _budget(trained: TrainedRun, options: CompressOptions) -> Budget:
@@ -185,13 +242,14 @@ def _budget(trained: TrainedRun, options: CompressOptions) -> Budget:
 
 
 def load_teacher(trained: TrainedRun, teacher: Path | None) -> nn.Module:
-    """The network whose answers the compressed one is held to: the original, or another run's.
+    """Teacher of the fine-tuning: the original network, or that of another run.
 
     Raises
     ------
     ConfigError
-        It has another task, other classes or other inputs.
+        The teacher has another task, other classes or other inputs.
     ModelError
+        ``teacher`` is not a run folder or is damaged.
     """
     if teacher is None:
         return trained.net
@@ -208,11 +266,12 @@ def load_teacher(trained: TrainedRun, teacher: Path | None) -> nn.Module:
 
 
 def begin_tuning(trained: TrainedRun, options: TuneOptions, folder: Path, *, resume: bool) -> None:
-    """See `tinysignal.train.fit.begin`; what is resumed must have been begun alike.
+    """Checks of `tinysignal.train.fit.begin`, and equal options on a resume.
 
     Raises
     ------
     ConfigError
+        The run was begun with other options.
     """
     config = trained.tuned_config(options)
     begin(config, folder, resume=resume)
@@ -221,28 +280,32 @@ def begin_tuning(trained: TrainedRun, options: TuneOptions, folder: Path, *, res
         for name, value in asdict(config).items():
             if begun[name] != value:
                 raise ConfigError(
-                    f"{folder}: begun with {name} = {begun[name]!r}, not {value!r}. "
+                    f"{folder}: {name} is {value!r}, but the run was begun with {begun[name]!r}. "
                     "Resume with the same options."
                 )
 
 
-def cut_before(trained: TrainedRun, folder: Path) -> Cut:
-    """The network whose further training is resumed, in its form; its weights are not set.
+def network_to_resume(trained: TrainedRun, folder: Path) -> CompressedNetwork:
+    """Network in the shape of the fine-tuning to resume, without its weights.
 
     Raises
     ------
     ConfigError
+        The plan in the folder does not fit the run.
     """
     chosen = read_plan(folder / PLAN)
     try:
-        return Cut(chosen, rebuild(trained.net, chosen), {})
+        return CompressedNetwork(chosen, rebuild(trained.net, chosen), {})
     except ConfigError:
-        raise ConfigError(f"{folder / PLAN}: not a plan for {trained.folder}.") from None
+        raise ConfigError(
+            f"{folder / PLAN}: the plan does not fit the network of {trained.folder}. Resume with "
+            "the same run."
+        ) from None
 
 
 def tune(
     trained: TrainedRun,
-    made: Cut,
+    compressed: CompressedNetwork,
     teacher: nn.Module,
     folder: Path,
     options: TuneOptions,
@@ -250,26 +313,28 @@ def tune(
     name: str | None = None,
     resume: bool = False,
     quiet: bool = False,
-    tell: Tell = silent,
+    on_message: Callable[[str], None] = ignore_message,
 ) -> RunResult:
-    """Train a compressed network further and write its run folder.
+    """Fine-tune a compressed network and write its run folder.
 
     Parameters
     ----------
     trained : TrainedRun
-    made : Cut
+    compressed : CompressedNetwork
     teacher : nn.Module
     folder : Path
+        Run folder of the result.
     options : TuneOptions
     name : str or None
-        Of the model; None for the folder's.
+        Name of the model; None for that of the folder.
     resume, quiet : bool
         See `tinysignal.train.fit.fit`.
-    tell : callable
+    on_message : callable
+        See `compress_run`.
     """
     make_folder(folder)
-    write_plans(folder, [*read_plans(trained.folder), made.plan])
-    module, source = trained.module(made.net, teacher, options)
+    write_plans(folder, [*read_plans(trained.folder), compressed.plan])
+    module, source = trained.module(compressed.net, teacher, options)
     config = trained.tuned_config(options)
 
     def export(path: Path) -> Spec:
@@ -285,5 +350,5 @@ def tune(
         data_facts=trained.data_facts,
         export=export,
     )
-    with timed(made.seconds, "finetune", tell):
+    with timed(compressed.seconds, "finetune", on_message):
         return fit(training, resume=resume, quiet=quiet)

@@ -1,4 +1,4 @@
-"""Look into the network of a run, on examples that it never learnt from."""
+"""Inspection of the classifier of a run on held-out examples."""
 
 from __future__ import annotations
 
@@ -30,27 +30,34 @@ def inspect_run(
     jobs: int | None = None,
     on_progress: Progress | None = None,
 ) -> Inspection:
-    """Look into the classifier of a run folder.
+    """Inspect the classifier of a run folder, see `tinysignal.inspect.inspect`.
 
     Parameters
     ----------
     run : Path
-        A folder made by ``tinysignal train classifier`` or ``tinysignal compress``.
+        Folder made by ``tinysignal train classifier`` or ``tinysignal compress``.
     data : str or None
-        A data set or folder, see `tinysignal.datasets.load_dataset`; None for the one that the run
-        was trained on. Its test split is taken; where there is none, its validation split.
+        Data set, see `tinysignal.datasets.load_dataset`; None for that of the run. Its test split
+        is used, or its validation split if there is no test split.
     data_dir : Path or None
-        Folder in which data that is not found as it is named is looked for.
+        Folder to search for data that is not in the current folder.
     points, methods, perplexity, seed, layers, best, jobs, on_progress
         See `tinysignal.inspect.inspect`.
+
+    Returns
+    -------
+    Inspection
 
     Raises
     ------
     ModelError
-        Not a run folder of a classifier, or one that is damaged.
+        ``run`` is not a run folder of a classifier, or is damaged.
     DataError
-        Data that is missing, or has other classes or examples of another size.
-    ConfigError, MissingExtraError
+        The data are missing, or have other classes or examples of another size.
+    ConfigError
+        An option is out of its bounds, or a layer is unknown.
+    MissingExtraError
+        scikit-learn, openTSNE, umap-learn or a package to read the data is not installed.
 
     Example
     -------
@@ -60,7 +67,7 @@ def inspect_run(
     >>> found.accuracy  # doctest: +SKIP
     0.9777777777777777
     """
-    if (run / MODEL).is_file():  # before the weights and the data are read
+    if (run / MODEL).is_file():  # fails before weights and data are read
         _held_out(run, read_spec(run / MODEL).task)
     net, spec = load_run(run)
     examples = _held_out(run, spec.task)(
@@ -92,7 +99,7 @@ def _held_out(run: Path, task: str) -> Callable[..., HeldOut]:
     held_out = TASKS[task].held_out
     if held_out is None:
         raise ModelError(
-            f"{run}: a run of task '{task}', but inspect looks at classifiers. "
-            "Train one with 'tinysignal train classifier'."
+            f"{run}: a run of task '{task}', expected a classifier. Give a run of "
+            "'tinysignal train classifier'."
         )
     return held_out

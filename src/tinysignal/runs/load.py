@@ -1,8 +1,8 @@
-"""Run folders of compressed networks: how they are written, and how any run is loaded.
+"""Loading of run folders, and plans of compressed networks.
 
-Beside what every run folder holds there is ``plan.json``; its forms and ranks say how the factored
-weights in ``model.safetensors`` fit together. A network that was compressed again has the plans
-before in ``plan-1.json``, ``plan-2.json``, ...
+The run folder of a compressed network also holds ``plan.json``, whose decompositions and ranks
+define the shapes of the weights in ``model.safetensors``. After several compressions, the earlier
+plans are in ``plan-1.json``, ``plan-2.json``, ...
 """
 
 from __future__ import annotations
@@ -29,19 +29,30 @@ PLAN, REPORT = "plan.json", "report.json"
 
 
 def load_run(run: Path) -> tuple[nn.Module, Spec]:
-    """A run's network with its chosen weights, in evaluation mode, and its spec.
-
-    Of a classifier or a denoiser, as it was trained or compressed.
+    """Network of a run with its selected weights, in evaluation mode, and its spec.
 
     Parameters
     ----------
     run : Path
-        A folder made by ``tinysignal train`` or ``tinysignal compress``.
+        Folder made by ``tinysignal train`` or ``tinysignal compress``.
+
+    Returns
+    -------
+    nn.Module
+    DenoiserSpec or ClassifierSpec
 
     Raises
     ------
     ModelError
-        Not a run folder, or one that is damaged.
+        ``run`` is not a run folder, or is damaged.
+
+    Example
+    -------
+    >>> from pathlib import Path
+    >>> from tinysignal.runs import load_run
+    >>> net, spec = load_run(Path("digits-run"))  # doctest: +SKIP
+    >>> spec.classes[:3]  # doctest: +SKIP
+    ('0', '1', '2')
     """
     check_is_run(run)
     spec = read_spec(run / MODEL)
@@ -51,41 +62,42 @@ def load_run(run: Path) -> tuple[nn.Module, Spec]:
     except RuntimeError:
         files = f"{CONFIG} and {PLAN}" if (run / PLAN).exists() else CONFIG
         raise ModelError(
-            f"{run / WEIGHTS}: the weights are not those of the network in {files}."
+            f"{run / WEIGHTS}: the weights do not fit the network in {files}. Restore both files "
+            "from one run."
         ) from None
     return net.eval(), spec
 
 
 def check_is_run(run: Path) -> None:
-    """Refuse what is no run folder.
+    """Check that a folder is a run folder.
 
     Raises
     ------
     ModelError
+        It is a file, is missing, or lacks a file of a run folder.
     """
     if run.is_file():
         raise ModelError(
-            f"{run}: a file, but the weights as they were trained are needed. "
-            "Give the run folder that 'tinysignal train' made."
+            f"{run}: a file, expected a run folder, which holds the weights of the training. "
+            "Give a folder made by 'tinysignal train'."
         )
     if not run.is_dir():
-        raise ModelError(
-            f"{run}: there is no such folder. Expected one made by 'tinysignal train'."
-        )
+        raise ModelError(f"{run}: no such folder. Give a folder made by 'tinysignal train'.")
     for name in (CONFIG, WEIGHTS, MODEL):
         if not (run / name).is_file():
             raise ModelError(
-                f"{run}: there is no {name} in it. Expected a folder made by "
-                "'tinysignal train' or 'tinysignal compress'."
+                f"{run}: no {name} in this folder. Give a folder made by 'tinysignal train' or "
+                "'tinysignal compress'."
             )
 
 
 def read_run_config(run: Path, spec: Spec) -> TrainConfig:
-    """The options that a run was trained with.
+    """Configuration of the training of a run.
 
     Raises
     ------
     ModelError
+        Its ``config.toml`` is not readable or holds values out of bounds.
     """
     try:
         return TASKS[spec.task].config.read(run / CONFIG, {})
@@ -96,23 +108,43 @@ def read_run_config(run: Path, spec: Spec) -> TrainConfig:
 def open_run(
     run: Path, *, data: str | None = None, data_dir: Path | None = None, seed: int = 0
 ) -> TrainedRun:
-    """A run with its data, to be compressed or looked into.
+    """Run with its data, for compression.
 
     Parameters
     ----------
     run : Path
-        A folder made by ``tinysignal train`` or ``tinysignal compress``.
+        Folder made by ``tinysignal train`` or ``tinysignal compress``.
     data : str or None
-        A classifier's data set, see `tinysignal.datasets.load_dataset`; None for the run's own.
+        Data set of a classifier, see `tinysignal.datasets.load_dataset`; None for that of the run.
     data_dir : Path or None
-        Folder in which data that is not found as it is named is looked for.
+        Folder to search for data that is not in the current folder.
     seed : int
+        Random seed of the calibration data.
+
+    Returns
+    -------
+    TrainedRun
 
     Raises
     ------
     ModelError
-        Not a run folder, or one that is damaged.
-    DataError, AudioFileError, ConfigError, MissingExtraError
+        ``run`` is not a run folder, or is damaged.
+    DataError
+        The data are missing or do not fit the model.
+    AudioFileError
+        A recording is not readable.
+    ConfigError
+        ``data`` is given for a denoiser.
+    MissingExtraError
+        An optional package is needed to read the data.
+
+    Example
+    -------
+    >>> from pathlib import Path
+    >>> from tinysignal.runs import open_run
+    >>> trained = open_run(Path("digits-run"))  # doctest: +SKIP
+    >>> trained.score(trained.net)["accuracy"]  # doctest: +SKIP
+    0.9727272727272728
     """
     net, spec = load_run(run)
     config = read_run_config(run, spec)
@@ -120,7 +152,7 @@ def open_run(
 
 
 def _shaped(run: Path, spec: Spec) -> nn.Module:
-    """The network of a run's configuration and plans; its weights are not set."""
+    """Network in the shape of a run's configuration and plans, without its weights."""
     net = TASKS[spec.task].build(read_run_config(run, spec), spec)
     plans = read_plans(run)
     if plans:
@@ -129,16 +161,20 @@ def _shaped(run: Path, spec: Spec) -> nn.Module:
         try:
             net = rebuild(net, plan)
         except ConfigError:
-            raise ModelError(f"{run / PLAN}: not a plan for the network in {CONFIG}.") from None
+            raise ModelError(
+                f"{run / PLAN}: the plan does not fit the network in {CONFIG}. Restore both files "
+                "from one run."
+            ) from None
     return net
 
 
 def read_plans(run: Path) -> list[Plan]:
-    """The plans of a run, the first one first; none of a run that was not compressed.
+    """Plans of a run in the order of its compressions; empty for a run without compression.
 
     Raises
     ------
     ModelError
+        A plan is not readable.
     """
     if not (run / PLAN).exists():
         return []
@@ -152,24 +188,25 @@ def read_plans(run: Path) -> list[Plan]:
 
 
 def read_plan(path: Path) -> Plan:
-    """A plan from its file.
+    """Plan from its file.
 
     Raises
     ------
     ConfigError
+        The file is not readable or holds no plan.
     """
     try:
         return Plan.from_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not a plan, it is not even text.") from None
+        raise ConfigError(f"{path}: not text in UTF-8, expected the JSON of a plan.") from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
 
 def write_plans(folder: Path, plans: Sequence[Plan]) -> None:
-    """Write a run's plans, the first one first."""
+    """Write the plans of a run in the order of its compressions."""
     names = [_earlier(number) for number in range(1, len(plans))]
     for name, plan in zip((*names, PLAN), plans, strict=True):
         with atomic(folder / name) as temporary:

@@ -1,4 +1,4 @@
-"""A compression measured before and after: scores, sizes, times."""
+"""Report of a compression: scores, sizes and times before and after."""
 
 from __future__ import annotations
 
@@ -26,19 +26,17 @@ from tinysignal.train.checkpoint import save_weights
 from tinysignal.train.folder import CONFIG, METRICS, MODEL, WEIGHTS
 from tinysignal.train.task import TrainedRun
 
-Tell = Callable[[str], None]
-
 
 @dataclass(frozen=True)
-class Cut:
-    """A compressed network before any further training.
+class CompressedNetwork:
+    """Compressed network before fine-tuning.
 
     Parameters
     ----------
     plan : Plan
     net : nn.Module
     seconds : dict of str to float
-        What each stage took; stages that follow add theirs.
+        Duration of each stage in seconds; later stages add theirs.
     """
 
     plan: Plan
@@ -46,44 +44,45 @@ class Cut:
     seconds: dict[str, float]
 
 
-def silent(line: str) -> None:
-    """Tell nobody."""
+def ignore_message(line: str) -> None:
+    """Ignore a message: the default of ``on_message``."""
 
 
 @contextmanager
-def timed(seconds: dict[str, float], stage: str, tell: Tell) -> Iterator[None]:
-    """Time a stage, and tell of its end."""
+def timed(
+    seconds: dict[str, float], stage: str, on_message: Callable[[str], None]
+) -> Iterator[None]:
+    """Record the duration of a stage, and report it at the end of the stage."""
     start = time.perf_counter()
     yield
     seconds[stage] = time.perf_counter() - start
-    tell(f"{stage}: {seconds[stage]:.1f} s")
+    on_message(f"{stage}: {seconds[stage]:.1f} s")
 
 
 BATCHES = (1, 1024)
 RUNTIMES = ("onnxruntime", "torch")
 BEFORE, AFTER, INT8 = "before", "after", "int8"
-SECONDS = 1.5  # of measuring, for each runtime and batch
-_PAYS = 0.95  # of the time before: less than this is a gain
+SECONDS = 1.5  # duration of the timing for each runtime and batch
+_FASTER = 0.95  # largest ratio of times that counts as a speed-up
 
 
-Model = nn.Module | Path
-Facts = dict[str, Any]
-
-
-def write_cut(trained: TrainedRun, made: Cut, folder: Path, *, name: str) -> None:
-    """Write a compressed network that is not trained further as a run.
+def write_compressed(
+    trained: TrainedRun, compressed: CompressedNetwork, folder: Path, *, name: str
+) -> None:
+    """Write a compressed network without fine-tuning as a run folder.
 
     Parameters
     ----------
     trained : TrainedRun
-    made : Cut
+    compressed : CompressedNetwork
     folder : Path
+        Run folder of the result.
     name : str
-        Of the model.
+        Name of the model.
     """
-    write_plans(folder, [*read_plans(trained.folder), made.plan])
-    save_weights(folder / WEIGHTS, made.net)
-    spec = trained.export(made.net, folder / MODEL, name=name)
+    write_plans(folder, [*read_plans(trained.folder), compressed.plan])
+    save_weights(folder / WEIGHTS, compressed.net)
+    spec = trained.export(compressed.net, folder / MODEL, name=name)
     metrics = {
         "weights": "compressed",
         "interrupted": False,
@@ -97,76 +96,86 @@ def write_cut(trained: TrainedRun, made: Cut, folder: Path, *, name: str) -> Non
 
 
 def finish(
-    trained: TrainedRun, made: Cut, folder: Path, *, int8: bool = False, tell: Tell = silent
-) -> Facts:
-    """ValidationMetric what is in a run folder against the original, and write the report into it.
+    trained: TrainedRun,
+    compressed: CompressedNetwork,
+    folder: Path,
+    *,
+    int8: bool = False,
+    on_message: Callable[[str], None] = ignore_message,
+) -> dict[str, Any]:
+    """Compare a compressed run with the original, and write the report into its folder.
 
     Parameters
     ----------
     trained : TrainedRun
-    made : Cut
+    compressed : CompressedNetwork
     folder : Path
+        Run folder of the compressed network.
     int8 : bool
-        Quantise the model file first.
-    tell : callable
+        Whether to quantise its model file first.
+    on_message : callable
+        See `tinysignal.runs.compress_run`.
 
     Returns
     -------
     dict
-        The contents of ``report.json``.
+        Contents of ``report.json``.
     """
     models = {BEFORE: trained.folder / MODEL, AFTER: folder / MODEL}
-    with timed(made.seconds, "verify", tell), tempfile.TemporaryDirectory() as scratch:
-        how: Facts = {}
+    with timed(compressed.seconds, "verify", on_message), tempfile.TemporaryDirectory() as scratch:
+        how: dict[str, Any] = {}
         if int8:
             models[INT8] = Path(scratch) / "int8.onnx"
             how = choose_int8(trained, folder / MODEL, models[INT8])
-        report = _measured(trained, made, load_run(folder)[0], models)
+        report = _measured(trained, compressed, load_run(folder)[0], models)
         if int8:
             report[INT8] |= how
             with atomic(folder / MODEL) as temporary:
                 temporary.write_bytes(models[INT8].read_bytes())
-    report |= {"notes": notes_on(report), "seconds": made.seconds}
+    report |= {"notes": notes_on(report), "seconds": compressed.seconds}
     write_json(folder / REPORT, report)
     return report
 
 
-def _measured(trained: TrainedRun, made: Cut, small: nn.Module, models: dict[str, Path]) -> Facts:
-    found = {name: facts(trained, model) for name, model in models.items()}
+def _measured(
+    trained: TrainedRun, compressed: CompressedNetwork, small: nn.Module, models: dict[str, Path]
+) -> dict[str, Any]:
+    found = {name: model_report(trained, model) for name, model in models.items()}
     times = latencies(trained, models, {BEFORE: trained.net, AFTER: small})
-    if trained.unit_ms is not None:  # of the network alone, frame by frame
+    if trained.unit_ms is not None:  # the network without STFT, frame by frame
         for name, taken in times["onnxruntime"]["1"].items():
             found[name]["real_time_factor"] = taken["median_ms"] / trained.unit_ms
     return {
         "run": str(trained.folder),
-        "method": made.plan.method,
-        "budget": made.plan.budget,
+        "method": compressed.plan.method,
+        "budget": compressed.plan.budget,
         "data": trained.data_facts,
         "split": trained.split,
         "metric": asdict(trained.metric),
         **found,
         "latency": times,
         "parity": trained.parity(small, models[AFTER]),
-        "layers": layer_errors(trained, small, made.plan),
-        "skipped": made.plan.skipped,
+        "layers": layer_errors(trained, small, compressed.plan),
+        "skipped": compressed.plan.skipped,
     }
 
 
-def choose_int8(trained: TrainedRun, model: Path, target: Path) -> Facts:
-    """Write a model file in the fastest of the ways that keep its score, and say which.
+def choose_int8(trained: TrainedRun, model: Path, target: Path) -> dict[str, Any]:
+    """Write the fastest 8-bit version of a model file among those that keep its score.
 
-    Up to a fifth of `TrainedRun.tolerance` below the file's own score counts as kept; where none
-    keeps it, the best one is taken.
+    A loss of a fifth of `TrainedRun.tolerance` is accepted. If no version keeps the score, the one
+    with the best score is written.
 
     Parameters
     ----------
     trained : TrainedRun
     model, target : Path
+        Model file, and file to write.
 
     Returns
     -------
     dict
-        The way, one of `TrainedRun.int8_ways`, and what each of them scored and took.
+        ``way``, one of `TrainedRun.int8_ways`, and ``tried`` with the score and time of each.
     """
     key, ways = trained.metric.key, trained.int8_ways
     own = trained.score(model)[key]
@@ -175,7 +184,7 @@ def choose_int8(trained: TrainedRun, model: Path, target: Path) -> Facts:
         for way, path in files.items():
             write_int8(model, path, way, trained.examples())
         scores = {way: trained.score(path)[key] for way, path in files.items()}
-        costs = dict.fromkeys(ways, 1.0)  # a product, so that both sizes count alike
+        costs = dict.fromkeys(ways, 1.0)  # product of the times, which weights both sizes equally
         for batch in BATCHES:
             calls = {way: trained.runner(path, batch) for way, path in files.items()}
             for way, taken in side_by_side(calls, seconds=SECONDS).items():
@@ -188,8 +197,8 @@ def choose_int8(trained: TrainedRun, model: Path, target: Path) -> Facts:
     return {"way": best, "tried": tried}
 
 
-def facts(trained: TrainedRun, model: Path) -> Facts:
-    """Scores, sizes and costs of a model file."""
+def model_report(trained: TrainedRun, model: Path) -> dict[str, Any]:
+    """Scores, sizes and multiply-accumulates of a model file."""
     spec = read_spec(model)
     content = model.read_bytes()
     return {
@@ -204,7 +213,7 @@ def facts(trained: TrainedRun, model: Path) -> Facts:
 def latencies(
     trained: TrainedRun, models: Mapping[str, Path], nets: Mapping[str, nn.Module]
 ) -> dict[str, Any]:
-    """Times per runtime, batch and model, one thread, the models taking turns.
+    """Times by runtime, batch and model, in one thread, see `side_by_side`.
 
     Parameters
     ----------
@@ -212,10 +221,10 @@ def latencies(
     models : mapping of str to Path
         Model files for ONNX Runtime.
     nets : mapping of str to nn.Module
-        The networks for torch.
+        Networks for torch.
     """
     found: dict[str, Any] = {"threads": 1, "counted": trained.counted}
-    kinds: tuple[Mapping[str, Model], ...] = (models, nets)
+    kinds: tuple[Mapping[str, nn.Module | Path], ...] = (models, nets)
     for runtime, members in zip(RUNTIMES, kinds, strict=True):
         found[runtime] = {}
         for batch in BATCHES:
@@ -226,22 +235,23 @@ def latencies(
 
 
 @torch.no_grad()
-def layer_errors(trained: TrainedRun, small: nn.Module, plan: Plan) -> list[Facts]:
-    """What became of each layer, and how much of its output's variance is lost.
+def layer_errors(trained: TrainedRun, small: nn.Module, plan: Plan) -> list[dict[str, Any]]:
+    """Rank, parameters and relative error of the outputs of each layer.
 
-    The error is taken in the whole compressed network, its layers before it compressed as well, on
-    one batch of the calibration data.
+    The error is that in the compressed network, where earlier layers are compressed too, on one
+    calibration batch, relative to the variance of the original outputs.
 
     Parameters
     ----------
     trained : TrainedRun
     small : nn.Module
+        Compressed network.
     plan : Plan
     """
     names = [step.name for step in plan.layers]
     batch = trained.batches[0]
     inputs = batch[0] if isinstance(batch, tuple) else batch
-    # Stacks of recurrent layers are one module where none of them was cut.
+    # Separates stacks of recurrent layers in both networks.
     nets = [prepare(net, merge=False)[0] for net in (trained.net, small)]
     original, found = (_outputs(net, names, inputs) for net in nets)
     rows = []
@@ -264,7 +274,7 @@ def layer_errors(trained: TrainedRun, small: nn.Module, plan: Plan) -> list[Fact
 
 
 def _outputs(net: nn.Module, names: list[str], inputs: Tensor) -> dict[str, Tensor]:
-    """What layers put out, float64 (examples, frames or positions, outputs)."""
+    """Outputs of layers, float64 (examples, frames or positions, outputs)."""
     seen: dict[str, Tensor] = {}
     with evaluating(net) as handles:
         for name in names:
@@ -276,7 +286,7 @@ def _outputs(net: nn.Module, names: list[str], inputs: Tensor) -> dict[str, Tens
                 seen[name] = value.flatten(0, -2).double()
 
             module = net.get_submodule(name)
-            while isinstance(module, nn.Sequential):  # a stack calls what is in it one by one
+            while isinstance(module, nn.Sequential):  # a stack calls the parts of a layer itself
                 module = module[-1]
             handles.append(module.register_forward_hook(keep))
         net(inputs)
@@ -287,21 +297,21 @@ def _size(net: nn.Module, name: str) -> int:
     return sum(p.numel() for p in net.get_submodule(name).parameters())
 
 
-def notes_on(report: Facts) -> list[str]:
-    """What should be known before the compressed network is used, a line each."""
+def notes_on(report: dict[str, Any]) -> list[str]:
+    """Warnings about the compressed network, a sentence each."""
     notes = []
     if report["layers"] and report[AFTER]["parameters"] >= report[BEFORE]["parameters"]:
-        notes.append("No layer is smaller at this budget: the network is as it was.")
+        notes.append("No layer is smaller at this budget. The network is unchanged.")
     times = report["latency"]["onnxruntime"]
     for batch in map(str, BATCHES):
         for name in (AFTER, INT8):
             if name not in times[batch] or (name == AFTER and not report["layers"]):
                 continue
             before, after = (times[batch][key]["median_ms"] for key in (BEFORE, name))
-            if after > _PAYS * before:
+            if after > _FASTER * before:
                 which = "int8" if name == INT8 else "the compressed network"
                 notes.append(
-                    f"It does not pay in time: {which} takes {after:.3g} ms for {batch} "
-                    f"{report['latency']['counted']} in ONNX Runtime, before {before:.3g} ms."
+                    f"No speed-up: {which} takes {after:.3g} ms for {batch} "
+                    f"{report['latency']['counted']} in ONNX Runtime, the original {before:.3g} ms."
                 )
     return notes

@@ -1,10 +1,9 @@
-"""One network at several ranks: how accuracy falls with rank, parameters and time."""
+"""Sweep over ranks: score against rank, parameters and time."""
 
 from __future__ import annotations
 
-import csv
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from tinysignal.compress.profile import Profile, profile
 from tinysignal.compress.search import plan
 from tinysignal.datasets.dataset import SPLITS
 from tinysignal.errors import ConfigError
-from tinysignal.files import atomic, make_folder, write_json
-from tinysignal.runs.compress import CompressOptions, cut, load_teacher, tune
+from tinysignal.files import atomic, make_folder, write_csv, write_json
+from tinysignal.runs.compress import CompressOptions, compress_network, load_teacher, tune
 from tinysignal.runs.load import load_run, open_run
 from tinysignal.runs.report import (
     AFTER,
@@ -25,12 +24,10 @@ from tinysignal.runs.report import (
     BEFORE,
     INT8,
     RUNTIMES,
-    Cut,
-    Facts,
-    Tell,
+    CompressedNetwork,
     finish,
-    silent,
-    write_cut,
+    ignore_message,
+    write_compressed,
 )
 from tinysignal.train.folder import MODEL, check_free, staged
 from tinysignal.train.task import TrainedRun
@@ -49,63 +46,83 @@ def sweep_run(
     data: str | None = None,
     data_dir: Path | None = None,
     quiet: bool = False,
-    tell: Tell = silent,
+    on_message: Callable[[str], None] = ignore_message,
 ) -> dict[str, Any]:
-    """Compress the network of a run at several ranks, by the plain method and another.
+    """Compress the network of a run at several ranks, by method ``svd`` and another method.
 
-    The folder holds ``sweep.png``, ``sweep.csv``, ``sweep.json``, a run folder ``rank-N`` for every
-    rank, and is itself the run folder of the best trade: of the smallest rank that is as good as
-    the original (see `TrainedRun.tolerance`), else of the largest.
+    The folder holds ``sweep.png``, ``sweep.csv``, ``sweep.json`` and a run folder ``rank-N`` for
+    every rank. It is itself the run folder of the best rank: the smallest one that keeps the score
+    of the original within `TrainedRun.tolerance`, else the largest.
 
     Parameters
     ----------
     run, output : Path
+        Run folder, and folder of the results.
     ranks : sequence of int
+        Ranks of all layers.
     options : CompressOptions
-        Without budget and plan.
+        Options without budget and plan.
     test : bool
-        Score on the test split as well. Nothing is chosen by it.
-    data, data_dir, quiet, tell
-        See `tinysignal.runs.compress.compress_run`.
+        Whether to score on the test split as well; these scores decide nothing.
+    data, data_dir, quiet, on_message
+        See `tinysignal.runs.compress_run`.
 
     Returns
     -------
     dict
-        The contents of ``sweep.json``.
+        Contents of ``sweep.json``.
 
     Raises
     ------
     ConfigError
-        The folder holds a run already; ranks that cannot be.
-    ModelError, DataError, AudioFileError, MissingExtraError
+        The folder holds a run already, or a rank is above the full rank of every layer.
+    ModelError, DataError, AudioFileError, FileError, MissingExtraError
+        See `tinysignal.runs.compress_run`.
+
+    Example
+    -------
+    >>> from pathlib import Path
+    >>> from tinysignal.runs import CompressOptions, sweep_run
+    >>> found = sweep_run(Path("run"), Path("sweep"), [10, 20], CompressOptions())  # doctest: +SKIP
+    >>> found["best_rank"]  # doctest: +SKIP
+    20
     """
     ranks = sorted(set(ranks))
     if options.budget is not None or options.plan is not None:
-        raise ConfigError("a sweep goes over ranks: give no other budget, nor a plan.")
+        raise ConfigError("a budget or a plan is given, expected none of them in a sweep.")
     if not ranks:
-        raise ConfigError("a sweep needs ranks, such as 10,20,50.")
+        raise ConfigError("0 ranks, expected 1 or more, such as 10,20,50.")
     check_free(output, *(_folder(rank) for rank in ranks))
     trained = open_run(run, data=data, data_dir=data_dir, seed=options.seed)
     splits = [trained.split, "test"] if test else [trained.split]
     rows = [_row(trained, ORIGINAL, None, trained.net, splits)]
     teacher = load_teacher(trained, options.teacher)
     profiled = profile(trained.net, trained.batches)
-    for rank in ranks:  # one that cannot be is known before the work
+    for rank in ranks:  # raises for an impossible rank before the work
         plan(profiled, rank=rank)
     notes: list[str] = []
     with staged(output) as folder:
         for rank in ranks:
-            tell(f"rank {rank}")
+            on_message(f"rank {rank}")
             own = replace(options, budget=Budget(rank=rank))
             place, name = folder / _folder(rank), f"{output.resolve().name}-{_folder(rank)}"
             make_folder(place)
-            made = cut(trained, own, profiled=profiled, tell=tell)
+            compressed = compress_network(trained, own, profiled=profiled, on_message=on_message)
             if own.tune is None:
-                write_cut(trained, made, place, name=name)
+                write_compressed(trained, compressed, place, name=name)
             else:
-                tune(trained, made, teacher, place, own.tune, name=name, quiet=quiet, tell=tell)
-            report = finish(trained, made, place, int8=own.int8, tell=tell)
-            nets = _nets(trained, own, made, profiled, place)
+                tune(
+                    trained,
+                    compressed,
+                    teacher,
+                    place,
+                    own.tune,
+                    name=name,
+                    quiet=quiet,
+                    on_message=on_message,
+                )
+            report = finish(trained, compressed, place, int8=own.int8, on_message=on_message)
+            nets = _nets(trained, own, compressed, profiled, place)
             rows[0] |= _costs(report, BEFORE)
             notes += [f"rank {rank}: {note}" for note in report["notes"]]
             rows += [
@@ -132,16 +149,23 @@ def _folder(rank: int) -> str:
 
 
 def _nets(
-    trained: TrainedRun, own: CompressOptions, made: Cut, profiled: Profile, place: Path
+    trained: TrainedRun,
+    own: CompressOptions,
+    compressed: CompressedNetwork,
+    profiled: Profile,
+    place: Path,
 ) -> dict[str, tuple[nn.Module | Path, str]]:
-    """The networks of one rank by their methods, and where their costs stand in the report.
+    """Networks of one rank by their methods, with the report's key of their sizes and times.
 
-    Those of one rank have the same shapes, and so the same costs, but for int8.
+    Networks of one rank have the same shapes and therefore the same costs, except for int8.
     """
     nets: dict[str, tuple[nn.Module | Path, str]] = {}
     if own.method != SVD:
-        nets[SVD] = cut(trained, replace(own, method=SVD), profiled=profiled).net, AFTER
-    nets[own.method] = made.net, AFTER
+        nets[SVD] = (
+            compress_network(trained, replace(own, method=SVD), profiled=profiled).net,
+            AFTER,
+        )
+    nets[own.method] = compressed.net, AFTER
     if own.tune is not None:
         nets[f"{own.method}, retrained"] = load_run(place)[0], AFTER
     if own.int8:
@@ -155,13 +179,13 @@ def _last(names: Iterable[str]) -> str:
 
 def _row(
     trained: TrainedRun, method: str, rank: int | None, model: nn.Module | Path, splits: list[str]
-) -> Facts:
+) -> dict[str, Any]:
     scores = {split: trained.score(model, split=split) for split in splits}
     return {"method": method, "rank": rank, **scores}
 
 
-def _costs(report: Facts, name: str) -> Facts:
-    """Sizes and times of one of the report's models."""
+def _costs(report: dict[str, Any], name: str) -> dict[str, Any]:
+    """Sizes and times of one model of the report."""
     sizes = {key: value for key, value in report[name].items() if isinstance(value, int)}
     times = report["latency"]
     latency = {
@@ -173,18 +197,18 @@ def _costs(report: Facts, name: str) -> Facts:
     return {**sizes, **latency}
 
 
-def _best(trained: TrainedRun, rows: list[Facts]) -> int:
-    """The smallest rank whose last network is as good as the original, else the largest."""
+def _best(trained: TrainedRun, rows: list[dict[str, Any]]) -> int:
+    """Smallest rank whose final network keeps the score of the original, else the largest."""
     key, split = trained.metric.key, trained.split
     last: dict[Any, float] = {
         row["rank"]: row[split][key] for row in rows
-    }  # of a rank, the last row is what is used
+    }  # the last row of a rank is that of its final network
     least = last.pop(None) - trained.tolerance
     good = [rank for rank, score in last.items() if score >= least]
     return int(min(good, default=max(last)))
 
 
-def _write(folder: Path, trained: TrainedRun, found: Facts) -> None:
+def _write(folder: Path, trained: TrainedRun, found: dict[str, Any]) -> None:
     write_json(folder / NUMBERS, found)
     rows = [
         {
@@ -195,15 +219,12 @@ def _write(folder: Path, trained: TrainedRun, found: Facts) -> None:
         }
         for row in found["points"]
     ]
-    with atomic(folder / TABLE) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list({name: None for row in rows for name in row}))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(folder / TABLE, rows)
     _plot(folder / PICTURE, trained, found["points"])
 
 
-def _plot(path: Path, trained: TrainedRun, rows: list[Facts]) -> None:
-    """The score against rank, parameters and time, a line for each method and split."""
+def _plot(path: Path, trained: TrainedRun, rows: list[dict[str, Any]]) -> None:
+    """Plot the score against rank, parameters and time, a line for each method and split."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: PLC0415
 

@@ -1,20 +1,22 @@
-"""Train networks: a configuration and data in, a run folder out.
+"""Training of networks: a configuration and data in, a run folder out.
 
 ::
 
     config.py          options of every run
-    denoising/         denoisers: configuration, data, modules, task
-    classification/    classifiers: the same
-    fit.py             one run: trainer, devices, signals, resume, finish
-    module.py          the base of the Lightning modules
+    denoising/         denoisers: configuration, data, networks, modules, task
+    classification/    classifiers: configuration, networks, deformation, module, task
+    fit.py             one run: trainer, devices, signals, resume, results
+    module.py          base class of the Lightning modules
     callbacks.py       schedule and stop, curve and best weights, progress bar
-    task.py            what compression and inspection ask of a trained run
-    folder.py          the files of a run folder
+    task.py            interface of a task to training, compression and inspection
+    tasks.py           registry of the tasks
+    folder.py          files of a run folder
+    checkpoint.py      safetensors files
     export.py          torch to ONNX
-    losses.py, pesq.py, distillation.py
+    losses.py, pesq.py, distillation.py, tuning.py
     data/              recordings, mixtures and effects
 
-The names here are imported on first use; the configurations need no torch.
+Names are imported on first use; the configurations need no torch.
 """
 
 import lazy_loader

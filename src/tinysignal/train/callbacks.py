@@ -1,8 +1,7 @@
-"""Callbacks of a run: curve and best weights, length and learning rate, progress bar."""
+"""Lightning callbacks: curve and best weights, length and learning rate, progress bar."""
 
 from __future__ import annotations
 
-import csv
 import math
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
-from tinysignal.files import atomic
+from tinysignal.files import atomic, write_csv
 from tinysignal.train.checkpoint import save_weights
 from tinysignal.train.config import TrainConfig
 from tinysignal.train.module import TrainingModule, ValidationMetric
@@ -31,20 +30,20 @@ _SAVE_EVERY_S = 20.0
 class RunRecorder(pl.Callback):
     """Scores, curve and checkpoints at the end of epochs.
 
-    A checkpoint always stands at the end of an epoch, so that a run resumed after a kill goes
-    on exactly where an uninterrupted one would have been.
+    Checkpoints are written at the end of an epoch only: a run that is resumed after a kill gives
+    the result of an uninterrupted one.
 
     Parameters
     ----------
     folder : Path
-        The run folder.
+        Run folder.
     split : {"valid", "train"}
-        What the task is scored on; ``best`` is chosen on ``valid`` only.
+        Split of the scores; the best weights are recorded on ``valid`` only.
     every_epochs : int
-        Epochs between two scorings.
+        Number of epochs between two scorings.
     schedule : Schedule
     report : callable
-        Told the latest loss and scores after each epoch.
+        ``report(step, latest)`` is called after each epoch with its loss and the last scores.
     """
 
     def __init__(
@@ -69,7 +68,7 @@ class RunRecorder(pl.Callback):
 
     @property
     def state_key(self) -> str:
-        """Name of its state in checkpoints."""
+        """Key of the state in checkpoints."""
         return "recorder"
 
     def on_train_batch_end(
@@ -80,14 +79,14 @@ class RunRecorder(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Collect the loss."""
+        """Record the loss."""
         self._losses.append(outputs["loss"].detach())
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add a row to the curve; score and save when it is time."""
+        """Add a row to the curve; score and save every ``every_epochs`` epochs."""
         if not self._losses:
             return
-        finished = self._schedule.spent(trainer.global_step) >= 1
+        finished = self._schedule.share_done(trainer.global_step) >= 1
         row = {
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
@@ -97,7 +96,7 @@ class RunRecorder(pl.Callback):
         }
         self._losses.clear()
         if self._schedule.interrupted and not finished:
-            return  # an epoch cut short is no place to resume from
+            return  # no checkpoint of an incomplete epoch
         if trainer.is_global_zero:
             if finished or row["epoch"] % self._every == 0:
                 row |= self._score(trainer, pl_module)
@@ -107,7 +106,7 @@ class RunRecorder(pl.Callback):
             for logger in trainer.loggers:
                 logger.log_metrics(row, step=trainer.global_step)
         if finished or self._schedule.elapsed_s - self._saved_s > _SAVE_EVERY_S:
-            trainer.save_checkpoint(self._folder / CHECKPOINT)  # all processes: they wait in it
+            trainer.save_checkpoint(self._folder / CHECKPOINT)  # contains a barrier: all processes
             if trainer.is_global_zero:
                 write_curve(self._folder / CURVE, self.rows)
             self._saved_s = self._schedule.elapsed_s
@@ -122,27 +121,23 @@ class RunRecorder(pl.Callback):
         return scores
 
     def state_dict(self) -> dict[str, Any]:
-        """Curve and best scores, for a resume."""
+        """Curve and best scores for a checkpoint."""
         return {"rows": self.rows, "best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue the curve."""
+        """Restore the curve and the best scores."""
         self.rows = list(state_dict["rows"])
         self.best = dict(state_dict["best"])
 
 
 def write_curve(path: Path, rows: list[dict[str, float]]) -> None:
-    """The curve as CSV, a row an epoch; scores are empty where none were taken."""
+    """Write the curve as CSV, one row for each epoch; scores are empty in epochs without one."""
     columns = _COLUMNS + sorted({name for row in rows for name in row} - set(_COLUMNS))
-    with atomic(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({name: f"{value:.7g}" for name, value in row.items()})
+    write_csv(path, [{c: f"{row[c]:.7g}" if c in row else None for c in columns} for row in rows])
 
 
 def plot_curve(path: Path, rows: list[dict[str, float]], metric: ValidationMetric) -> None:
-    """Loss and score against epochs, as a picture."""
+    """Plot loss and score against epochs as PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
@@ -164,20 +159,25 @@ def plot_curve(path: Path, rows: list[dict[str, float]], metric: ValidationMetri
         figure.savefig(temporary, format="png", dpi=120)
 
 
-_RISE = {"cosine": 0.02, "onecycle": 0.1}  # share of the schedule in which the rate rises
-_END = {"cosine": 0.01, "onecycle": 0.0}  # share of the rate at the end
+_RISE = {"cosine": 0.02, "onecycle": 0.1}  # warm-up as a fraction of the run
+_END = {"cosine": 0.01, "onecycle": 0.0}  # final rate as a fraction of the peak
 
 
 class Schedule(pl.Callback):
-    """Ends a run after its epochs, steps or minutes, and sets the learning rate on the way.
+    """Learning rate of each step, and end of the run after its epochs, steps or minutes.
 
-    Minutes are counted over all parts of a resumed run. Several processes agree after every step on
-    the time, that of the slowest clock, and on whether somebody asked them to stop.
+    Minutes are counted over all parts of a resumed run. After every step, several processes agree
+    on the largest elapsed time and on requests to stop.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    steps_per_epoch : int
 
     Attributes
     ----------
     interrupted : bool
-        Whether the run was asked to stop and does.
+        Whether the run stops by request.
     """
 
     def __init__(self, config: TrainConfig, steps_per_epoch: int) -> None:
@@ -187,31 +187,31 @@ class Schedule(pl.Callback):
         self._learning_rate = config.learning_rate
         self.interrupted = False
         self._asked = False
-        self.elapsed_s = 0.0  # of training until the last step, before a resume included
+        self.elapsed_s = 0.0  # training time up to the last step, over all parts of the run
         self._started_s = 0.0
 
     @property
     def state_key(self) -> str:
-        """Name of its state in checkpoints."""
+        """Key of the state in checkpoints."""
         return "schedule"
 
     def interrupt(self) -> None:
-        """Ask for an end after the current step."""
+        """Request a stop after the current step."""
         self._asked = True
 
-    def spent(self, step: int) -> float:
-        """Share of the run that is done, 0 to 1, after that many steps."""
+    def share_done(self, step: int) -> float:
+        """Completed fraction of the run, 0 to 1, after so many steps."""
         if self._minutes:
             return min(1.0, self.elapsed_s / (60 * self._minutes))
         return min(1.0, step / self._steps)
 
     def remaining_s(self, step: int) -> float | None:
-        """Seconds left, None before anything is known."""
-        share = self.spent(step)
+        """Estimated remaining time in seconds; None before the first step."""
+        share = self.share_done(step)
         return self.elapsed_s * (1 - share) / share if share > 0 else None
 
     def rate(self, share: float) -> float:
-        """Learning rate at that share of the run."""
+        """Learning rate at a completed fraction of the run."""
         if self._schedule == "constant":
             return self._learning_rate
         rise, end = _RISE[self._schedule], _END[self._schedule]
@@ -227,8 +227,8 @@ class Schedule(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Set the rate of the coming step."""
-        rate = self.rate(self.spent(trainer.global_step))
+        """Set the learning rate of the next step."""
+        rate = self.rate(self.share_done(trainer.global_step))
         for optimizer in trainer.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -241,25 +241,33 @@ class Schedule(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Stop at the end of the schedule, or when asked to."""
+        """Stop at the end of the run or on request."""
         now = torch.tensor([time.monotonic() - self._started_s, self._asked], dtype=torch.float64)
         if trainer.world_size > 1:
             now = trainer.strategy.reduce(now.to(pl_module.device), reduce_op="max")
         self.elapsed_s, asked = now.tolist()
         self.interrupted = bool(asked)
-        trainer.should_stop = self.interrupted or self.spent(trainer.global_step) >= 1
+        trainer.should_stop = self.interrupted or self.share_done(trainer.global_step) >= 1
 
     def state_dict(self) -> dict[str, Any]:
-        """The clock, for a resume."""
+        """Elapsed time for a checkpoint."""
         return {"elapsed_s": self.elapsed_s}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue the clock."""
+        """Restore the elapsed time."""
         self.elapsed_s = state_dict["elapsed_s"]
 
 
-class TrainingProgress:
-    """Loss, score and time left; silent where stderr is no terminal or when told to be."""
+class ProgressBar:
+    """Progress bar on stderr with loss, score and remaining time.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    metric : ValidationMetric
+    quiet : bool
+        Whether to show nothing, as if stderr were no terminal.
+    """
 
     def __init__(self, schedule: Schedule, metric: ValidationMetric, *, quiet: bool) -> None:
         console = Console(stderr=True)
@@ -276,7 +284,7 @@ class TrainingProgress:
         )
         self._task = self._bar.add_task("training", total=1.0, left="")
 
-    def __enter__(self) -> TrainingProgress:
+    def __enter__(self) -> ProgressBar:
         self._bar.start()
         return self
 
@@ -289,7 +297,7 @@ class TrainingProgress:
         self._bar.stop()
 
     def report(self, step: int, latest: dict[str, float]) -> None:
-        """Show an epoch's loss, the last score, and how long is left."""
+        """Show the loss of an epoch, the last score and the remaining time."""
         parts = [f"epoch {latest['epoch']:.0f}", f"loss {latest['loss']:.3g}"]
         for split in ("valid", "train"):
             if f"{split}_{self._metric.key}" in latest:
@@ -298,7 +306,7 @@ class TrainingProgress:
         left_s = self._schedule.remaining_s(step)
         self._bar.update(
             self._task,
-            completed=self._schedule.spent(step),
+            completed=self._schedule.share_done(step),
             description=", ".join(parts),
             left="" if left_s is None else f"{_duration(left_s)} left",
         )

@@ -1,4 +1,4 @@
-"""Checkpoints as safetensors: tensors, and the rest as JSON text; never a pickle."""
+"""Checkpoints as safetensors: tensors, and all other values as JSON text; no pickle."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _KEY = "tinysignal"
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write nested dicts, lists, numbers, strings and tensors; the file is replaced at once."""
+    """Write nested dicts, lists, numbers, strings and tensors; the file is replaced atomically."""
     tensors: dict[str, Tensor] = {}
     _save(path, tensors, {_KEY: json.dumps(_pack(state, tensors))})
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read what `save_state` wrote.
+    """Read a file of `save_state`.
 
     Raises
     ------
     ModelError
-        Missing, damaged, or not a file of tinysignal's.
+        The file is missing or damaged, or `save_state` did not write it.
     """
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
@@ -39,7 +39,10 @@ def load_state(path: Path) -> dict[str, Any]:
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: not a readable checkpoint ({error}).") from None
     if text is None:
-        raise ModelError(f"{path}: a safetensors file, but not a checkpoint of tinysignal's.")
+        raise ModelError(
+            f"{path}: a safetensors file without metadata '{_KEY}', expected a checkpoint of "
+            "'tinysignal train'."
+        )
     try:
         state: dict[str, Any] = _unpack(json.loads(text), tensors)
     except (ValueError, KeyError, TypeError) as error:
@@ -48,23 +51,24 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def save_weights(path: Path, net: nn.Module) -> None:
-    """Write a network's parameters and buffers alone."""
+    """Write the parameters and buffers of a network."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()}
     _save(path, tensors, None)
 
 
 def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None) -> None:
     with atomic(path) as temporary:
-        # Not save_file: its files are for the owner's eyes only.
+        # Not save_file, whose files only the owner can read.
         temporary.write_bytes(save(tensors, metadata=metadata))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """Read what `save_weights` wrote.
+    """Read a file of `save_weights`.
 
     Raises
     ------
     ModelError
+        The file is missing or damaged.
     """
     try:
         return load_file(path)
@@ -73,18 +77,18 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 class SafetensorsIO(CheckpointIO):
-    """Lightning's checkpoints through `save_state` and `load_state`."""
+    """Lightning plugin that stores checkpoints by `save_state` and `load_state`."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None
     ) -> None:
-        """Write Lightning's checkpoint."""
+        """Write a checkpoint of Lightning."""
         save_state(Path(path), checkpoint)
 
     def load_checkpoint(
         self, path: _PATH, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read Lightning's checkpoint."""
+        """Read a checkpoint of Lightning."""
         return load_state(Path(path))
 
     def remove_checkpoint(self, path: _PATH) -> None:
@@ -93,7 +97,7 @@ class SafetensorsIO(CheckpointIO):
 
 
 def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """JSON for a value; tensors go aside, and dicts become lists of pairs to keep their keys."""
+    """JSON of a value; tensors are stored by name, dicts as pairs because keys may be numbers."""
     if isinstance(value, Tensor):
         name = str(len(tensors))
         tensors[name] = value.detach().cpu().clone().contiguous()

@@ -1,4 +1,4 @@
-"""Distillation: the outputs of another network as a second target."""
+"""Distillation: the outputs of a teacher network as a second target."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 
 class Teacher:
-    """A network whose outputs are a second target; it is neither trained nor saved.
+    """Network whose outputs are a second target; it is neither trained nor saved.
 
     Parameters
     ----------
     net : nn.Module
-        Takes what the trained network takes.
+        Network with the inputs and outputs of the trained one.
     weight : float
-        Its weight in the loss, 0 to 1.
+        Weight of the distillation loss, 0 to 1.
     temperature : float
-        Divides the logits of a classifier.
+        Divisor of the logits of a classifier.
 
     References
     ----------
@@ -32,13 +32,22 @@ class Teacher:
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Its outputs in float32, on the device of the inputs."""
+        """Outputs of the teacher in float32, on the device of the inputs."""
         outputs: Tensor = self._net.to(inputs.device)(inputs)
         return outputs.float()
 
 
 def mixed(teacher: Teacher | None, loss: Tensor, imitation: Callable[[Teacher], Tensor]) -> Tensor:
-    """The task's loss, mixed with the loss of imitating a teacher if there is one."""
+    """Weighted mean of the task's loss and the distillation loss; the task's without a teacher.
+
+    Parameters
+    ----------
+    teacher : Teacher or None
+    loss : Tensor ()
+        Loss of the task.
+    imitation : callable
+        Distillation loss of a teacher, a Tensor ().
+    """
     if teacher is None or not teacher.weight:
         return loss
     return (1 - teacher.weight) * loss + teacher.weight * imitation(teacher)

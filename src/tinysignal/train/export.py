@@ -1,4 +1,4 @@
-"""From a trained network to the one file that the light runtime reads."""
+"""Export of a trained network to ONNX for the light runtime."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from tinysignal.nets.introspection import count_macs
 from tinysignal.spec import ClassifierSpec, DenoiserSpec, ImageInput, SoundInput, Spec
 from tinysignal.stft import StftSize
 
-PARITY = 1e-4  # largest difference between ONNX and torch, of magnitudes around 1
+PARITY = 1e-4  # largest difference between ONNX and torch for magnitudes around 1
 
 
 class _MaskForm(nn.Module):
-    """A network in the file's contract: mask and states as separate inputs and outputs."""
+    """Network with the inputs and outputs of a model file: spectrum, mask and states."""
 
     def __init__(self, net: MaskingNet) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class _MaskForm(nn.Module):
 
 
 class _GainForm(nn.Module):
-    """A network in the file's contract: gain and states as separate inputs and outputs."""
+    """Network with the inputs and outputs of a model file: magnitude, gain and states."""
 
     def __init__(self, net: DenoisingNet) -> None:
         super().__init__()
@@ -64,19 +64,28 @@ def export_denoiser(
     trained_on: str,
     licence: str,
 ) -> DenoiserSpec:
-    """Write a denoising network as ONNX with its spec, and hold the file to the network.
+    """Write a denoising network as ONNX with its spec, and compare the file to the network.
 
-    Batch normalisation is folded into the convolutions.
+    Batch normalisation is folded into other layers.
+
+    Parameters
+    ----------
+    net : DenoisingNet
+    size : StftSize
+    path : Path
+        Model file.
+    arch, sample_rate_hz, name, trained_on, licence
+        See `DenoiserSpec`.
 
     Returns
     -------
     DenoiserSpec
-        The one in the file.
+        Spec in the file.
 
     Raises
     ------
     ModelError
-        The file's answers differ from the network's by more than 1e-4.
+        The outputs of file and network differ by more than 1e-4; no file is written.
     """
     net = folded_denoiser(net)
     spec = DenoiserSpec(
@@ -109,7 +118,7 @@ def _write_denoiser(net: DenoisingNet, spec: DenoiserSpec, path: Path) -> None:
     states = [f"state_{i}" for i in range(len(example) - 1)]
     channels, frames = torch.export.Dim("channels"), torch.export.Dim("frames")
     shapes: list[object] = [{0: channels, 1: frames}]
-    if states:  # torch.export wants no entry for an empty *state
+    if states:  # torch.export takes no entry for an empty *state
         shapes.append(tuple({0: channels} for _ in states))
     write_onnx(
         form,
@@ -123,9 +132,10 @@ def _write_denoiser(net: DenoisingNet, spec: DenoiserSpec, path: Path) -> None:
 
 
 def parity(net: DenoisingNet, path: Path) -> float:
-    """Largest difference of the file's and the network's spectra, of noise with silent frames.
+    """Largest difference between the spectra of a file and of a network.
 
-    The file runs in blocks of 1, 7 and 32 frames, the network over all of them at once.
+    The input is noise of power 1 per bin with silent frames. The file runs in blocks of 1, 7 and 32
+    frames, the network on all frames at once.
     """
     network = load_denoising_model(path)
     rng = np.random.default_rng(0)
@@ -143,7 +153,7 @@ def parity(net: DenoisingNet, path: Path) -> float:
 
 @torch.no_grad()
 def _expected_gain(net: DenoisingNet, parts: NDArray[np.float32]) -> NDArray[Any]:
-    """The network's own gain of spectra (channels, frames, freq, 2), real or complex."""
+    """Gain of a network, real or complex, for spectra (channels, frames, freq, 2)."""
     given = torch.from_numpy(parts)
     state = net.initial_state(len(given))
     if isinstance(net, MaskingNet):
@@ -164,24 +174,28 @@ def export_classifier(
     trained_on: str,
     licence: str,
 ) -> ClassifierSpec:
-    """Write a classifying network as ONNX with its spec, and hold the file to the network.
+    """Write a classifying network as ONNX with its spec, and compare the file to the network.
 
-    Batch normalisation is folded into the layers before it.
+    Batch normalisation is folded into the linear layers.
 
     Parameters
     ----------
     net : nn.Module
-        From float (examples, rows, columns) to logits (examples, classes).
+        Network from float (examples, rows, columns) to logits (examples, classes).
+    path : Path
+        Model file.
+    arch, classes, input, name, trained_on, licence
+        See `ClassifierSpec`.
 
     Returns
     -------
     ClassifierSpec
-        The one in the file.
+        Spec in the file.
 
     Raises
     ------
     ModelError
-        The file's logits differ from the network's by more than a ten-thousandth of the largest.
+        The logits of file and network differ by more than 1e-4 of the largest; no file is written.
     """
     net = folded_mlp(net)
     example = torch.rand(2, *input.shape, generator=torch.Generator().manual_seed(0))
@@ -217,7 +231,7 @@ def _check_parity(path: Path, difference: float) -> None:
     if not difference <= PARITY:
         raise ModelError(
             f"{path}: the exported model differs from the network by {difference:.2g}, "
-            f"more than {PARITY:g}. It was not kept."
+            f"expected at most {PARITY:g}. The file was not written."
         )
 
 
@@ -229,7 +243,7 @@ def macs_per_frame(net: DenoisingNet, size: StftSize) -> float:
 
 
 def folded_mlp(net: nn.Module) -> nn.Module:
-    """A copy on the CPU, ready to run, without batch normalisation after linear layers."""
+    """Copy on the CPU in evaluation mode, with batch normalisation folded into linear layers."""
     net = copy.deepcopy(net).cpu().float().eval()
     for parent in net.modules():
         if isinstance(parent, nn.Sequential):
@@ -241,7 +255,7 @@ def folded_mlp(net: nn.Module) -> nn.Module:
 
 
 def folded_denoiser(net: DenoisingNet) -> DenoisingNet:
-    """A copy on the CPU, ready to run, without batch normalisation."""
+    """Copy on the CPU in evaluation mode, with batch normalisation folded into other layers."""
     net = copy.deepcopy(net).cpu().float().eval()
     if isinstance(net, CnnNet):
         for layer in [*net.encoder, *net.middle, *net.decoder]:
@@ -275,21 +289,21 @@ def write_onnx(
     ----------
     net : nn.Module
     example : tuple of Tensor
-        Inputs; sizes above 1 keep the exporter from taking free axes for constants.
+        Example inputs. Free axes need sizes above 1, or the exporter makes them constants.
     spec : Spec
     path : Path
     inputs, outputs : list of str
-        Names in the file.
+        Names of the inputs and outputs in the file.
     dynamic_shapes : tuple
         Free axes, see `torch.onnx.export`.
 
     Raises
     ------
     ModelError
-        Torch made no ONNX program of it.
+        Torch returned no ONNX program.
     """
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # the exporter warns about its own future
+        warnings.simplefilter("ignore")  # deprecation warnings inside the exporter
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
             net.eval(),
@@ -302,7 +316,7 @@ def write_onnx(
             verbose=False,
         )
     if program is None:
-        raise ModelError(f"{path}: torch made no ONNX program of the network.")
+        raise ModelError(f"{path}: torch.onnx.export returned no program for the network.")
     model = program.model_proto
     onnx.helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
     _forget_source(model.graph)
@@ -311,27 +325,27 @@ def write_onnx(
 
 
 def _forget_source(graph: onnx.GraphProto) -> None:
-    """Leave out where in whose files each operator comes from: more bytes than a small layer."""
+    """Delete the source location of each operator, which takes more bytes than a small layer."""
     named = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
     for item in (graph, *graph.node, *named):
         del item.metadata_props[:]
 
 
 def folded(net: nn.Module) -> nn.Module:
-    """A copy of one of our networks without batch normalisation, as it is exported."""
+    """Copy of a network with batch normalisation folded into other layers, as in the export."""
     return folded_denoiser(net) if isinstance(net, DenoisingNet) else folded_mlp(net)
 
 
-_OPSET = 14  # since when the operator is as it is used here
+_OPSET = 14  # version of the LSTM operator
 
 
 class OnnxLstm(nn.Module):
-    """Stands in for a one-layer, one-way `torch.nn.LSTM` while a network is exported.
+    """Replacement of a `torch.nn.LSTM` in the export; it becomes one LSTM operator.
 
     Parameters
     ----------
     lstm : nn.LSTM
-        Time first.
+        One layer, unidirectional, time first.
     """
 
     def __init__(self, lstm: nn.LSTM) -> None:
@@ -346,7 +360,7 @@ class OnnxLstm(nn.Module):
     def forward(
         self, x: Tensor, state: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """As `torch.nn.LSTM`: (frames, batch, inputs), two of (1, batch, units)."""
+        """Outputs of `torch.nn.LSTM` for (frames, batch, inputs) and two of (1, batch, units)."""
         frames, batch = x.shape[:2]
         end = (1, batch, self.hidden_size)
         y, hidden, cell = torch.onnx.ops.symbolic_multi_out(
@@ -361,7 +375,7 @@ class OnnxLstm(nn.Module):
 
 
 def with_onnx_lstms(net: nn.Module) -> nn.Module:
-    """A copy whose LSTMs are `OnnxLstm`: it can be exported, but no longer run."""
+    """Copy with `OnnxLstm` in place of every LSTM; it can be exported, but not run."""
     net = copy.deepcopy(net)
     for parent in list(net.modules()):
         for name, child in list(parent.named_children()):

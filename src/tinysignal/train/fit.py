@@ -1,4 +1,4 @@
-"""One training run, whatever the task: from its options to a run folder."""
+"""One training run of any task, from its configuration to a run folder."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from torch.utils.data import DataLoader
 
 from tinysignal.errors import ConfigError
-from tinysignal.files import atomic, make_folder
+from tinysignal.files import atomic, make_folder, write_json
 from tinysignal.model import read_spec
 from tinysignal.spec import Spec
 from tinysignal.train.callbacks import (
     BEST,
     CHECKPOINT,
     CURVE,
+    ProgressBar,
     RunRecorder,
     Schedule,
-    TrainingProgress,
     plot_curve,
     write_curve,
 )
@@ -50,16 +50,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run left behind.
+    """Result of a training run.
 
     Parameters
     ----------
     folder : Path
+        Run folder.
     spec : DenoiserSpec or ClassifierSpec
     metrics : dict
-        The contents of ``metrics.json``.
+        Contents of ``metrics.json``.
     interrupted : bool
-        Whether it was stopped before its end.
+        Whether the run was stopped before its end.
     """
 
     folder: Path
@@ -70,23 +71,24 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Training:
-    """What a run is made of.
+    """Parts of a training run.
 
     Parameters
     ----------
     config : TrainConfig
     folder : Path
-        Made if it is not there.
+        Run folder; created if it is missing.
     module : TrainingModule
     source : BatchSource
+        Training batches.
     split : {"valid", "train"}
-        What the module is scored on.
+        Split of the scores.
     score_every : int
-        Epochs between two scorings.
+        Number of epochs between two scorings.
     data_facts : dict
-        Said of the data in ``metrics.json``.
+        Counts and durations of the data, for ``metrics.json``.
     export : callable
-        Writes the chosen network as ONNX and returns the spec in it.
+        Writes the chosen network to a path as ONNX and returns its spec.
     """
 
     config: TrainConfig
@@ -100,16 +102,26 @@ class Training:
 
 
 def begin(config: TrainConfig, folder: Path, *, resume: bool) -> None:
-    """Before anything is read or written: check folder and device; set threads and seed.
+    """Check folder and device, and set threads and seed, before data is read or written.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    folder : Path
+        Run folder.
+    resume : bool
+        Whether to continue the run in the folder.
 
     Raises
     ------
     ConfigError
-        The folder holds a run already, or nothing to resume; no such device.
+        The folder already holds a run, or nothing to resume; the device is not available.
     """
     if resume and not (folder / CHECKPOINT).is_file():
-        raise ConfigError(f"{folder}: nothing to resume, there is no {CHECKPOINT} in it.")
-    first = process_rank() == 0  # the others start later, or at the same time
+        raise ConfigError(
+            f"{folder}: nothing to resume, expected a file {CHECKPOINT}. Leave --resume out."
+        )
+    first = process_rank() == 0  # other processes may start after the first has written
     if not resume and first and (folder / CONFIG).exists():
         raise ConfigError(f"{folder}: holds a run already. Pass --resume, or another folder.")
     if config.threads:
@@ -119,20 +131,31 @@ def begin(config: TrainConfig, folder: Path, *, resume: bool) -> None:
 
 
 def fit(training: Training, *, resume: bool = False, quiet: bool = False) -> RunResult:
-    """Train, choose the weights, and write the run folder.
+    """Train, select the weights, and write the run folder.
 
-    It holds ``config.toml``, ``curve.csv`` and ``curve.png``, ``metrics.json``,
-    ``model.safetensors`` (the chosen weights), ``last.safetensors`` (to resume from) and
+    The folder holds ``config.toml``, ``curve.csv`` and ``curve.png``, ``metrics.json``,
+    ``model.safetensors`` (the selected weights), ``last.safetensors`` (the checkpoint) and
     ``model.onnx`` (for the light runtime).
 
     Parameters
     ----------
     training : Training
     resume : bool
-        Continue from the folder's checkpoint. With a length in epochs or steps on one device,
-        the result is that of an uninterrupted run.
+        Whether to continue from the checkpoint. With a length in epochs or steps on one device,
+        the result equals that of an uninterrupted run.
     quiet : bool
-        No progress bar.
+        Whether to hide the progress bar.
+
+    Returns
+    -------
+    RunResult
+
+    Raises
+    ------
+    ConfigError
+        An epoch has fewer batches than there are devices.
+    FileError
+        The folder cannot be written.
     """
     config, folder, module = training.config, training.folder, training.module
     first = process_rank() == 0
@@ -142,7 +165,8 @@ def fit(training: Training, *, resume: bool = False, quiet: bool = False) -> Run
             temporary.write_text(config.to_toml(), encoding="utf-8")
     checkpoint = folder / CHECKPOINT
     schedule = Schedule(config, _steps_per_epoch(training))
-    with TrainingProgress(schedule, module.metric, quiet=quiet or not first) as progress, _calm():
+    quiet = quiet or not first
+    with ProgressBar(schedule, module.metric, quiet=quiet) as progress, _lightning_warnings_off():
         recorder = RunRecorder(
             folder=folder,
             split=training.split,
@@ -169,7 +193,9 @@ def fit(training: Training, *, resume: bool = False, quiet: bool = False) -> Run
 def _steps_per_epoch(training: Training) -> int:
     batches, sharers = training.source.steps_per_epoch, processes(training.config)
     if batches < sharers:
-        raise ConfigError(f"{sharers} devices cannot share an epoch of {batches} batch(es).")
+        raise ConfigError(
+            f"an epoch of {batches} batch(es), expected at least one for each of {sharers} devices."
+        )
     return batches // sharers
 
 
@@ -189,10 +215,10 @@ def _accelerator(config: TrainConfig) -> str:
 
 
 def _check_device(config: TrainConfig) -> None:
-    """Before anything is read or written: whether Lightning finds such devices here."""
+    """Raise ConfigError if Lightning does not find the devices."""
     devices, machines = layout(config)
     try:
-        with _calm():
+        with _lightning_warnings_off():
             pl.Trainer(
                 accelerator=_accelerator(config), devices=devices, num_nodes=machines, logger=False
             )
@@ -255,8 +281,8 @@ def _trains_in_bfloat16() -> bool:
 
 
 @contextmanager
-def _calm() -> Iterator[None]:
-    """Lightning's advice to programmers is not for those who train with a command."""
+def _lightning_warnings_off() -> Iterator[None]:
+    """Hide Lightning's warnings, which address programmers and not users of the command."""
     loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -273,14 +299,14 @@ def _calm() -> Iterator[None]:
 
 @contextmanager
 def _stop_on_signals(schedule: Schedule) -> Iterator[None]:
-    """The first interrupt ends the run after its step, so that a usable model is written."""
+    """Stop after the current step on the first SIGINT or SIGTERM, and still write the model."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         schedule.interrupt()
         signal.signal(number, before.get(number, signal.SIG_DFL))
 
     before: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():  # elsewhere no handler may be set
+    if threading.current_thread() is threading.main_thread():  # required for signal handlers
         for end in (signal.SIGINT, signal.SIGTERM):
             before[end] = signal.signal(end, stop)
     try:
@@ -293,7 +319,7 @@ def _stop_on_signals(schedule: Schedule) -> Iterator[None]:
 def _already_done(checkpoint: Path, schedule: Schedule) -> bool:
     state = load_state(checkpoint)
     schedule.load_state_dict(state["callbacks"][schedule.state_key])
-    return schedule.spent(state["global_step"]) >= 1
+    return schedule.share_done(state["global_step"]) >= 1
 
 
 def _restore(module: TrainingModule, recorder: RunRecorder, checkpoint: Path) -> None:
@@ -303,7 +329,7 @@ def _restore(module: TrainingModule, recorder: RunRecorder, checkpoint: Path) ->
 
 
 def _finish(training: Training, recorder: RunRecorder, *, interrupted: bool) -> RunResult:
-    """Choose the weights, write the model, the curve and the metrics."""
+    """Select the weights, and write the model, the curve and the metrics."""
     config, folder, split = training.config, training.folder, training.split
     module = training.module.cpu()
     module.recalibrate()
@@ -337,13 +363,12 @@ def _finish(training: Training, recorder: RunRecorder, *, interrupted: bool) -> 
         "data": training.data_facts,
         "spec": asdict(spec),
     }
-    with atomic(folder / METRICS) as temporary:
-        temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / METRICS, metrics)
     return RunResult(folder, spec, metrics, interrupted)
 
 
 def layout(config: TrainConfig) -> tuple[int, int]:
-    """Devices a machine, and machines: what ``torchrun`` says, else the options."""
+    """Number of devices per machine and of machines, from ``torchrun`` or the options."""
     if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
         here = int(os.environ["LOCAL_WORLD_SIZE"])
         return here, int(os.environ["WORLD_SIZE"]) // here
@@ -351,18 +376,18 @@ def layout(config: TrainConfig) -> tuple[int, int]:
 
 
 def processes(config: TrainConfig) -> int:
-    """Processes of the run, over all machines."""
+    """Number of processes of the run on all machines."""
     devices, machines = layout(config)
     return devices * machines
 
 
 def process_rank() -> int:
-    """Number of this process in its run; 0 scores, writes and speaks."""
+    """Rank of this process in its run; rank 0 scores, writes and prints."""
     rank: int = getattr(rank_zero_only, "rank", 0)
     return rank
 
 
 def wait_for_all() -> None:
-    """Wait until every process of the run is here."""
+    """Wait for all processes of the run."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()

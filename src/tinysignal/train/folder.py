@@ -1,4 +1,4 @@
-"""A run folder: the names of its files, and writing it whole or not at all."""
+"""Run folders: names of their files, and atomic writing."""
 
 from __future__ import annotations
 
@@ -13,29 +13,37 @@ from tinysignal.files import make_folder
 
 
 def check_free(folder: Path, *parts: str) -> None:
-    """Refuse a folder that holds a run, or anything by the name of a part.
+    """Check that a folder holds no run.
+
+    Parameters
+    ----------
+    folder : Path
+    *parts : str
+        Other names that the folder must not hold.
 
     Raises
     ------
     ConfigError
+        The folder holds a run or one of the names, or is a file.
     """
     for name in (CONFIG, *parts):
         if (folder / name).exists():
             what = "a run" if name == CONFIG else f"'{name}'"
             raise ConfigError(f"{folder}: holds {what} already. Pass another folder with -o.")
     if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder}: a file, expected a folder to write the run into.")
+        raise ConfigError(f"{folder}: a file, expected a folder for the run. Pass it with -o.")
 
 
 @contextmanager
 def staged(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside ``folder``; what is in it moves there when the block ends well.
+    """Temporary folder beside ``folder``, whose contents move there at the end of the block.
 
-    When the block ends with any exception, an interrupt included, nothing is left of it.
+    After an exception or an interrupt in the block, the temporary folder is removed and ``folder``
+    is unchanged.
     """
     place = folder.resolve()
     made = not place.exists()
-    make_folder(place)  # now, as it may not be possible
+    make_folder(place)  # fails before the work in the block
     temporary = place.with_name(f".{secrets.token_hex(8)}.part")
     done = False
     try:
@@ -43,7 +51,7 @@ def staged(folder: Path) -> Iterator[Path]:
         yield temporary
         _move(temporary, place)
         done = True
-    except FileError as error:  # people know the folder by its own name
+    except FileError as error:  # the message must name the user's folder
         raise FileError(str(error).replace(str(temporary), str(folder))) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -53,7 +61,7 @@ def staged(folder: Path) -> Iterator[Path]:
 
 
 def _move(source: Path, target: Path) -> None:
-    """What is in one folder to another; the configuration, which makes it a run, comes last."""
+    """Move all files to another folder; the configuration, which marks a run, is moved last."""
     try:
         for item in sorted(source.iterdir(), key=lambda path: path.name == CONFIG):
             item.replace(target / item.name)

@@ -1,4 +1,4 @@
-"""What a run trains, whatever the task: a network, how it is scored, and by what it is chosen."""
+"""Base class of the Lightning modules: a network in training with its scores."""
 
 from __future__ import annotations
 
@@ -15,26 +15,36 @@ from torch.optim.swa_utils import AveragedModel
 
 @dataclass(frozen=True)
 class ValidationMetric:
-    """A score, higher is better: its key, its name for people, and how it is written."""
+    """Validation score, of which higher values are better.
+
+    Parameters
+    ----------
+    key : str
+        Key of the score in `TrainingModule.score`.
+    label : str
+        Name of the score for people.
+    format : str
+        Format of a value with its unit: ``{:.2f} dB``.
+    """
 
     key: str
     label: str
     format: str
 
     def shown(self, value: float) -> str:
-        """The value with its unit."""
+        """Text of a value with its unit."""
         return self.format.format(value)
 
 
 class TrainingModule(pl.LightningModule):
-    """A network in training.
+    """Network in training.
 
     Attributes
     ----------
     net : nn.Module
-        What is trained.
+        The trained network.
     metric : ValidationMetric
-        What ``best`` weights are chosen by, one of the keys of `score`.
+        Score that selects the ``best`` weights; its key is one of those of `score`.
     """
 
     net: nn.Module
@@ -42,30 +52,30 @@ class TrainingModule(pl.LightningModule):
 
     @abstractmethod
     def score(self) -> dict[str, float]:
-        """Scores of `exported` on the run's validation data, or on what stands for it."""
+        """Scores of `exported` on the validation data, or on training data without them."""
 
     @property
     def exported(self) -> nn.Module:
-        """The network whose weights are scored and kept: the trained one, or its average."""
+        """Network to score and export: the trained one, or the average of its weights."""
         return self.net
 
     @abstractmethod
     def recalibrate(self) -> None:
-        """Make `exported` ready to be exported: see `recalibrate_batch_norm`."""
+        """Recompute the batch-norm statistics of `exported`, see `recalibrate_batch_norm`."""
 
 
 @torch.no_grad()
 def recalibrate_batch_norm(net: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Average batch normalisation's statistics anew, over training inputs and with these weights.
+    """Recompute the statistics of batch normalisation as means over training batches.
 
-    Those kept during training lag behind the weights and rest on the last few batches.
+    The running statistics of training lag behind the weights and depend on the last few batches.
 
     Parameters
     ----------
     net : nn.Module
-        Left in evaluation mode.
+        Changed in place and left in evaluation mode.
     batches : iterable of Tensor
-        Inputs as in training; not touched if there is no batch normalisation.
+        Inputs as in training; not read if the network has no batch normalisation.
 
     References
     ----------
@@ -76,7 +86,7 @@ def recalibrate_batch_norm(net: nn.Module, batches: Iterable[Tensor]) -> None:
         momenta = [layer.momentum for layer in layers]
         for layer in layers:
             layer.reset_running_stats()
-            layer.momentum = None  # a plain mean over all batches
+            layer.momentum = None  # the mean over all batches
         net.train()
         for batch in batches:
             net(batch)
@@ -86,23 +96,23 @@ def recalibrate_batch_norm(net: nn.Module, batches: Iterable[Tensor]) -> None:
 
 
 def averaged(net: nn.Module, decay: float) -> AveragedModel:
-    """A copy of a network that follows its weights and statistics, see `decaying`."""
+    """Exponential moving average of a network's weights and buffers, see `decaying`."""
     model = AveragedModel(net, avg_fn=decaying(decay), use_buffers=True)
-    return model.requires_grad_(False)  # no optimiser's, and nothing to share between processes
+    return model.requires_grad_(False)  # excluded from optimisers and from gradient exchange
 
 
 def decaying(ema_decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """An exponential average that starts as a plain mean, as there is little to forget yet.
+    """Update rule of an exponential moving average with a shorter decay in the first steps.
 
     Parameters
     ----------
     ema_decay : float
-        Decay by the step, below 1.
+        Decay per step, below 1; ``(1 + n) / (10 + n)`` in step n if that is smaller.
 
     Returns
     -------
     callable
-        For `torch.optim.swa_utils.AveragedModel`'s ``avg_fn``.
+        Argument ``avg_fn`` of `torch.optim.swa_utils.AveragedModel`.
     """
 
     def update(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:

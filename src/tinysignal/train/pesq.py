@@ -1,9 +1,9 @@
-"""A differentiable stand-in for PESQ, to be minimised: how much disturbance is heard.
+"""Differentiable approximation of PESQ as a loss.
 
-It follows the perceptual model of ITU-T P.862 with the wideband extension P.862.2, but searches
-no delays: estimate and clean signal are aligned in time already. What differs in detail: levels
-are measured, and the input filter is applied, on spectra; there is no second look at bad frames
-and no lower weight of what lies more than 16 s back.
+It follows the perceptual model of ITU-T P.862 with the wideband extension P.862.2. Differences:
+there is no search of delays, because estimate and clean signal are aligned; levels and the input
+filter are computed on spectra; bad frames are not realigned; frames more than 16 s back have full
+weight.
 
 References
 ----------
@@ -21,18 +21,18 @@ from torch.nn.functional import pad
 
 from tinysignal.errors import SignalError
 
-_RATE_HZ, _FFT_SAMPLES = 16_000, 512  # the Recommendation's; 32 ms, every 16 ms
-_LEVEL = 1e7  # mean square from 350 to 3250 Hz, in the Recommendation's units
+_RATE_HZ, _FFT_SAMPLES = 16_000, 512  # P.862.2: windows of 32 ms, hops of 16 ms
+_LEVEL = 1e7  # mean square from 350 to 3250 Hz, in units of P.862
 _LEVEL_BINS = slice(12, 105)
-_PADDING_S = 0.32  # counts as signal when the Recommendation measures levels
-_SILENT = 1e-10  # mean square of a clean signal without speech: below -100 dBFS
-_QUIETEST = 1e-2  # estimates 20 dB below the clean signal are raised no further: bounds gradients
-_ACTIVE = 80.0  # root mean square of a first or last frame that counts
+_PADDING_S = 0.32  # silence that P.862 adds to the signal in its level measurement
+_SILENT = 1e-10  # mean square below which a clean signal holds no speech, -100 dBFS
+_QUIETEST = 1e-2  # lower bound of the estimate's level, -20 dB; bounds the gradients
+_ACTIVE = 80.0  # smallest root mean square of the first and last active frame
 _SYLLABLE_FRAMES = 20
 _WORST = 45.0  # largest disturbance of a frame
 _TINY = 1e-8  # keeps the gradients of roots finite
 
-# Of each of the 49 bands: bins of 31.25 Hz, and factors that make up for their rounding.
+# For each of the 49 bands: number of bins of 31.25 Hz, and the correction of its rounding.
 _BINS = (
     *(1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2),
     *(3, 3, 3, 3, 4, 3, 4, 5, 4, 5, 6, 6, 7, 8, 9, 9, 12, 12, 15, 16, 18, 21, 25, 20),
@@ -46,7 +46,7 @@ _CORRECTION = (
     *(64.126297, 54.311001, 61.114979, 55.077751, 56.849335, 55.628868, 53.137054, 54.985844),
     79.546974,
 )
-# Widths in Bark, and thresholds of hearing in dB.
+# For each band: width in Bark, and threshold of hearing in dB.
 _WIDTH_BARK = (
     *(0.157344, 0.317994, 0.322441, 0.326934, 0.331474, 0.336061, 0.340697, 0.345381, 0.350114),
     *(0.354897, 0.359729, 0.364611, 0.369544, 0.374529, 0.379565, 0.384653, 0.389794, 0.394989),
@@ -65,14 +65,14 @@ _THRESHOLD_DB = (
 
 
 class PesqLoss(nn.Module):
-    """Points that an estimate loses on PESQ's raw scale, from 0 to 5.9.
+    """Loss in points of PESQ's raw scale: 0 (no disturbance) to 5.9.
 
-    The level of the estimate does not count, nor does a clip without speech: it scores 0.
+    The level of the estimate has no influence. A clip without speech has a loss of 0.
 
     Parameters
     ----------
     sample_rate_hz : int
-        16000 or more; what lies above 8 kHz is not heard.
+        Sample rate in Hz, 16000 or more; frequencies above 8 kHz are ignored.
 
     Raises
     ------
@@ -100,7 +100,10 @@ class PesqLoss(nn.Module):
     def __init__(self, *, sample_rate_hz: int) -> None:
         super().__init__()
         if sample_rate_hz < _RATE_HZ:
-            raise SignalError(f"{sample_rate_hz} Hz, but wideband PESQ needs {_RATE_HZ} or more.")
+            raise SignalError(
+                f"sample rate of {sample_rate_hz} Hz, expected {_RATE_HZ} Hz or more for wideband "
+                "PESQ."
+            )
         self._rate_hz = sample_rate_hz
         self._hop = round(_FFT_SAMPLES / 2 * sample_rate_hz / _RATE_HZ)
         width = torch.tensor(_WIDTH_BARK)
@@ -110,19 +113,19 @@ class PesqLoss(nn.Module):
             "filters": _bark_filters(),
             "threshold": 10 ** (torch.tensor(_THRESHOLD_DB) / 10),
             "exponent": 0.23 * (6 / (centre + 2)).clamp(1, 2) ** 0.15,
-            "width": width[1:],  # the first band is not heard
+            "width": width[1:],  # P.862 leaves out the first band
             "smoothing": 0.8 * 0.2 ** torch.arange(3.0, -1, -1)[None, None],
         }
         for name, value in constants.items():
             self.register_buffer(name, value, persistent=False)
 
     def forward(self, estimate: Tensor, clean: Tensor) -> Tensor:
-        """Points lost by each clip.
+        """Loss of each clip.
 
         Parameters
         ----------
         estimate, clean : float (batch, time)
-            Time-aligned; computed in float32 under autocast, too.
+            Time-aligned signals; the computation is in float32 also under autocast.
 
         Returns
         -------
@@ -132,7 +135,7 @@ class PesqLoss(nn.Module):
             return self._lost(estimate.float(), clean.float())
 
     def mos(self, estimate: Tensor, clean: Tensor) -> Tensor:
-        """Opinion scores (MOS-LQO) as the wideband PESQ gives them, float32 (batch,).
+        """Mean opinion scores (MOS-LQO) on the scale of wideband PESQ, float32 (batch,).
 
         References
         ----------
@@ -155,14 +158,14 @@ class PesqLoss(nn.Module):
         return torch.where(holds, lost, 0)
 
     def _spectrum(self, signal: Tensor) -> Tensor:
-        """Power, float (batch, frames, 256), of the bins below 8 kHz, as at 16 kHz."""
+        """Powers of the bins below 8 kHz in the scale of 16 kHz, float (batch, frames, 256)."""
         frames = pad(signal, (0, 2 * self._hop)).unfold(1, 2 * self._hop, self._hop)
         spectrum = torch.fft.rfft(frames * self.window)[..., : _FFT_SAMPLES // 2]
         parts = torch.view_as_real(spectrum)
         return parts.square().sum(3) * (_FFT_SAMPLES / 2 / self._hop) ** 2
 
     def _disturbances(self, estimated: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
-        """Symmetric and asymmetric, (batch, frames), of power in bands (batch, frames, bands)."""
+        """Symmetric and asymmetric disturbance, (batch, frames), from (batch, frames, bands)."""
         true = true * self._response(estimated, true)
         power = self._audible(true).sum(2)
         estimated = estimated * self._gain(power, self._audible(estimated).sum(2))[..., None]
@@ -170,7 +173,7 @@ class PesqLoss(nn.Module):
         difference = heard - wanted
         masked = 0.25 * torch.minimum(heard, wanted)
         disturbance = (difference.abs() - masked).clamp_min(0)[..., 1:] * self.width
-        # What was added is heard more than what is missing.
+        # Added components are more audible than missing ones.
         added = ((estimated + 50) / (true + 50))[..., 1:] ** 1.2
         added = torch.where(added < 3, 0, added.clamp_max(12))
         total = self.width.sum()
@@ -183,7 +186,7 @@ class PesqLoss(nn.Module):
         return (power * (power > times * self.threshold))[..., 1:]
 
     def _response(self, estimated: Tensor, true: Tensor) -> Tensor:
-        """Gain of each band between the signals, (batch, 1, bands): filters are hardly heard."""
+        """Gain of each band between the signals, (batch, 1, bands), to compensate for filters."""
         speaks = self._audible(true, 100).sum(2, keepdim=True) >= 1e7
         means = (
             (power * (speaks & (power > 100 * self.threshold))).mean(1, keepdim=True)
@@ -193,21 +196,21 @@ class PesqLoss(nn.Module):
         return ((after + 1000) / (before + 1000)).clamp(0.01, 100)
 
     def _gain(self, true: Tensor, estimated: Tensor) -> Tensor:
-        """Makes up for the gain's slow changes; of power and to power, (batch, frames)."""
+        """Compensation of slow changes of the gain, a factor of power, (batch, frames)."""
         gain = (true + 5e3) / (estimated + 5e3)
         before = self.smoothing.shape[2] - 1
         gain = pad(gain[:, None], (before, 0), mode="replicate")
         return torch.nn.functional.conv1d(gain, self.smoothing)[:, 0].clamp(3e-4, 5)
 
     def _loudness(self, power: Tensor) -> Tensor:
-        """Zwicker's, in sone for each Bark."""
+        """Loudness after Zwicker, in sone per Bark."""
         ratio = (power / self.threshold).clamp_min(1)
         least = 0.1866055 * (2 * self.threshold) ** self.exponent
         return least * ((0.5 + 0.5 * ratio) ** self.exponent - 1)
 
 
 def _bark_filters() -> Tensor:
-    """From bins to bands after the wideband input filter, (256, 49)."""
+    """Matrix from bins to bands with the wideband input filter, (256, 49)."""
     z = torch.exp(-2j * torch.pi * torch.arange(_FFT_SAMPLES // 2) / _FFT_SAMPLES)
     zeros = 2.740826 - 5.4816519 * z + 2.740826 * z**2
     poles = 1 - 1.9444777 * z + 0.94597794 * z**2
@@ -223,7 +226,7 @@ def _level(spectrum: Tensor) -> Tensor:
 
 
 def _active(true: Tensor) -> tuple[Tensor, Tensor]:
-    """First and last frame, (batch, 1), that are not silent; pauses around speech do not count."""
+    """First and last active frame, (batch, 1); silence before and after speech is ignored."""
     power = 2 * true.sum(2) / (0.375 * _FFT_SAMPLES**2)
     frame = torch.arange(true.shape[1], device=true.device).expand(power.shape)
     active = power > _ACTIVE**2
@@ -233,7 +236,7 @@ def _active(true: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _over_time(disturbance: Tensor, first: Tensor, last: Tensor) -> Tensor:
-    """Mean over time, (batch,): root mean square of syllables, whose worst frames count most."""
+    """Mean over time, (batch,): power mean of 6 in syllables of 20 frames, of 2 over syllables."""
     count = disturbance.shape[1]
     frame = torch.arange(count, device=disturbance.device)
     counted = disturbance.gather(1, (frame + first) % count) * (frame <= last - first)

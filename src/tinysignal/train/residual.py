@@ -1,7 +1,7 @@
-"""What denoising leaves of the noise and what it takes from the speech, in bands, to be minimised.
+"""Losses of residual noise and of removed speech in frequency bands.
 
-Signals are compared by their power in bands of half an ERB, over several window lengths: long ones
-see between harmonics, short ones between syllables.
+Signals are compared by their power in bands of half an ERB over several window lengths: long
+windows resolve harmonics, short ones syllables.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from torch.nn.functional import pad, relu
 
 Number = TypeVar("Number", Tensor, float)
 
-_WINDOWS_S = (0.016, 0.064)  # beside the 32 ms of `tinysignal.train.losses.spectral`
+_WINDOWS_S = (0.016, 0.064)  # in addition to the 32 ms of `tinysignal.train.losses.spectral`
 _BANDS_PER_ERB = 2.0
-_DEEPEST = 10**-4.5  # of the noise's power: 45 dB less is enough
-_QUIETEST_NOISE, _QUIETEST_SPEECH = 1e-8, 1e-5  # of a recording's mean power; finite gradients
+_DEEPEST = 10**-4.5  # floor relative to the power of the noise: a reduction of 45 dB is enough
+_QUIETEST_NOISE, _QUIETEST_SPEECH = 1e-8, 1e-5  # floors relative to the mean power of a clip
 _TINY = 1e-12
-_SPEECH_WEIGHT = 10.0  # speech 10 dB below the noise halves what the noise there counts
-_NEAR_S = 0.032  # around speech, noise counts less: the network has to open before an onset
-_EXPONENT = 0.15  # of power: 0.3 of magnitude
+_SPEECH_WEIGHT = 10.0  # speech 10 dB below the noise halves the weight of the noise
+_NEAR_S = 0.032  # noise near speech has less weight, because a gain has to rise before an onset
+_EXPONENT = 0.15  # exponent of power: 0.3 of magnitude
 
 
 class Terms(NamedTuple, Generic[Number]):
-    """Terms of a loss, each one number, or their weights.
+    """Terms of the loss, or their weights.
 
     Parameters
     ----------
-    magnitude : Tensor or float
-        Mean squared error of compressed magnitudes, at a noisy power of one.
-    residual_db : Tensor or float
-        Mean level of what is left above the clean signal where there is noise and no speech; 0 for
-        45 dB below the noise.
-    removed_db : Tensor or float
-        Mean fall of the level where speech outweighs the noise.
+    magnitude : Tensor () or float
+        Mean squared error of compressed magnitudes at a noisy power of 1.
+    residual_db : Tensor () or float
+        Mean level of the residual noise in dB above the clean signal in pauses; 0 for 45 dB below
+        the noise.
+    removed_db : Tensor () or float
+        Mean attenuation of speech in dB where speech is louder than the noise.
     """
 
     magnitude: Number
@@ -48,17 +48,18 @@ UNUSED = Terms(0.0, 0.0, 0.0)
 
 
 class ResidualLoss(nn.Module):
-    """Noise that is left, speech that is gone, and compressed magnitudes, in bands.
+    """Loss of residual noise, removed speech and compressed magnitudes in bands.
 
     Parameters
     ----------
     sample_rate_hz : int
+        Sample rate of the signals in Hz.
 
     References
     ----------
     Yamamoto, Song and Kim (2020), "Parallel WaveGAN", section 3.2, for several resolutions;
     Eskimez et al. (2021), "Human listening and live captioning: multi-task training for speech
-    enhancement", eq. 4, for the penalty on speech that is gone; Glasberg and Moore (1990),
+    enhancement", eq. 4, for the penalty on removed speech; Glasberg and Moore (1990),
     "Derivation of auditory filter shapes from notched-noise data", eq. 4, for the bands.
 
     Example
@@ -68,13 +69,13 @@ class ResidualLoss(nn.Module):
     >>> noise = torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
     >>> lost = ResidualLoss(sample_rate_hz=16000)
     >>> loud, soft = (lost(gain * noise, 0 * noise, noise).residual_db for gain in (0.1, 0.01))
-    >>> bool(loud - soft > 19)
+    >>> bool(loud - soft > 18)
     True
     """
 
     def __init__(self, *, sample_rate_hz: int) -> None:
         super().__init__()
-        self._windows: list[tuple[int, int]] = []  # samples, and frames that are near
+        self._windows: list[tuple[int, int]] = []  # window in samples, `_NEAR_S` in frames
         for i, window_s in enumerate(_WINDOWS_S):
             samples = 2 * round(window_s * sample_rate_hz / 2)
             near = round(_NEAR_S * sample_rate_hz / (samples // 2))
@@ -85,12 +86,12 @@ class ResidualLoss(nn.Module):
             )
 
     def forward(self, estimate: Tensor, clean: Tensor, noisy: Tensor) -> Terms[Tensor]:
-        """The terms of a batch.
+        """Terms of a batch.
 
         Parameters
         ----------
         estimate, clean, noisy : float (batch, time)
-            Time-aligned; computed in float32 under autocast, too.
+            Time-aligned signals; the computation is in float32 also under autocast.
         """
         with torch.autocast(estimate.device.type, enabled=False):
             scale = torch.rsqrt(noisy.float().square().mean(dim=1, keepdim=True) + 1e-10)
@@ -117,7 +118,7 @@ class ResidualLoss(nn.Module):
         )
 
     def _in_bands(self, signal: Tensor, index: int) -> Tensor:
-        """Power, (batch, frames, bands); of a noisy signal it is one on average."""
+        """Powers in bands, (batch, frames, bands), for a noisy signal of mean power 1."""
         samples = self._windows[index][0]
         window, bands = self.get_buffer(f"window_{index}"), self.get_buffer(f"bands_{index}")
         frames = signal.unfold(1, samples, samples // 2) * window
@@ -126,9 +127,9 @@ class ResidualLoss(nn.Module):
 
 
 def _nearby_max(power: Tensor, near: int) -> Tensor:
-    """The largest of the frames up to ``near`` before and after; axis 1 is time."""
+    """Maximum over the ``near`` frames before and after each frame, along axis 1."""
     widest, width = pad(power, (0, 0, near, near)), 1
-    while width <= 2 * near:  # windows that double are faster than pooling
+    while width <= 2 * near:  # doubling the window is faster than pooling
         step = min(width, 2 * near + 1 - width)
         widest = torch.maximum(widest[:, :-step], widest[:, step:])
         width += step
@@ -140,7 +141,7 @@ def _level_db(power: Tensor) -> Tensor:
 
 
 def half_erb_bands(window_samples: int, sample_rate_hz: int) -> Tensor:
-    """From bins to mean powers of bands of half an ERB, or one bin if wider, (bins, bands)."""
+    """Matrix from bins to mean powers of bands of half an ERB or one bin, (bins, bands)."""
     freq_hz = torch.fft.rfftfreq(window_samples, 1 / sample_rate_hz)
     rate = 21.4 * torch.log10(1 + 0.00437 * freq_hz)  # in ERB
     band = torch.unique((_BANDS_PER_ERB * rate).floor(), return_inverse=True)[1]

@@ -1,4 +1,4 @@
-"""One kind of network: what training, compression and inspection need to know of it."""
+"""Interface of a task: its training, and its trained runs for compression and inspection."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from tinysignal.train.tuning import TuneOptions
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Labelled examples that a training never saw.
+    """Labelled examples that were not used in training.
 
     Parameters
     ----------
     data, split : str
-        Names of the data set and of its split.
+        Names of the data set and of the split.
     classes : tuple of str
-        In the order of the labels and of the network's outputs.
+        Class names in the order of the labels and of the network's outputs.
     batches : iterable of (Tensor, Tensor)
-        Inputs and labels.
+        Inputs and labels of each batch.
     """
 
     data: str
@@ -42,21 +42,22 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Task:
-    """A kind of network, from its configuration to a run folder and back.
+    """Functions of a task, from a configuration to a run folder and back.
 
     Parameters
     ----------
     config : type of TrainConfig
+        Configuration of its training.
     train : callable
         ``train(config, folder, *, data_dir, resume, quiet)`` writes a run folder and returns a
         `RunResult`.
     build : callable
-        ``build(config, spec)`` is the network of a run with weights that are not set.
+        ``build(config, spec)`` returns the network of a run with random weights.
     open : callable
-        ``open(run, net, spec, config, *, data, data_dir, seed)`` is a `TrainedRun`.
+        ``open(run, net, spec, config, *, data, data_dir, seed)`` returns a `TrainedRun`.
     held_out : callable or None
-        ``held_out(spec, config, *, data, data_dir)`` is a `HeldOut`; None for a network that is no
-        classifier, which `tinysignal.inspect` does not take.
+        ``held_out(spec, config, *, data, data_dir)`` returns a `HeldOut`; None for tasks other than
+        classification, which `tinysignal.inspect` does not support.
     """
 
     config: type[TrainConfig]
@@ -68,39 +69,40 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedRun(ABC):
-    """A run that is to be compressed or looked into, with its data.
+    """Trained network with its data, for compression.
 
     Parameters
     ----------
     folder : Path
+        Run folder.
     net : nn.Module
-        Without batch normalisation, in evaluation mode.
+        Network in evaluation mode, with batch normalisation folded into other layers.
     spec : Spec
     config : TrainConfig
-        What it was trained with.
+        Configuration of its training.
     batches : tuple
-        Of its training data, as `tinysignal.compress.profile` takes them.
+        Calibration batches from the training data, see `tinysignal.compress.profile`.
     split : {"valid", "train"}
-        What it is scored on.
+        Split of the scores.
     data_facts : dict
         Counts and durations of the data, for reports.
     seed : int
-        Of every random choice but the split of the data, which is the run's own.
+        Random seed of all choices except the split of the data, which the run's config defines.
 
     Attributes
     ----------
     metric : ValidationMetric
-        The score that counts, a key of what `score` gives.
+        Main score; its key is one of those of `score`.
     tolerance : float
-        How much less of it counts as equally good.
+        Loss of the main score that counts as equal.
     counted : str
-        What the network is timed on: ``examples`` or ``frames``.
+        Unit of the timed batches: ``examples`` or ``frames``.
     macs_field : str
-        The field of the spec that holds multiply-accumulates.
+        Field of the spec with the multiply-accumulates.
     default_budget : dict
-        Budget of a compression for which none is given; empty for none.
+        Budget of a compression without a given one; empty for no default.
     int8_ways : tuple of str
-        Ways of 8-bit storage that it may take: ``weights``, ``static``, ``dynamic``.
+        Possible kinds of 8-bit storage, of ``weights``, ``static``, ``dynamic``.
     """
 
     folder: Path
@@ -121,16 +123,16 @@ class TrainedRun(ABC):
 
     @property
     def unit_ms(self) -> float | None:
-        """Duration of what is counted, where that is a piece of a signal, in ms."""
+        """Duration of one counted unit in ms; None if it has none."""
         return None
 
     @abstractmethod
     def interface(self, net: nn.Module, spec: Spec) -> tuple[object, ...]:
-        """What two networks must share for one to learn from the other."""
+        """Task, inputs and outputs, which a network and its teacher must share."""
 
     @abstractmethod
     def export(self, net: nn.Module, path: Path, *, name: str) -> Spec:
-        """Write a network in this one's place as ONNX, and return the spec in it."""
+        """Write a network of the same inputs and outputs as ONNX, and return its spec."""
 
     @abstractmethod
     def score(self, model: nn.Module | Path, *, split: str | None = None) -> dict[str, float]:
@@ -138,22 +140,22 @@ class TrainedRun(ABC):
 
     @abstractmethod
     def runner(self, model: nn.Module | Path, count: int) -> Callable[[], object]:
-        """A call that runs a network, or a model file in the light runtime, on so many at once."""
+        """Call that runs a network, or a model file in the light runtime, on ``count`` units."""
 
     @abstractmethod
     def parity(self, net: nn.Module, model: Path) -> float:
-        """Largest difference of a network's outputs from those of its file, relative to them."""
+        """Largest relative difference between the outputs of a network and of its file."""
 
     @abstractmethod
     def examples(self) -> list[NDArray[np.float32]]:
-        """The calibration data in batches, as a model file takes them."""
+        """Calibration batches as inputs of a model file, float32 (channels or examples, ...)."""
 
     @abstractmethod
     def tuned_config(self, options: TuneOptions) -> TrainConfig:
-        """The configuration of a further training: the run's, changed by the options."""
+        """Configuration of fine-tuning: that of the run, changed by the options."""
 
     @abstractmethod
     def module(
         self, net: nn.Module, teacher: nn.Module, options: TuneOptions
     ) -> tuple[TrainingModule, BatchSource]:
-        """The further training of a network in this one's place, and its batches."""
+        """Lightning module of fine-tuning a network, and its batches."""

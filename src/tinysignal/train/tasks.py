@@ -1,6 +1,6 @@
-"""The kinds of networks that can be trained, by the ``task`` of their spec.
+"""Registry of the tasks, by the ``task`` of their spec.
 
-Another kind is a folder beside ``denoising`` and a line here, and one in `tinysignal.spec.SPECS`.
+A new task is a folder beside ``denoising``, a line here, and a line in `tinysignal.spec.SPECS`.
 """
 
 from __future__ import annotations

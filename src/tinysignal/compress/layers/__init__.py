@@ -1,13 +1,13 @@
-"""Layers as matrices: a file for each family.
+"""Families of factorable layers, a file for each.
 
 ::
 
-    family.py       what a family must tell, and the registry
+    family.py       interface of a family, and the registry
     linear.py       Linear
     convolution.py  Conv1d, Conv2d
     recurrent.py    RNN, GRU, LSTM
 
-Another family is a subclass of `Family` that is given to `register`.
+A new family is a subclass of `Family` whose instance is passed to `register`.
 """
 
 from tinysignal.compress.layers.convolution import CONVOLUTION

@@ -1,4 +1,4 @@
-"""Three ways to make two or three cheaper convolutions of one.
+"""Decompositions of a convolution into two or three cheaper ones.
 
 ======== ================================================================ ======================
 channel  a convolution with d filters, then 1 x 1                          Denton et al. (2014),
@@ -7,8 +7,8 @@ spatial  a column k x 1 with d filters, then a row 1 x k                   Jader
 tucker   1 x 1 to fewer inputs, a convolution with d filters, then 1 x 1   Kim et al. (2016)
 ======== ================================================================ ======================
 
-Strides, paddings and dilations are kept. The matrix of a convolution is its weight as (filters,
-inputs * kernel), which multiplies the patches of its input.
+Strides, paddings and dilations are kept. The matrix of a convolution is its weight of shape
+(filters, inputs * kernel), which multiplies the patches of its input.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CHANNEL, SPATIAL, TUCKER = "channel", "spatial", "tucker"
 
 
 def patches(module: Conv, given: Tensor) -> Tensor:
-    """What every output position of a convolution sees, float (positions, inputs * kernel)."""
+    """Input patches of all output positions, float (positions, inputs * kernel)."""
     if given.ndim == len(module.kernel_size) + 1:
         given = given[None]
     around = list(module._reversed_padding_repeated_twice)
@@ -57,7 +57,7 @@ def _plane(sizes: tuple[int, ...]) -> tuple[int, int]:
 
 
 def tucker_inputs(module: Conv, rank: int) -> int:
-    """Inputs that a Tucker decomposition keeps, in proportion to the filters that it keeps."""
+    """Number of inputs in a Tucker decomposition, in proportion to its number of filters."""
     return ceil(rank * module.in_channels / module.out_channels)
 
 
@@ -79,13 +79,13 @@ def _tucker(
     if covariance is None:
         covariance = torch.eye(inputs * kernel, dtype=torch.float64)
     left = top_eigenvectors(outputs_covariance(weight, covariance), rank)
-    # How much of the inputs' own energy the filters take, per direction among the inputs.
+    # Energy of the filters along each direction of the inputs, relative to that of the inputs.
     power = variances(covariance).view(inputs, kernel).mean(dim=1)
     scale = power.clamp_min(max(1e-6 * float(power.mean()), 1e-30)).sqrt()
     full = weight.view(outputs, inputs, kernel)
     seen = (full * scale[:, None]).transpose(0, 1).flatten(1)
     within = top_eigenvectors(seen @ seen.T, tucker_inputs(module, rank))
-    down = within.T * scale.reciprocal()  # undone by the core
+    down = within.T * scale.reciprocal()  # the core multiplies by the scale again
     core = torch.einsum("mr,mnk,n,ns->rsk", left, full, scale, within)
     dense = torch.einsum("mr,rsk,sn->mnk", left, core, within.T / scale).reshape(outputs, -1)
     return Factors(TUCKER, (down, core.view(rank, -1, *module.kernel_size), left), dense, bias)
@@ -107,7 +107,7 @@ class _Convolution(Family):
     kinds = (nn.Conv1d, nn.Conv2d)
 
     def why_not(self, module: Conv) -> str | None:
-        """Grouped convolutions are left whole."""
+        """Reason against grouped convolutions, see `Family.why_not`."""
         if module.groups != 1:
             return f"a convolution in {module.groups} groups has few weights already"
         return None
@@ -117,7 +117,7 @@ class _Convolution(Family):
         return on_cpu(patches(module, given))
 
     def decompositions(self, module: Conv) -> tuple[str, ...]:
-        """Those that make sense for the kernel."""
+        """Decompositions for the size of the kernel, see `Family.decompositions`."""
         if prod(module.kernel_size) == 1:
             return (CHANNEL,)
         both = len(module.kernel_size) == 2 and min(module.kernel_size) > 1
@@ -133,7 +133,7 @@ class _Convolution(Family):
         return min(module.out_channels, module.in_channels * prod(module.kernel_size))
 
     def cost(self, module: Conv, decomposition: str, rank: int) -> tuple[int, float]:
-        """See `Family.cost`; with strides, the layers before the last one cost more."""
+        """See `Family.cost`; strides make the convolutions before the last one more expensive."""
         inputs, outputs, kernel = module.in_channels, module.out_channels, module.kernel_size
         if decomposition == SPATIAL:
             first, second = rank * inputs * kernel[0], rank * outputs * kernel[-1]
@@ -155,7 +155,7 @@ class _Convolution(Family):
         covariance: Covariance | None,
         bias: Tensor,
     ) -> Factors:
-        """See `Family.factor`; the spatial decomposition looks at the weights alone."""
+        """See `Family.factor`; the spatial decomposition uses the weights only."""
         weight = weight.double()
         if decomposition == SPATIAL:
             return _spatial(module, weight, rank, bias)
@@ -192,7 +192,7 @@ class _Convolution(Family):
             "padding_mode": module.padding_mode,
         }
         if factors.decomposition == SPATIAL:
-            # Each way keeps its own strides, paddings and dilations. Columns come first.
+            # Strides, paddings and dilations are kept per axis. Columns come first.
             (height, width), place = (
                 module.kernel_size,
                 place | {"padding_mode": module.padding_mode},

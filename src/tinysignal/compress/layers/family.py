@@ -1,4 +1,4 @@
-"""What a kind of layer must tell so that it can be factored."""
+"""Interface of a family of factorable layers, and its registry."""
 
 from __future__ import annotations
 
@@ -15,28 +15,37 @@ LOW_RANK = "low_rank"
 
 
 class Family(ABC):
-    """A kind of layer as a matrix, the ways to factor it, and what replaces it.
+    """Kind of layer: its weight matrix, its decompositions and their modules.
 
-    Every method takes the layer; a family holds no state. `register` makes one known.
+    Every method takes the layer; a family has no state. `register` adds a family.
 
     Attributes
     ----------
     kinds : tuple of types
-        Exactly these types of modules are of the family; subclasses are not.
+        Module types of the family, without their subclasses.
+
+    Example
+    -------
+    >>> import torch
+    >>> from tinysignal.compress.layers import family_of
+    >>> layer = torch.nn.Linear(30, 40)
+    >>> family = family_of(layer)
+    >>> family.decompositions(layer), family.cost(layer, "low_rank", 5)
+    (('low_rank',), (350, 350))
     """
 
     kinds: ClassVar[tuple[type[nn.Module], ...]]
 
     def why_not(self, module: Any) -> str | None:
-        """Why this layer cannot be factored; None if it can."""
+        """Reason why this layer cannot be factored; None if it can."""
         return None
 
     def matrix(self, module: Any) -> Tensor:
-        """The matrix (outputs, inputs) that is factored, detached, on the CPU."""
+        """Weight matrix (outputs, inputs), detached, on the CPU."""
         return on_cpu(module.weight).flatten(1)
 
     def bias(self, module: Any) -> Tensor:
-        """The bias (outputs,) that goes with `matrix`, float64; zero where there is none."""
+        """Bias of `matrix`, float64 (outputs,); zeros for a layer without bias."""
         if module.bias is None:
             return torch.zeros(len(self.matrix(module)), dtype=torch.float64)
         return on_cpu(module.bias).double()
@@ -47,10 +56,10 @@ class Family(ABC):
 
     @abstractmethod
     def rows(self, module: Any, given: Any) -> Tensor:
-        """What the matrix multiplies in a call, float (rows, inputs), of the first input."""
+        """Input rows of the matrix in a call, float (rows, inputs), from the first argument."""
 
     def write(self, module: Any, dense: Tensor, bias: Tensor) -> None:
-        """Set the matrix and its bias in place."""
+        """Set the weight matrix and its bias in place."""
         weight = module.weight.data
         weight.copy_(dense.reshape(weight.shape))
         if module.bias is None:
@@ -59,15 +68,15 @@ class Family(ABC):
             module.bias.data.copy_(bias)
 
     def decompositions(self, module: Any) -> tuple[str, ...]:
-        """Names of the ways to factor the layer, the usual one first."""
+        """Names of the possible decompositions, the default one first."""
         return (LOW_RANK,)
 
     def full_rank(self, module: Any, decomposition: str) -> int:
-        """The rank at which a decomposition is exact."""
+        """Rank at which a decomposition is exact."""
         return min(self.matrix(module).shape)
 
     def cost(self, module: Any, decomposition: str, rank: int) -> tuple[int, float]:
-        """Weights, and multiply-accumulates for a row of inputs; biases are not counted."""
+        """Weights of a decomposition without biases, and multiply-accumulates per input row."""
         weights = rank * sum(self.matrix(module).shape)
         return weights, weights
 
@@ -81,50 +90,52 @@ class Family(ABC):
         covariance: Covariance | None,
         bias: Tensor,
     ) -> Factors:
-        """A matrix of the layer's size in a decomposition.
+        """Factors of a weight matrix.
 
         Parameters
         ----------
         module : nn.Module
-            Its sizes count; its weight is given apart.
+            Layer, for its sizes.
         decomposition : str
         weight : Tensor (outputs, inputs)
+            Matrix to factor.
         rank : int
         covariance : Covariance (inputs, inputs) or None
-            Of the rows; None for errors of weights instead of outputs.
+            Covariance of the input rows, to minimise the error of the outputs; None to minimise
+            that of the weights.
         bias : float64 Tensor (outputs,)
         """
         pair = truncate(weight, rank) if covariance is None else project(weight, covariance, rank)
         return Factors(decomposition, pair, pair[1] @ pair[0], bias)
 
     def empty(self, module: Any, decomposition: str, rank: int) -> Factors:
-        """Factors of zeros in the shapes of a decomposition."""
+        """Zero factors in the shapes of a decomposition."""
         outputs, inputs = self.matrix(module).shape
         return zeros(decomposition, outputs, [(rank, inputs), (outputs, rank)])
 
     @abstractmethod
     def build(self, module: Any, factors: Factors) -> nn.Sequential:
-        """The plain torch modules of these factors, for `replacement`."""
+        """Plain torch modules of these factors, for `replacement`."""
 
     def replacement(self, module: Any, factors: Factors) -> nn.Sequential:
-        """The plain torch modules that replace the layer, in its mode."""
+        """Plain torch modules that replace the layer, in its training or evaluation mode."""
         made = self.build(module, factors)
         made.train(module.training)
         return made
 
     def split(self, module: Any) -> nn.Module | None:
-        """The same computation with a module for every matrix; None where one module has one."""
+        """Equivalent module with a submodule for every matrix; None for a layer with one matrix."""
         return None
 
 
 def zeros(decomposition: str, outputs: int, sizes: list[tuple[int, ...]]) -> Factors:
-    """Factors of zeros in these sizes."""
+    """Zero factors in the given sizes."""
     parts = tuple(torch.zeros(size, dtype=torch.float64) for size in sizes)
     return Factors(decomposition, parts, parts[0], torch.zeros(outputs, dtype=torch.float64))
 
 
 def on_cpu(values: Tensor) -> Tensor:
-    """Detached, on the CPU, where float64 is available, and in single precision at least."""
+    """Values detached on the CPU, which has float64, in single precision at least."""
     values = values.detach()
     return values.cpu().to(torch.promote_types(values.dtype, torch.float32))
 
@@ -133,19 +144,29 @@ _FAMILIES: dict[type[nn.Module], Family] = {}
 
 
 def register(family: Family) -> Family:
-    """Make a family known, in place of any before it for the same types."""
+    """Add a family to the registry; it replaces earlier ones of the same types.
+
+    Parameters
+    ----------
+    family : Family
+
+    Returns
+    -------
+    Family
+        The same family.
+    """
     for kind in family.kinds:
         _FAMILIES[kind] = family
     return family
 
 
 def family_of(module: nn.Module) -> Family | None:
-    """The family of a module's exact type; None if there is none."""
+    """Family of a module by its exact type; None if there is none."""
     return _FAMILIES.get(type(module))
 
 
 def largest_rank(family: Family, module: nn.Module, decomposition: str) -> int:
-    """The largest rank at which a decomposition has fewer weights than the layer; 0 for none."""
+    """Largest rank at which a decomposition has fewer weights than the layer; 0 for none."""
     whole = family.matrix(module).numel()
     low, high = 0, family.full_rank(module, decomposition)
     while low < high:
@@ -156,5 +177,5 @@ def largest_rank(family: Family, module: nn.Module, decomposition: str) -> int:
 
 
 def families() -> Iterator[Family]:
-    """All families that are known."""
+    """All registered families."""
     yield from dict.fromkeys(_FAMILIES.values())

@@ -1,4 +1,4 @@
-"""Linear layers, whole or already in two thin factors."""
+"""Linear layers, whole or in two factors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinysignal.compress.layers.family import Family, on_cpu, register
 
 
 def is_pair(module: nn.Module) -> TypeGuard[nn.Sequential]:
-    """Whether a module is two Linears that multiply to one of a lower rank."""
+    """Whether a module is a pair of Linears whose product has a lower rank."""
     if type(module) is not nn.Sequential or [type(part) for part in module] != [nn.Linear] * 2:
         return False
     first, second = module
@@ -20,7 +20,7 @@ def is_pair(module: nn.Module) -> TypeGuard[nn.Sequential]:
 
 
 def merged(pair: nn.Sequential) -> nn.Linear:
-    """Two Linears multiplied out to one."""
+    """Linear that is the product of a pair of Linears."""
     first, second = pair
     assert isinstance(first, nn.Linear)
     assert isinstance(second, nn.Linear)

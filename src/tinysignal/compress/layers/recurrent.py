@@ -1,4 +1,4 @@
-"""A stack of recurrent layers with one module for each, so that each can be factored."""
+"""Stacks of recurrent layers with one module for each layer, for factorisation."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tinysignal.compress.layers.family import Family, on_cpu, register
 
 
 class Recurrent(nn.Module):
-    """The layers of an RNN, GRU or LSTM, one after the other; called like the module it replaces.
+    """Layers of an RNN, GRU or LSTM as separate modules, called like the original module.
 
-    A layer that is factored is ``Sequential(Linear(n, d), GRU(d, h))``: with W = B A, the GRU whose
-    input weights are B, fed with A x, is the GRU whose input weights are W, fed with x.
+    A factored layer is ``Sequential(Linear(n, d), GRU(d, h))``: with W = B A, a GRU with the input
+    weights B applied to A x equals a GRU with the input weights W applied to x.
 
     Parameters
     ----------
     layers : list of nn.RNNBase
-        Of one layer each, all directions in one.
+        Modules of one layer each, with all directions.
     dropout : float
-        Between layers, in training.
+        Dropout between layers in training.
     """
 
     def __init__(self, layers: list[nn.RNNBase], *, dropout: float = 0.0) -> None:
@@ -32,13 +32,13 @@ class Recurrent(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, sequence: Any, state: Any = None) -> tuple[Any, Any]:
-        """The sequence of the last layer, and the last state of all: as of `torch.nn.GRU`."""
+        """Sequence of the last layer, and last states of all layers, as of `torch.nn.GRU`."""
         states = []
         for number, layer in enumerate(self.layers):
             if number and self.dropout.p:
                 sequence = _on_values(self.dropout, sequence)
             cell = layer
-            while isinstance(cell, nn.Sequential):  # more than one deep if it was cut again
+            while isinstance(cell, nn.Sequential):  # nested after a second compression
                 sequence = _on_values(cell[0], sequence)
                 cell = cell[1]
             sequence, last = cell(sequence, _state_of(state, number, cell))
@@ -55,7 +55,7 @@ def _on_values(module: nn.Module, sequence: Any) -> Any:
 
 
 def _state_of(state: Any, number: int, cell: nn.Module) -> Any:
-    """A layer's part of the first state: directions are its rows."""
+    """Initial state of one layer, whose rows are its directions."""
     if state is None:
         return None
     if isinstance(state, tuple):
@@ -65,7 +65,7 @@ def _state_of(state: Any, number: int, cell: nn.Module) -> Any:
 
 
 def split_layers(module: nn.RNNBase) -> Recurrent:
-    """The same computation with a module for each layer; the weights are copied."""
+    """Equivalent stack with a module for each layer and copied weights."""
     layers = []
     for number in range(module.num_layers):
         inputs = module.input_size
@@ -83,7 +83,7 @@ def split_layers(module: nn.RNNBase) -> Recurrent:
 
 
 def new_layer(like: nn.RNNBase, inputs: int, *, bias: bool) -> nn.RNNBase:
-    """One layer of the kind of another, with so many inputs; its weights are not set."""
+    """Recurrent layer of the same kind with another number of inputs and random weights."""
     first: Tensor = like.weight_hh_l0  # type: ignore[assignment]
     options: dict[str, Any] = {"nonlinearity": like.nonlinearity} if type(like) is nn.RNN else {}
     kind: Any = type(like)
@@ -102,12 +102,12 @@ def new_layer(like: nn.RNNBase, inputs: int, *, bias: bool) -> nn.RNNBase:
 
 
 def directions(module: nn.RNNBase) -> tuple[str, ...]:
-    """Endings of the names of a layer's weights."""
+    """Suffixes of the weight names of a layer, one for each direction."""
     return ("", "_reverse") if module.bidirectional else ("",)
 
 
 def parameter_names(module: nn.RNNBase) -> tuple[str, ...]:
-    """Beginnings of the names of a layer's weights."""
+    """Prefixes of the weight names of a layer."""
     biases = ("bias_ih", "bias_hh") if module.bias else ()
     return ("weight_ih", "weight_hh", *biases)
 
@@ -116,15 +116,15 @@ class _Recurrent(Family):
     kinds = (nn.RNN, nn.GRU, nn.LSTM)
 
     def why_not(self, module: nn.RNNBase) -> str | None:
-        """LSTMs with projections are left whole."""
+        """Reason against LSTMs with projections, see `Family.why_not`."""
         return "an LSTM with projections is not factored" if module.proj_size else None
 
     def matrix(self, module: nn.RNNBase) -> Tensor:
-        """Input weights of all gates and directions, one below the other."""
+        """Input weights of all gates and directions, stacked."""
         return _stacked(module, "weight_ih")
 
     def bias(self, module: nn.RNNBase) -> Tensor:
-        """See `Family.bias`; that of the inputs."""
+        """See `Family.bias`; the bias of the inputs."""
         if module.bias:
             return _stacked(module, "bias_ih").double()
         return torch.zeros(len(self.matrix(module)), dtype=torch.float64)
@@ -139,7 +139,7 @@ class _Recurrent(Family):
         return on_cpu(values.reshape(-1, values.shape[-1]))
 
     def write(self, module: nn.RNNBase, dense: Tensor, bias: Tensor) -> None:
-        """See `Family.write`; without a bias, that is left out."""
+        """See `Family.write`; the bias is ignored for a layer without one."""
         for name, values in (("weight_ih", dense), ("bias_ih", bias)):
             if hasattr(module, f"{name}_l0"):
                 parts = values.chunk(len(directions(module)))
@@ -147,7 +147,7 @@ class _Recurrent(Family):
                     getattr(module, f"{name}_l0{end}").data.copy_(part)
 
     def build(self, module: nn.RNNBase, factors: Factors) -> nn.Sequential:
-        """A Linear, and a recurrent layer of its outputs."""
+        """A Linear, and a recurrent layer on its outputs."""
         first, second = factors.parts
         like: Tensor = module.weight_hh_l0  # type: ignore[assignment]
         down = nn.Linear(

@@ -1,12 +1,12 @@
-"""One HTML file that shows an inspection, without requests to anywhere.
+"""HTML page of an inspection in one file, without network requests.
 
 ::
 
-    page.py      the whole page, with page.html, page.css and page.js
-    sections.py  its tables and lists
-    glossary.py  the terms that it explains
-    images.py    all examples in one picture, and the colours of the classes
-    pictures.py  the same figures as PNG files
+    page.py      the page, with page.html, page.css and page.js
+    sections.py  tables and lists of the page
+    glossary.py  explanations of its terms
+    images.py    all examples in one picture, and colours of the classes
+    pictures.py  figures of the page as PNG files
 """
 
 from tinysignal.inspect.page.page import pictures_folder, render_page, write_page

@@ -1,4 +1,4 @@
-"""The page's terms, in a sentence or two each: tooltips beside the numbers, and its glossary."""
+"""Explanations of the page's terms, for its tooltips and its glossary."""
 
 from __future__ import annotations
 
@@ -9,102 +9,102 @@ from tinysignal.inspect.result import NEIGHBOURS, TRUST_NEIGHBOURS
 TERMS = {
     "layer": (
         "Layer",
-        "One step of the network. What it puts out for an example is a list of numbers: a point in "
-        "a space of as many dimensions.",
+        "One processing step of the network. Its output for an example is a vector of numbers: a "
+        "point in a space with as many dimensions.",
     ),
     "map": (
         "Map",
-        "That space laid out in the plane, so that it can be looked at. Every map bends or hides "
-        "something; its numbers say how much.",
+        "Projection of that space onto a plane. Every projection loses or distorts distances; the "
+        "numbers below a map measure how much.",
     ),
     "pca": (
         "PCA",
-        "Principal component analysis: the flat shadow of the space along the two directions in "
-        "which the points spread most. Distances on the map are never longer than in the layer.",
+        "Principal component analysis: projection onto the two directions of largest variance. "
+        "Distances on the map are never longer than in the layer.",
     ),
     "tsne": (
         "t-SNE",
-        "A map that keeps each point's nearest neighbours near. Believe groups that stay with "
-        "other seeds and perplexities, not their sizes nor how far apart they lie (van der Maaten "
-        "& Hinton 2008).",
+        "Nonlinear map that keeps nearest neighbours close. Groups are reliable if they persist "
+        "with other seeds and perplexities; their sizes and distances are not (van der Maaten & "
+        "Hinton 2008).",
     ),
     "umap": (
         "UMAP",
-        "A map that keeps neighbours near, like t-SNE, from a graph of nearest neighbours "
+        "Nonlinear map from a graph of nearest neighbours, which it keeps close as t-SNE does "
         "(McInnes et al. 2018).",
     ),
     "variance": (
         "Explained variance",
-        "How much of all spread in the layer lies along the two axes of a PCA map. The rest cannot "
-        "be seen on it.",
+        "Share of the layer's variance along each of the two axes of a PCA map. The map does not "
+        "show the rest.",
     ),
     "trust": (
         "Trustworthiness",
-        f"Whether the {TRUST_NEIGHBOURS} nearest neighbours on the map are near in the layer as "
-        "well: 1 if all are, about 0.5 for points strewn at random (Venna & Kaski 2001).",
+        f"Agreement of the {TRUST_NEIGHBOURS} nearest neighbours on the map with the neighbours in "
+        "the layer: 1 for full agreement, about 0.5 for random points (Venna & Kaski 2001).",
     ),
     "silhouette": (
         "Silhouette",
-        "How far the true classes lie apart on the map: 1 for tight clusters far from each other, "
-        "0 where they overlap, negative where they are mixed (Rousseeuw 1987).",
+        "Separation of the true classes on the map: 1 for tight, distant clusters, 0 for "
+        "overlapping ones, negative for mixed ones (Rousseeuw 1987).",
     ),
     "knn": (
         "kNN accuracy",
-        f"The share of points whose {NEIGHBOURS} nearest other points vote for their true class: "
-        "in the plane of a map, or among all numbers of the layer (full space).",
+        f"Share of points whose {NEIGHBOURS} nearest neighbours have their true class in the "
+        "majority, on a map or in all values of the layer (full space).",
     ),
     "perplexity": (
         "Perplexity",
-        "About how many neighbours t-SNE tries to keep for every point. Small values show fine "
-        "grains, large values the coarse arrangement.",
+        "Effective number of neighbours that t-SNE keeps for every point. Small values show local "
+        "detail, large values the global arrangement.",
     ),
     "seed": (
         "Seed",
-        "The number that chance starts from. The same seed gives the same map again; what changes "
-        "with the seed is not to be believed.",
+        "Start value of the random numbers. The same seed gives the same map; features that change "
+        "with the seed are not reliable.",
     ),
-    "seconds": ("Time", "How long it took to make the map and its numbers."),
+    "seconds": ("Time", "Computing time of the map and its numbers."),
     "dimensions": (
         "Effective dimensions",
-        "In how many directions the points really spread: 1 on a line, as many as there are "
-        "numbers if they spread evenly (participation ratio of the PCA spectrum).",
+        "Participation ratio of the PCA spectrum: 1 for points on a line, the number of values for "
+        "equal variance in all directions.",
     ),
-    "parameters": ("Parameters", "The numbers in the layer that were learnt."),
+    "parameters": ("Parameters", "Trained numbers in the layer."),
     "macs": (
         "MACs",
-        "Multiply-accumulate operations for one example: what the layer costs to run.",
+        "Multiply-accumulate operations of the layer for one example.",
     ),
     "dead": (
         "Dead units",
-        "Units whose ReLU gives zero for every example: they take part in nothing and could be "
-        "left out.",
+        "Share of units whose ReLU is zero for every example. They have no effect and can be "
+        "removed.",
     ),
     "spectrum": (
         "Singular values",
-        "How strongly the weight matrix stretches along each of its own directions, from the "
-        "strongest. A curve that falls fast means that few directions do most of the work.",
+        "Stretch factors of the weight matrix along its principal directions, the largest first. "
+        "If they fall fast, few directions carry most of the output.",
     ),
     "rank": (
         "Effective rank",
-        "How many of those directions count, each weighed by its size: the exponential of the "
-        "spectrum's entropy (Roy & Vetterli 2007).",
+        "Exponential of the entropy of the normalised singular values: the effective number of "
+        "directions (Roy & Vetterli 2007).",
     ),
     "energy": (
         "Rank for 95 %",
-        "How many of the strongest directions hold 95 % of the squared singular values. Cut "
-        "down to that rank, a layer often works nearly as before; only measuring tells.",
+        "Number of largest singular values that hold 95 % of the sum of squares. A layer of that "
+        "rank often performs nearly as before, which a measurement has to confirm.",
     ),
 }
 
 
 def term(key: str, text: str | None = None) -> str:
-    """A link to the glossary that tells the meaning when it is pointed at, as HTML."""
+    """Link to the glossary with the explanation as tooltip, as HTML."""
     label, meaning = TERMS[key]
     return f'<a href="#term-{key}" title="{escape(meaning)}">{escape(text or label)}</a>'
 
 
 def glossary_html() -> str:
-    """All terms, as the items of a definition list."""
+    """All terms as items of an HTML definition list."""
     return "\n".join(
         f'<div id="term-{key}"><dt>{escape(label)}</dt><dd>{escape(meaning)}</dd></div>'
         for key, (label, meaning) in TERMS.items()

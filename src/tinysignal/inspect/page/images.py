@@ -1,4 +1,4 @@
-"""Many small pictures as one: what the page draws every example from."""
+"""Sprite of all example pictures, and colours of the classes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from numpy.typing import NDArray
 
 from tinysignal.errors import DataError, MissingExtraError
 
-_MOST_PIXELS = 4_000_000  # about 3 MB of PNG at worst, 4 MB in the page
+_MOST_PIXELS = 4_000_000  # at most about 3 MB of PNG, 4 MB in the page
 
 
 @dataclass(frozen=True)
 class Sprite:
-    """Pictures side by side, row after row, in one PNG.
+    """Grid of pictures in one PNG.
 
     Parameters
     ----------
     png : bytes
+        Contents of the PNG file.
     columns, rows : int
-        Pictures in a row, and rows of pictures.
+        Number of pictures in a row, and of rows.
     width, height : int
-        Of one picture, in pixels.
+        Size of one picture in pixels.
     """
 
     png: bytes
@@ -35,7 +36,7 @@ class Sprite:
     height: int
 
     def place(self, number: int) -> tuple[float, float]:
-        """Where a picture lies, as CSS's ``background-position`` wants it: x and y in percent."""
+        """Position of a picture for CSS ``background-position``: x and y in percent."""
         row, column = divmod(number, self.columns)
         return _percent(column, self.columns), _percent(row, self.rows)
 
@@ -45,26 +46,30 @@ def _percent(number: int, count: int) -> float:
 
 
 def make_sprite(images: NDArray[np.uint8], *, most_pixels: int = _MOST_PIXELS) -> Sprite:
-    """All pictures in one PNG.
+    """Sprite of pictures.
 
     Parameters
     ----------
     images : uint8 (pictures, rows, columns)
-        Grey.
+        Grey pictures.
     most_pixels : int
-        Of the PNG; larger pictures are reduced by averaging blocks.
+        Largest number of pixels in the PNG; larger pictures are reduced by averaging blocks.
+
+    Returns
+    -------
+    Sprite
 
     Raises
     ------
     DataError
-        No picture, or not of that shape and type.
+        There is no picture, or the shape or type differs.
     MissingExtraError
         Pillow is not installed.
     """
     try:
         from PIL import Image  # noqa: PLC0415 - optional
     except ImportError:
-        raise MissingExtraError("The page's pictures", "image") from None
+        raise MissingExtraError("drawing the examples of a page", "image") from None
     if images.ndim != 3 or not images.size or images.dtype != np.uint8:
         raise DataError(
             f"images are {images.dtype} {images.shape}, expected uint8 (pictures, rows, columns)."
@@ -79,12 +84,12 @@ def make_sprite(images: NDArray[np.uint8], *, most_pixels: int = _MOST_PIXELS) -
 
 
 def _reduced(images: NDArray[np.uint8], most_pixels: int) -> NDArray[np.uint8]:
-    """The pictures, their sides divided by the smallest whole number that makes them fit."""
+    """Pictures with their sides divided by the smallest whole number that makes them fit."""
     count, rows, columns = images.shape
     factor = max(1, math.ceil(math.sqrt(images.size / most_pixels)))
     if factor == 1:
         return images
-    down, across = min(factor, rows), min(factor, columns)  # a strip is not reduced to nothing
+    down, across = min(factor, rows), min(factor, columns)  # keeps at least one pixel of a strip
     rows, columns = rows // down, columns // across
     blocks = images[:, : rows * down, : columns * across].reshape(
         count, rows, down, columns, across
@@ -94,7 +99,7 @@ def _reduced(images: NDArray[np.uint8], most_pixels: int) -> NDArray[np.uint8]:
 
 
 def _montage(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
-    """Pictures side by side, row after row; places that stay empty are black."""
+    """Grid of pictures; empty cells are black."""
     count, height, width = images.shape
     rows = -(-count // columns)
     cells = np.zeros((rows * columns, height, width), np.uint8)
@@ -103,9 +108,9 @@ def _montage(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
     return lines.reshape(rows * height, columns * width)
 
 
-# Told apart by most colour-blind people, on white and on black: Petroff (2021), "Accessible color
-# sequences for data visualization", arXiv:2107.02270, the sequence of ten; its order is changed so
-# that digits which networks confuse (4, 7 and 9; 3, 5 and 8) have colours that lie far apart.
+# Colours that most colour-blind people distinguish on white and black: the sequence of ten of
+# Petroff (2021), "Accessible color sequences for data visualization", arXiv:2107.02270. The order
+# is changed to give distant colours to digits that networks confuse (4, 7 and 9; 3, 5 and 8).
 TEN = (
     "#3f90da",
     "#94a4a2",
@@ -118,14 +123,19 @@ TEN = (
     "#717581",
     "#ffa90e",
 )
-_GOLDEN = 0.618034  # of a turn: consecutive hues lie far apart
+_GOLDEN = 0.618034  # fraction of a turn between consecutive hues
 
 
 def class_colours(count: int) -> tuple[str, ...]:
-    """A colour for each class, ``#rrggbb``.
+    """Colours of the classes, ``#rrggbb``.
 
-    The first ten are told apart by colour-blind people; from the eleventh on they are distinct,
-    but more and more alike.
+    The first ten suit colour-blind people; later ones are distinct but increasingly similar.
+
+    Example
+    -------
+    >>> from tinysignal.inspect.page.images import class_colours
+    >>> class_colours(2)
+    ('#3f90da', '#94a4a2')
     """
     return TEN[:count] + tuple(_further(i) for i in range(count - len(TEN)))
 

@@ -1,4 +1,4 @@
-"""The inspection as one HTML file that needs nothing else, and pictures beside it."""
+"""HTML page of an inspection in one file, and a folder of pictures beside it."""
 
 from __future__ import annotations
 
@@ -31,44 +31,52 @@ from tinysignal.inspect.page.sections import (
 )
 from tinysignal.inspect.result import Inspection
 
-_SHOWN_PROBABILITIES = 3  # of an example, on its card
-_DIGITS = 4  # of a point's position: finer than a pixel
+_SHOWN_PROBABILITIES = 3  # probabilities on the card of an example
+_DIGITS = 4  # digits of a point's position, finer than a pixel
 
 
 def write_page(inspection: Inspection, path: str | Path, *, pictures: bool = False) -> list[Path]:
-    """Write the page and, if they are asked for, its pictures in a folder beside it.
+    """Write the page and, with ``pictures``, a folder of PNG files beside it.
 
-    The page is one file: it opens from disk and asks for nothing over the network. The same
-    inspection gives the same bytes.
+    The page is one file that opens from disk and makes no network requests. Equal inspections give
+    equal bytes.
 
     Parameters
     ----------
     inspection : Inspection
     path : str or Path
-        Of the page, such as ``inspect.html``.
+        Path of the page, such as ``inspect.html``.
     pictures : bool
-        Whether the maps, examples and spectra are also written as PNG files, to
-        ``inspect-pictures/``.
+        Whether to write maps, examples and spectra as PNG files too, to ``inspect-pictures/``.
 
     Returns
     -------
     list of Path
-        The files that were written: the page, then the pictures.
+        Written files: the page, then the pictures.
 
     Raises
     ------
     FileError
         A file cannot be written.
     DataError
-        The inspection has no images, or its parts do not fit together.
+        The inspection has no images, or its arrays have inconsistent shapes.
     MissingExtraError
         Pillow or, for pictures, Matplotlib is not installed.
+
+    Example
+    -------
+    >>> from pathlib import Path
+    >>> from tinysignal.inspect.page import write_page
+    >>> from tinysignal.runs import inspect_run
+    >>> found = inspect_run(Path("digits-run"))  # doctest: +SKIP
+    >>> write_page(found, "inspect.html")  # doctest: +SKIP
+    [PosixPath('inspect.html')]
     """
     page = Path(path)
     folder = pictures_folder(page)
     written = []
-    with atomic(page) as part:  # refuses a bad place before the work
-        # All is drawn before anything is kept: a failure leaves no trace.
+    with atomic(page) as part:  # raises for an unwritable path before the work
+        # Pictures are drawn before the page is moved into place: a failure leaves no files.
         text = render_page(inspection, pictures=folder.name if pictures else "")
         drawn = list(render_pictures(inspection)) if pictures else []
         if drawn:
@@ -82,28 +90,30 @@ def write_page(inspection: Inspection, path: str | Path, *, pictures: bool = Fal
 
 
 def pictures_folder(page: Path) -> Path:
-    """The folder of a page's pictures, beside it."""
+    """Folder of the pictures of a page, beside the page."""
     return page.with_name(f"{page.stem}-pictures")
 
 
 def render_page(inspection: Inspection, *, pictures: str = "") -> str:
-    """The page as text.
+    """HTML text of the page.
 
     Parameters
     ----------
     inspection : Inspection
     pictures : str
-        Name of the folder of pictures, linked at the end; empty for no link.
+        Name of the folder of pictures, which the page links to; empty for no link.
 
     Returns
     -------
     str
-        HTML, complete.
+        Complete HTML document.
 
     Raises
     ------
     DataError
+        The inspection has no images, or its arrays have inconsistent shapes.
     MissingExtraError
+        Pillow is not installed.
     """
     _check(inspection)
     sprite = make_sprite(inspection.images)
@@ -139,7 +149,7 @@ def _resource(name: str) -> str:
 
 
 def _policy(script: str) -> str:
-    """What the browser may do: run this one script, show what is in the page, fetch nothing."""
+    """Content security policy: this script and embedded pictures only, no requests."""
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     allowed = ("default-src 'none'", f"script-src 'sha256-{digest}'", "style-src 'unsafe-inline'")
     return "; ".join((*allowed, "img-src data:"))
@@ -150,7 +160,7 @@ def _footer(pictures: str) -> str:
     if not pictures:
         return made
     link = f'<a href="{quote(pictures)}/">{escape(pictures)}/</a>'
-    return f"{made} The maps, examples and spectra as pictures: {link}"
+    return f"{made} Maps, examples and spectra as PNG files: {link}"
 
 
 def _check(inspection: Inspection) -> None:
@@ -163,7 +173,9 @@ def _check(inspection: Inspection) -> None:
     }
     for name, length in lengths.items():
         if length != shown:
-            raise DataError(f"the inspection has {shown} images and {length} {name}.")
+            raise DataError(
+                f"the inspection has {shown} images and {length} {name}, expected equal numbers."
+            )
     for layer in inspection.layers:
         for one in layer.maps:
             if one.points.shape != (points, 2) or not np.isfinite(one.points).all():
@@ -174,7 +186,7 @@ def _check(inspection: Inspection) -> None:
 
 
 def _data(inspection: Inspection, colours: tuple[str, ...], sprite: Sprite) -> dict[str, Any]:
-    """What the page's script draws from."""
+    """Data of the page's script."""
     return {
         "classes": list(inspection.classes),
         "colours": list(colours),
@@ -194,9 +206,9 @@ def _data(inspection: Inspection, colours: tuple[str, ...], sprite: Sprite) -> d
 
 
 def _likeliest(inspection: Inspection, shown: int) -> list[float]:
-    """An example's predicted class first, then the likeliest others, and the true one for sure.
+    """Classes and probabilities of an example: predicted, next likeliest, and always the true one.
 
-    Flat, to keep the page small: class, probability, class, probability, ...
+    The list is flat to keep the page small: class, probability, class, probability, ...
     """
     probabilities = inspection.probabilities[shown]
     predicted, label = int(inspection.predicted[shown]), int(inspection.labels[shown])
@@ -208,6 +220,6 @@ def _likeliest(inspection: Inspection, shown: int) -> list[float]:
 
 
 def _script_json(data: dict[str, Any]) -> str:
-    """JSON that may stand in a script element: no text in it can end the element."""
+    """JSON for a script element, with escapes of text that could end the element."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

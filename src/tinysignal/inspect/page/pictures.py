@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-COLUMNS = 10  # examples of a class
-MOST_CLASSES = 40  # in a legend and in a grid; more would not be readable
-MOST_NAMES = 15  # on a map; more would cover it
+COLUMNS = 10  # examples per class
+MOST_CLASSES = 40  # classes in a legend and in a grid
+MOST_NAMES = 15  # class names on a map
 _INK, _WRONG = "#1c2430", "#c1121f"
 _LONGEST_NAME = 16
 _TITLES = {
-    "best": "Best examples: the network is surest of their class",
-    "worst": "Worst examples: what the network takes them for (red: wrong), and how surely",
+    "best": "Best examples: highest probability of the true class",
+    "worst": "Worst examples: lowest probability of the true class; prediction (red: wrong)",
 }
 
 
@@ -42,10 +42,10 @@ def render_pictures(inspection: Inspection) -> Iterator[tuple[str, bytes]]:
     Yields
     ------
     str
-        The file's name: ``best.png``, ``worst.png``, ``spectra.png`` and, for every map,
+        Name of the file: ``best.png``, ``worst.png``, ``spectra.png`` and, for every map,
         ``NN-layer-method.png``.
     bytes
-        Of the PNG file.
+        Contents of the PNG file.
 
     Raises
     ------
@@ -71,43 +71,43 @@ def _figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - optional
     except ImportError:
-        raise MissingExtraError("The inspection's pictures", "plot") from None
+        raise MissingExtraError("drawing the pictures of an inspection", "plot") from None
     return Figure(figsize=(width, height), layout="constrained", dpi=150)
 
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        # A class name in a script that the font lacks is drawn as boxes; the page shows it.
+        # Characters that the font lacks are drawn as boxes; the page shows them.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
 def short(name: str, longest: int = _LONGEST_NAME) -> str:
-    """A name that fits; what is cut off is shown by dots."""
+    """Name of at most ``longest`` characters, shortened with an ellipsis."""
     return name if len(name) <= longest else name[: longest - 1] + "…"
 
 
 def examples_figure(inspection: Inspection, which: Literal["best", "worst"]) -> Figure:
-    """The examples of every class that the network is most or least sure of.
+    """Figure of the best or worst examples of every class.
 
     Parameters
     ----------
     inspection : Inspection
-    which : str
-        ``best`` or ``worst``: under those stand the predicted class and its probability, in red
-        where it is wrong.
+    which : {"best", "worst"}
+        Which examples. The worst are captioned with the predicted class and its probability, red
+        for wrong predictions.
 
     Returns
     -------
     Figure
-        A row for each class.
+        Figure with a row for each class.
     """
     rankings = inspection.rankings[:MOST_CLASSES]
     height, width = inspection.images.shape[1:]
     cell = 0.62, 0.62 * height / width + (0.26 if which == "worst" else 0.05)  # inches
-    # Room below every picture for its line of text, in the picture's own pixels.
+    # Height of a picture with its caption, in pixels of the picture.
     rows = round(cell[1] / cell[0] * width)
     figure = _figure(COLUMNS * cell[0] + 1.3, max(1, len(rankings)) * cell[1] + 0.5)
     axes = figure.add_subplot()
@@ -148,19 +148,19 @@ def _text(
     color: str = _INK,
     weight: str = "normal",
 ) -> None:
-    # A dollar sign in a class name is no formula.
+    # A dollar sign in a class name must not start a formula.
     axes.text(x, y, text, ha=ha, va=va, fontsize=size, color=color, weight=weight, parse_math=False)
 
 
 def map_figure(inspection: Inspection, layer: LayerView, one: Map) -> Figure:
-    """One map: a colour a class, the examples that the network gets wrong ringed.
+    """Figure of one map, with a colour for each class and rings around errors.
 
     Parameters
     ----------
     inspection : Inspection
     layer : LayerView
     one : Map
-        Of that layer.
+        Map of that layer.
 
     Returns
     -------
@@ -171,7 +171,7 @@ def map_figure(inspection: Inspection, layer: LayerView, one: Map) -> Figure:
     labels = inspection.labels[inspection.sample]
     wrong = labels != inspection.predicted[inspection.sample]
     colours = np.array(class_colours(len(inspection.classes)))
-    order = np.argsort(wrong, kind="stable")  # the errors last, on top
+    order = np.argsort(wrong, kind="stable")  # errors are drawn last, on top
     x, y = one.points[order].T
     rings = np.where(wrong[order], 0.9, 0.0).tolist()  # widths
     axes.scatter(x, y, s=14, c=colours[labels[order]], linewidths=rings, edgecolors=_INK)
@@ -188,7 +188,7 @@ def map_figure(inspection: Inspection, layer: LayerView, one: Map) -> Figure:
 def class_medians(
     points: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> dict[int, NDArray[np.float32]]:
-    """The middle of every class that has points, (2,)."""
+    """Median position of every class with points, (2,)."""
     return {int(label): np.median(points[labels == label], axis=0) for label in np.unique(labels)}
 
 
@@ -234,7 +234,7 @@ def _legend(axes: Axes, inspection: Inspection, colours: NDArray[np.str_]) -> No
 
 
 def _add_legend(axes: Axes, lines: list[Line2D], names: list[str], **place: Any) -> None:
-    """A legend of any names: neither a leading underscore nor a dollar sign means anything."""
+    """Legend of names with literal underscores and dollar signs."""
     legend = axes.legend(lines, [str(i) for i in range(len(names))], frameon=False, **place)
     for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_parse_math(False)
@@ -242,7 +242,7 @@ def _add_legend(axes: Axes, lines: list[Line2D], names: list[str], **place: Any)
 
 
 def spectra_figure(inspection: Inspection) -> Figure:
-    """Singular values of every layer's weight, as shares of the largest.
+    """Figure of the singular values of every weight relative to the largest.
 
     Parameters
     ----------
@@ -251,7 +251,7 @@ def spectra_figure(inspection: Inspection) -> Figure:
     Returns
     -------
     Figure
-        The dot on each curve is the rank that keeps 95 % of the energy.
+        A dot on each curve marks the rank that keeps 95 % of the energy.
     """
     from matplotlib.lines import Line2D  # noqa: PLC0415 - optional
 
@@ -261,7 +261,7 @@ def spectra_figure(inspection: Inspection) -> Figure:
     colours = class_colours(len(rows))
     for row, colour in zip(rows, colours, strict=True):
         values = row.singular_values
-        assert values is not None  # chosen so above
+        assert values is not None  # rows without values are left out above
         if not values.size or values[0] <= 0:
             continue
         shares = values / values[0]

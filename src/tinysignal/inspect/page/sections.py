@@ -1,4 +1,4 @@
-"""The page's examples, maps and legend as HTML; what people wrote is escaped."""
+"""Sections of the page as HTML, with escaped names."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from tinysignal.inspect.page.images import Sprite
 from tinysignal.inspect.page.pictures import MOST_NAMES
 from tinysignal.inspect.result import Inspection, LayerRow, LayerView, Map, Ranking
 
-COLUMNS = 10  # examples of a class
+COLUMNS = 10  # examples per class
 _METHOD_TERMS = {"PCA": "pca", "t-SNE": "tsne", "UMAP": "umap"}
 
 
 def percent(share: float) -> str:
-    """``98.3 %`` of 0.983."""
+    """Text of a fraction in percent: ``98.3 %`` for 0.983."""
     return f"{100 * share:.1f} %"
 
 
 def whole(number: int) -> str:
-    """Digits in groups of three, by narrow spaces that do not break."""
+    """Text of a number with digits in groups of three, separated by narrow no-break spaces."""
     return f"{number:,}".replace(",", "\u202f")
 
 
 def facts_html(inspection: Inspection) -> str:
-    """What was looked at, as a list under the title."""
+    """List under the title: data, accuracy, parameters, seed and time."""
     parameters = sum(row.parameters for row in inspection.table)
     facts = {
         "data": ", ".join(filter(None, (inspection.data, inspection.split))),
         "examples": whole(inspection.examples),
         "accuracy": f"{100 * inspection.accuracy:.2f} %",
         "parameters": whole(parameters),
-        "on the maps": whole(len(inspection.sample)),
+        "points on the maps": whole(len(inspection.sample)),
         "seed": str(inspection.seed),
-        "took": f"{inspection.seconds:.0f} s",
+        "time": f"{inspection.seconds:.0f} s",
     }
     items = (
         f"<div><dt>{key}</dt><dd>{escape(text)}</dd></div>" for key, text in facts.items() if text
@@ -48,18 +48,18 @@ def facts_html(inspection: Inspection) -> str:
 
 
 def notes_html(inspection: Inspection) -> str:
-    """What was done otherwise than asked; nothing if nothing was."""
+    """List of the notes; empty without notes."""
     items = "".join(f"<li>{escape(note)}</li>" for note in inspection.notes)
     return f'<ul class="notes">{items}</ul>' if items else ""
 
 
 def swatch(colour: str) -> str:
-    """A dot of a class's colour."""
+    """Dot in the colour of a class."""
     return f'<span class="swatch" style="--colour:{colour}"></span>'
 
 
 def legend_html(inspection: Inspection, colours: tuple[str, ...]) -> str:
-    """A button for each class, and what else can be chosen for all maps."""
+    """Buttons of the legend: one for each class, and the choices for all maps."""
     classes = (
         f'<button type="button" data-class="{i}" aria-pressed="true" title="{escape(name)}: click '
         f'to hide or show, double-click to see it alone">{swatch(colour)}'
@@ -83,7 +83,7 @@ def examples_html(
     colours: tuple[str, ...],
     sprite: Sprite,
 ) -> str:
-    """The examples of every class that the network is most or least sure of."""
+    """Best or worst examples of every class."""
     rows = "\n".join(
         f"<h3>{swatch(colours[ranking.label])}"
         f"<span>{escape(inspection.classes[ranking.label])}</span></h3>\n"
@@ -98,17 +98,17 @@ def _examples(
 ) -> str:
     shown = ranking.best if which == "best" else ranking.worst
     return "".join(
-        f"<li>{_example(inspection, int(one), sprite, said=which == 'worst')}</li>"
+        f"<li>{_example(inspection, int(one), sprite, captioned=which == 'worst')}</li>"
         for one in shown[:COLUMNS]
     )
 
 
-def _example(inspection: Inspection, shown: int, sprite: Sprite, *, said: bool) -> str:
+def _example(inspection: Inspection, shown: int, sprite: Sprite, *, captioned: bool) -> str:
     label, predicted = int(inspection.labels[shown]), int(inspection.predicted[shown])
     guess, share = inspection.classes[predicted], float(inspection.probabilities[shown, predicted])
     mark = ' class="wrong"' if predicted != label else ""
     under = ""
-    if said:
+    if captioned:
         under = f"<span{mark}>{escape(guess)}</span><span{mark}>{100 * share:.0f} %</span>"
     spoken = f"true {inspection.classes[label]}, predicted {guess}, {100 * share:.0f} %"
     x, y = sprite.place(shown)
@@ -120,14 +120,14 @@ def _example(inspection: Inspection, shown: int, sprite: Sprite, *, said: bool) 
 
 
 def maps_html(inspection: Inspection) -> str:
-    """A row of maps for the input and each layer, with their numbers."""
+    """Rows of maps of the input and of each layer, with their measures."""
     return "\n".join(_layer(layer) for layer in inspection.layers)
 
 
 def _layer(layer: LayerView) -> str:
     about = [
         *([f"module {escape(layer.name)}"] if layer.name != layer.title else []),
-        f"{whole(layer.values)} numbers",
+        f"{whole(layer.values)} values",
         f"{term('knn', 'kNN accuracy')} in the full space {percent(layer.knn_accuracy)}",
         f"{term('dimensions', 'effective dimensions')} {layer.effective_dimensions:.1f}",
     ]
@@ -182,36 +182,36 @@ def _map_numbers(layer: LayerView, one: Map) -> list[tuple[str, str]]:
     ]
 
 
-_WIDTH, _HEIGHT = 480, 260  # of the chart's drawing, in its own units
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 66, 12, 34  # its margins
+_WIDTH, _HEIGHT = 480, 260  # size of the chart in units of its viewBox
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 66, 12, 34  # margins of the chart
 _FULL = "full"
-# Told apart in both themes, and by their dashes where colours are not seen.
+# Colours for both themes, and dashes for people who do not see colours.
 _CURVES = (
     ("var(--ink)", ""),
     ("#3f90da", "6 3"),
     ("#e76300", "2 3"),
     ("#832db6", "8 3 2 3"),
 )
-_MOST_TITLES = 8  # below the chart; more layers are numbered
+_MOST_TITLES = 8  # largest number of titles below the chart; more layers are numbered
 _SPARK_POINTS = 60
 _NONE = "&ndash;"
 
 
 def progress_html(inspection: Inspection) -> str:
-    """How kNN accuracy grows from layer to layer: a chart and its numbers."""
+    """Chart and table of the kNN accuracy by layer."""
     if not inspection.layers:
-        return "<p>No layer was looked at.</p>"
+        return "<p>No layer was inspected.</p>"
     curves = _curves(inspection.layers)
     return f'<div class="beside">{_chart(inspection.layers, curves)}{_numbers(inspection)}</div>'
 
 
 def methods_of(layers: tuple[LayerView, ...]) -> list[str]:
-    """The maps' methods, in the order in which they first occur."""
+    """Map methods in the order of their first occurrence."""
     return list(dict.fromkeys(one.method for layer in layers for one in layer.maps))
 
 
 def map_accuracy(layer: LayerView, method: str) -> float | None:
-    """The kNN accuracy in a layer's map; None if it has no such map."""
+    """The kNN accuracy on a layer's map of a method; None if it has no such map."""
     return next((one.knn_accuracy for one in layer.maps if one.method == method), None)
 
 
@@ -249,7 +249,7 @@ def _chart(layers: tuple[LayerView, ...], curves: dict[str, list[float | None]])
     for index, (name, curve) in enumerate(curves.items()):
         points = [(across(i), down(v)) for i, v in enumerate(curve) if v is not None]
         parts.append(_curve(name, points, _CURVES[index % len(_CURVES)], ends[index]))
-    spoken = "kNN accuracy in percent by layer; the table has the numbers"
+    spoken = "kNN accuracy in percent by layer, also in the table"
     return (
         f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{spoken}">'
         f"{''.join(parts)}</svg>"
@@ -261,7 +261,7 @@ def _last(curve: list[float | None]) -> float:
 
 
 def _apart(heights: list[float], gap: float = 14) -> list[float]:
-    """Where labels go so that none covers another: from the top down, as high as they may."""
+    """Heights of labels, moved down where they would overlap."""
     placed = list(heights)
     free = -math.inf
     for index in np.argsort(heights, kind="stable"):
@@ -300,7 +300,7 @@ def _numbers(inspection: Inspection) -> str:
 
 
 def layers_html(inspection: Inspection) -> str:
-    """The table of layers and what it means for making the network smaller."""
+    """Table of layers, and an advice on compression."""
     head = (
         '<th>layer</th><th class="text">kind</th><th>weight</th><th class="text">output</th>'
         + "".join(
@@ -354,7 +354,7 @@ def _sparkline(values: NDArray[np.float64] | None) -> str:
 
 
 def _advice(table: tuple[LayerRow, ...]) -> str:
-    """The sentence that leads to compression, on the layer where it saves most."""
+    """Advice on compression for the layer where it saves most."""
     command = "<code>tinysignal compress RUN --rank N</code>"
     best, most = None, 0.0
     for row in table:
@@ -363,22 +363,22 @@ def _advice(table: tuple[LayerRow, ...]) -> str:
             best, most = row, saved
     if best is None:
         return (
-            "A weight whose rank for 95 % lies far below both its sides can be replaced by two "
-            f"thin ones; here none does. {command} cuts deeper and measures what that costs."
+            "No weight has a rank for 95 % far below both its sides, which would allow two smaller "
+            f"factors. {command} uses lower ranks and measures the loss of accuracy."
         )
     return (
         f"Layer {escape(best.name)} ({escape(best.shape)}) keeps 95 % of its energy at rank "
-        f"{best.rank_energy_95}: as two thin matrices of that rank it would need "
-        f"{100 * most:.0f} % fewer weights. {command} does that, and measures what it costs."
+        f"{best.rank_energy_95}. Two factors of that rank have {100 * most:.0f} % fewer weights. "
+        f"{command} factors it and measures the loss of accuracy."
     )
 
 
 def _saved_share(row: LayerRow) -> float:
-    """What a weight of a x b saves as two of a x r and r x b, at the rank for 95 %."""
+    """Fraction of weights saved by factors a x r and r x b of a weight a x b, r for 95 %."""
     if row.rank_energy_95 is None or row.singular_values is None:
         return 0.0
     sides = [int(side) for side in re.findall(r"\d+", row.shape)]
     outputs, inputs = sides[0], math.prod(sides[1:])
-    if min(outputs, inputs) != len(row.singular_values):  # several weights, or a transposed one
+    if min(outputs, inputs) != len(row.singular_values):  # several or transposed weights
         return 0.0
     return 1 - row.rank_energy_95 * (outputs + inputs) / (outputs * inputs)

@@ -1,1 +1,1 @@
-"""Training of classifiers: configuration, augmentation, modules, and the task."""
+"""Training of classifiers: configuration, networks, deformation, module, and the task."""

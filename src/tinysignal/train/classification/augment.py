@@ -1,4 +1,4 @@
-"""Random deformations of whole batches, on tensors, where the batch is."""
+"""Random deformation of batches of examples, on their device."""
 
 from __future__ import annotations
 
@@ -17,17 +17,24 @@ class Deformation:
     Parameters
     ----------
     rotate_deg : float
-        Turned by up to plus or minus this.
+        Largest rotation in degrees.
     scale : float
-        Width and height are each stretched by up to ``exp`` of plus or minus this.
+        Largest logarithm of the stretch of width and of height.
     shear : float
-        Columns moved per row, up to plus or minus this.
+        Largest shear in columns per row.
     shift : (float, float)
-        Moved along rows and along columns by up to these shares of their counts.
+        Largest shifts along rows and along columns as fractions of their numbers.
     elastic : float
-        Standard deviation of the elastic field, as a share of the length.
+        Standard deviation of the elastic field as a fraction of the size.
     mirror : bool
-        Left and right are swapped at random.
+        Whether left and right are exchanged at random.
+
+    Example
+    -------
+    >>> import torch
+    >>> from tinysignal.train.classification.augment import Deformation
+    >>> Deformation(rotate_deg=10, elastic=0.02)(torch.rand(4, 28, 28)).shape
+    torch.Size([4, 28, 28])
     """
 
     rotate_deg: float = 0.0
@@ -38,12 +45,12 @@ class Deformation:
     mirror: bool = False
 
     def __call__(self, examples: Tensor) -> Tensor:
-        """Deformed examples; what comes in from outside repeats the edge.
+        """Deformed examples; values outside an example repeat its edge.
 
         Parameters
         ----------
         examples : float (examples, rows, columns)
-            Random numbers come from torch's generator of its device.
+            Examples. The random numbers come from torch's generator of their device.
 
         Returns
         -------
@@ -69,7 +76,7 @@ class Deformation:
         )[:, 0]
 
     def _matrices(self, examples: Tensor) -> Tensor:
-        """From places in the result to places in the example, in pixels, (examples, 2, 2)."""
+        """Matrices from pixel positions in the result to those in the example, (examples, 2, 2)."""
         count = examples.shape[0]
         angle = math.radians(self.rotate_deg) * _uniform(examples, count)
         across, down = torch.exp(self.scale * _uniform(examples, 2, count))
@@ -82,12 +89,12 @@ class Deformation:
 
 
 def _uniform(like: Tensor, *shape: int) -> Tensor:
-    """Random numbers from -1 to 1."""
+    """Uniform random numbers from -1 to 1."""
     return 2 * torch.rand(*shape, device=like.device) - 1
 
 
 def _pixel_centres(examples: Tensor) -> Tensor:
-    """Column and row of every pixel, counted from the middle, (1, rows * columns, 2)."""
+    """Column and row of every pixel relative to the middle, (1, rows * columns, 2)."""
     rows, columns = examples.shape[1:]
     down = torch.arange(rows, device=examples.device) - (rows - 1) / 2
     across = torch.arange(columns, device=examples.device) - (columns - 1) / 2
@@ -96,7 +103,7 @@ def _pixel_centres(examples: Tensor) -> Tensor:
 
 
 def _smooth_fields(examples: Tensor) -> Tensor:
-    """White noise smoothed to unit variance at every place, (examples, rows, columns, 2)."""
+    """Smoothed noise of unit variance at every pixel, (examples, rows, columns, 2)."""
     count, rows, columns = examples.shape
     noise = torch.randn(count, 2, rows, columns, device=examples.device)
     smooth = _smoothing(rows, noise) @ noise @ _smoothing(columns, noise).T
@@ -104,7 +111,7 @@ def _smooth_fields(examples: Tensor) -> Tensor:
 
 
 def _smoothing(length: int, like: Tensor) -> Tensor:
-    """A Gaussian over a sixth of the length, as a matrix that keeps the variance of noise."""
+    """Gaussian smoothing matrix, of width length / 6, that keeps the variance of white noise."""
     place = torch.arange(length, device=like.device, dtype=like.dtype)
     weight = torch.exp(-0.5 * ((place[:, None] - place) / (length / 6)) ** 2)
     return weight / weight.square().sum(dim=1, keepdim=True).sqrt()

@@ -1,4 +1,4 @@
-"""Options of a classifier's training, and its named recipes; imports no torch."""
+"""Options and recipes of the training of classifiers. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ DEFORMATION = "Random deformation of the examples"
 _EPOCHS = 20
 
 RECIPES: dict[str, dict[str, Any]] = {
-    # The course's, to the letter.
+    # The settings of the course.
     "course": {},
-    # The same network in a few epochs.
+    # The network of the course, trained in a few epochs.
     "fast": {
         "norm": "batch",
         "dropout": 0.0,
@@ -24,7 +24,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "schedule": "onecycle",
         "epochs": 5,
     },
-    # The highest accuracy found with these layers.
+    # The settings of the highest accuracy found with this network.
     "best": {
         "norm": "batch",
         "dropout": 0.0,
@@ -45,14 +45,21 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierConfig(TrainConfig):
-    """A classifier's training: `TrainConfig` and its own options; `describe` lists them all.
+    """Configuration of the training of a classifier; `describe` lists its options.
 
-    The defaults are those of the course's first exercise.
+    The defaults are those of the first exercise of the course.
 
     Raises
     ------
     ConfigError
         See `TrainConfig`.
+
+    Example
+    -------
+    >>> from tinysignal.train import ClassifierConfig
+    >>> config = ClassifierConfig(data="digits", epochs=5)
+    >>> config.width, config.depth
+    (1024, 5)
     """
 
     recipes = RECIPES
@@ -65,23 +72,23 @@ class ClassifierConfig(TrainConfig):
     )
     recipe: Literal["course", "fast", "best"] = option(
         "course",
-        "Named set of values for what is not given. fast: a few epochs. best: the highest "
-        "accuracy, in hours.",
+        "Named set of default values. fast: a few epochs. best: the highest accuracy, in hours.",
         group=FIT,
     )
     valid_fraction: float = option(
         1 / 12,
-        "Fraction of the training examples to validate on and choose the weights by; 0 for none.",
+        "Fraction of the training examples to use for validation, which selects the weights; 0 for "
+        "no validation.",
         group=DATA,
         shown="1/12",
         at_least=0,
         below=1,
     )
-    batch: int = option(128, "Examples in a batch.", group=FIT, at_least=1)
+    batch: int = option(128, "Number of examples in a batch.", group=FIT, at_least=1)
     width: int = option(1024, "Units of a hidden layer.", group=NET, at_least=1)
     depth: int = option(5, "Number of hidden layers.", group=NET, at_least=0)
     dropout: float = option(
-        0.2, "Fraction of units that dropout silences.", group=NET, at_least=0, below=1
+        0.2, "Dropout: fraction of units set to zero.", group=NET, at_least=0, below=1
     )
     norm: Literal["none", "batch"] = option(
         "none", "Normalisation after each hidden layer.", group=NET
@@ -89,39 +96,37 @@ class ClassifierConfig(TrainConfig):
     weight_decay: float = option(0.0, "Decoupled weight decay, as in AdamW.", group=FIT, at_least=0)
     label_smoothing: float = option(
         0.0,
-        "Label smoothing: probability shared by all classes.",
+        "Label smoothing: probability distributed over all classes.",
         group=FIT,
         at_least=0,
         below=1,
     )
     ema_decay: float = option(
         0.0,
-        "Decay of the exponential moving average of the weights, such as 0.999, which is then "
-        "scored and exported; 0 for none.",
+        "Decay per step of the exponential moving average of the weights, such as 0.999; the "
+        "average is scored and exported. 0 for no average.",
         group=FIT,
         at_least=0,
         below=1,
     )
-    rotate_deg: float = option(
-        0.0, "Rotation, up to plus or minus this, in degrees.", group=DEFORMATION, at_least=0
-    )
+    rotate_deg: float = option(0.0, "Largest rotation in degrees.", group=DEFORMATION, at_least=0)
     scale: float = option(
         0.0,
-        "Stretch of width and of height, up to exp(plus or minus this).",
+        "Largest logarithm of the stretch of width and of height.",
         group=DEFORMATION,
         at_least=0,
         below=1,
     )
     shear: float = option(
         0.0,
-        "Shear in columns for each row, up to plus or minus this.",
+        "Largest shear in columns per row.",
         group=DEFORMATION,
         at_least=0,
         below=1,
     )
     shift: float = option(
         0.0,
-        "Shift as a fraction of the size, up to plus or minus this.",
+        "Largest shift as a fraction of the size.",
         group=DEFORMATION,
         at_least=0,
         below=1,
@@ -133,12 +138,12 @@ class ClassifierConfig(TrainConfig):
         at_least=0,
         below=1,
     )
-    mirror: bool = option(False, "Swap left and right at random.", group=DEFORMATION)
+    mirror: bool = option(False, "Random exchange of left and right.", group=DEFORMATION)
     validate_every: int = option(1, "Epochs between validations.", group=FIT, at_least=1)
 
     @classmethod
     def _completed(cls, merged: dict[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
-        """See `TrainConfig.read`; without a length it is 20 epochs."""
+        """Default length of 20 epochs, see `TrainConfig.read`."""
         if not any(merged.get(name) for name in LENGTHS):
             merged["epochs"] = _EPOCHS
         return merged

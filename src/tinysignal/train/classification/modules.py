@@ -1,4 +1,4 @@
-"""The classifier's training as a Lightning module."""
+"""Lightning module of classifiers."""
 
 from __future__ import annotations
 
@@ -19,34 +19,39 @@ from tinysignal.train.module import (
     recalibrate_batch_norm,
 )
 
-_CHUNK = 1000  # examples scored at once
+_CHUNK = 1000  # examples in a batch of scoring
 _SETTLING_BATCHES = 100
 
 
 class ClassificationModule(TrainingModule):
-    """Examples in, logits out, cross-entropy to the labels.
+    """Training of a classifier with cross-entropy.
 
-    Every step's random numbers (dropout, deformation) depend on the seed and the step alone, so
-    that a resumed run goes on as it would have.
+    The random numbers of a step (dropout, deformation) depend on the seed and the step only, which
+    makes runs resumable.
 
     Parameters
     ----------
     net : nn.Module
-        From float (examples, rows, columns) to logits (examples, classes).
+        Network from float (examples, rows, columns) to logits (examples, classes).
     source : BatchSource
-        What it is trained on.
+        Training batches.
     score_on : Examples
-        What it is scored on.
+        Examples of the scores.
     learning_rate : float
-        Of Adam; its weight decay is decoupled.
-    weight_decay, label_smoothing : float
+        Peak learning rate of AdamW.
+    weight_decay : float
+        Decoupled weight decay.
+    label_smoothing : float
+        Probability distributed over all classes, 0 to 1.
     ema_decay : float
-        Decay of the exponential moving average of the weights, which is then scored and exported;
-        0 for none. It is shorter in the first steps.
-    deform : Deformation
+        Decay per step of the exponential moving average of the weights, which is scored and
+        exported; 0 for no average. See `tinysignal.train.module.decaying`.
+    deform : Deformation or None
+        Random deformation of the training examples.
     teacher : Teacher or None
-        Its probabilities are a second target.
+        Network whose probabilities are a second target.
     seed : int
+        Random seed.
     """
 
     metric = ValidationMetric("accuracy", "accuracy", "{:.2%}")
@@ -79,18 +84,18 @@ class ClassificationModule(TrainingModule):
 
     @property
     def exported(self) -> nn.Module:
-        """The averaged network if there is one."""
+        """Network with the averaged weights, or the trained one without an average."""
         return self.net if self.averaged is None else self.averaged.module
 
     def on_train_batch_start(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """The step's own random numbers, and the process's."""
+        """Seed torch by the step and the rank of the process."""
         step = self._seed * 1_000_003 + self.trainer.global_step
         torch.manual_seed(step + (self.global_rank << 40))
 
     def on_after_batch_transfer(
         self, batch: tuple[Tensor, Tensor], dataloader_idx: int
     ) -> tuple[Tensor, Tensor]:
-        """Values become floats on the device."""
+        """Convert values to floats on the device."""
         values, labels = batch
         return as_float(values), labels
 
@@ -102,7 +107,7 @@ class ClassificationModule(TrainingModule):
         return self.loss(examples, labels)
 
     def loss(self, examples: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of the logits, mixed with their divergence from a teacher's."""
+        """Cross-entropy of the logits, mixed with the divergence from the teacher's."""
         logits = self.net(examples).float()
         own = cross_entropy(logits, labels, label_smoothing=self._label_smoothing)
         return mixed(self._teacher, own, lambda teacher: _divergence(teacher, examples, logits))
@@ -110,12 +115,12 @@ class ClassificationModule(TrainingModule):
     def on_train_batch_end(
         self, outputs: Any, batch: tuple[Tensor, Tensor], batch_idx: int
     ) -> None:
-        """Average the weights after each step."""
+        """Update the moving average of the weights after each step."""
         if self.averaged is not None:
             self.averaged.update_parameters(self.net)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam, fused, with decoupled weight decay; its rate is set by the run's budget."""
+        """Fused AdamW; `Schedule` sets its learning rate."""
         return torch.optim.AdamW(
             self.net.parameters(),
             self._learning_rate,
@@ -125,7 +130,7 @@ class ClassificationModule(TrainingModule):
 
     @torch.no_grad()
     def score(self) -> dict[str, float]:
-        """Accuracy, as a share, and mean negative log-likelihood in nats."""
+        """Accuracy, 0 to 1, and mean negative log-likelihood in nats."""
         net, was_training = self.exported, self.exported.training
         net.eval()
         right = loss = 0.0
@@ -141,7 +146,7 @@ class ClassificationModule(TrainingModule):
         return {"accuracy": right / count, "nll": loss / count}
 
     def recalibrate(self) -> None:
-        """Average batch normalisation's statistics over training batches, deformed as they were."""
+        """Recompute batch-norm statistics on deformed training batches."""
         torch.manual_seed(self._seed)
         numbers = range(min(_SETTLING_BATCHES, self._source.steps_per_epoch))
         batches = (torch.from_numpy(self._source.batch(n)[0]).to(self.device) for n in numbers)
@@ -151,14 +156,14 @@ class ClassificationModule(TrainingModule):
 
 
 def as_float(values: Tensor) -> Tensor:
-    """Pictures of 0 to 255 as 0 to 1; floats as they are."""
+    """Values of uint8 pictures divided by 255; floats are unchanged."""
     return values.float() / 255 if values.dtype == torch.uint8 else values
 
 
 def _divergence(teacher: Teacher, examples: Tensor, logits: Tensor) -> Tensor:
-    """Kullback-Leibler divergence from the teacher's probabilities.
+    """Kullback-Leibler divergence from the teacher's probabilities at its temperature T.
 
-    Times the temperature squared, to keep the gradient's scale.
+    It is multiplied by T^2 to keep the scale of the gradient.
     """
     target = log_softmax(teacher(examples) / teacher.temperature, dim=1)
     found = log_softmax(logits / teacher.temperature, dim=1)

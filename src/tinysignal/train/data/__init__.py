@@ -1,1 +1,1 @@
-"""Training data: recordings in memory, pairs of them, and mixtures made on the fly."""
+"""Training data of denoisers: recordings in memory, pairs, and mixtures made during training."""

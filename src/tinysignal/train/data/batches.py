@@ -1,4 +1,4 @@
-"""Batches that depend on nothing but the seed and their number, so a resumed run sees the same."""
+"""Batches that depend on the seed and their number only, which makes runs resumable."""
 
 from __future__ import annotations
 
@@ -18,21 +18,27 @@ Array = NDArray[np.float32]
 
 
 class BatchSource(Protocol):
-    """Where training batches come from."""
+    """Source of training batches: batch ``n`` is the same in every call.
+
+    Attributes
+    ----------
+    steps_per_epoch : int
+        Number of batches in an epoch.
+    """
 
     steps_per_epoch: int
 
     def batch(self, number: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Inputs and targets.
+        """Inputs and targets of a batch.
 
-        Noisy and clean signals (batch, time) or magnitudes (batch, frames, freq); examples
-        (batch, rows, columns) and labels (batch,).
+        For denoisers, noisy and clean signals (batch, time) or magnitudes (batch, frames, freq);
+        for classifiers, examples (batch, rows, columns) and labels (batch,).
         """
         ...
 
 
 class Batches(Dataset[tuple[Tensor, Tensor]]):
-    """A source as a torch data set whose items are whole batches."""
+    """Batch source as a torch data set whose items are whole batches."""
 
     def __init__(self, source: BatchSource) -> None:
         self.source = source
@@ -46,14 +52,14 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
 
 
 class EpochSampler(Sampler[int]):
-    """Numbers of a process's batches in an epoch, counted on from epoch to epoch.
+    """Batch numbers of one process in an epoch; the numbers continue over epochs.
 
     Parameters
     ----------
     batches_per_epoch : int
-        For all processes together; what cannot be shared evenly is left out.
+        Number of batches of all processes; a remainder after even division is left out.
     rank, processes : int
-        Which process takes every how-many-th batch.
+        Rank of this process and number of processes: it gets the batches ``rank + k * processes``.
     """
 
     def __init__(self, batches_per_epoch: int, *, rank: int = 0, processes: int = 1) -> None:
@@ -63,7 +69,7 @@ class EpochSampler(Sampler[int]):
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before every epoch."""
+        """Set the number of the epoch; Lightning calls it before every epoch."""
         self._epoch = epoch
 
     def __len__(self) -> int:
@@ -75,15 +81,15 @@ class EpochSampler(Sampler[int]):
 
 
 class ExampleBatches:
-    """Batches of all examples, shuffled anew in every epoch; the last one may be smaller.
+    """Batches of all examples in a new random order in every epoch; the last may be smaller.
 
     Parameters
     ----------
     examples : Examples
     batch : int
-        Examples in a batch.
+        Number of examples in a batch.
     seed : int
-        Of the order.
+        Random seed of the order.
     """
 
     def __init__(self, examples: Examples, *, batch: int, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""New noises from old ones: other speeds, other levels in time and frequency."""
+"""Random effects that make new noises: speed, and level over time and frequency."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from tinysignal.stft import StftSize
 
 Signal = NDArray[np.float32]
 
-_GRID, _MOST_KNOTS = StftSize(512, 256), 12  # along frequency, of the gains that vary a noise
+_GRID, _MOST_KNOTS = StftSize(512, 256), 12  # grid of `varied`, and its knots along frequency
 _CROSSED_BANDS = 20
 _SLOWEST_HZ, _FASTEST_HZ = 0.3, 25.0
 
 
 def changed_speed(samples: Signal, factor: float) -> Signal:
-    """Faster and higher by a factor, as a tape; float32 (samples / factor,)."""
-    # The quick resampler: what it loses lies above 95 % of the band.
+    """Signal played faster and higher by a factor, as from a tape; float32 (samples / factor,)."""
+    # The quick resampler loses only the upper 5 % of the band.
     changed: Signal = soxr.resample(samples, factor, 1.0, quality="MQ")
     return changed
 
 
 def as_loud_as_1(samples: Signal) -> Signal:
-    """Divided by its root mean square; silence stays silence."""
+    """Signal divided by its root mean square; silence is unchanged."""
     scaled: Signal = samples / np.float32(np.sqrt(np.square(samples).mean()) + 1e-12)
     return scaled
 
 
 def varied(rng: np.random.Generator, samples: Signal, sample_rate_hz: int) -> Signal:
-    """Louder and quieter at random, by up to 15 dB, smoothly in time and in frequency: a new noise.
+    """Noise with a random smooth gain of up to 15 dB over time and frequency.
 
-    The level changes up to 25 times a second, as slowly as wind or as fast as engines.
+    The gain changes up to 25 times a second, as slowly as wind or as fast as engines.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def varied(rng: np.random.Generator, samples: Signal, sample_rate_hz: int) -> Si
     knots = 2 + int(rate_hz * samples.size / sample_rate_hz), rng.integers(2, _MOST_KNOTS + 1)
     depth_db = rng.uniform(3, 15)
     knots_db = rng.uniform(-depth_db, depth_db, knots)
-    # Bands as wide as the square root of frequency: denser where speech has its power.
+    # Bandwidths grow with the square root of frequency: denser where speech has its power.
     along = np.sqrt(np.linspace(0, 1, bins)) * float(knots[1] - 1)
     gain_db = _between(knots_db, np.linspace(0, knots[0] - 1, frames), along)
     gain = (10 ** (gain_db / 20)).astype(np.float32)
@@ -59,10 +59,10 @@ def varied(rng: np.random.Generator, samples: Signal, sample_rate_hz: int) -> Si
 
 
 def crossed(texture: Signal, shape: Signal) -> Signal:
-    """One sound's fine structure with the levels that another has in time and frequency.
+    """Vocoded noise: the fine structure of one sound with the band levels of another.
 
-    In each of 20 bands and frames of 32 ms, ``texture`` gets the level of ``shape``, within 40 dB
-    of its mean: a new noise of any two. As loud as 1.
+    In each of 20 bands and frames of 32 ms, ``texture`` gets the level of ``shape``, bounded to
+    40 dB around its mean. The result has a root mean square of 1.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def crossed(texture: Signal, shape: Signal) -> Signal:
 
 
 def _spectra(signals: Signal) -> NDArray[np.complex64]:
-    """Of float32 (signals, samples), by torch, whose transforms of frames are the faster ones."""
+    """STFT of float32 (signals, samples) by torch, which is faster than numpy for many frames."""
     given = torch.from_numpy(np.ascontiguousarray(signals))
     spectra: NDArray[np.complex64] = stft(given, _GRID).numpy()
     return spectra
@@ -100,7 +100,7 @@ def _signal(spectrum: NDArray[np.complex64], samples: int) -> Signal:
 def _between(
     knots: NDArray[np.float64], row: NDArray[np.float64], column: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Linear interpolation of (rows, columns) at all pairs of these places."""
+    """Linear interpolation of a table (rows, columns) at all pairs of two coordinates."""
     for places in (row, column):
         below = np.minimum(places.astype(int), len(knots) - 2)
         share = (places - below)[:, np.newaxis]

@@ -1,4 +1,4 @@
-"""Noisy speech made on the fly: speech of one recording, noise of another, at a random SNR."""
+"""Mixtures made during training: speech and noise of random recordings at a random SNR."""
 
 from __future__ import annotations
 
@@ -25,48 +25,48 @@ from tinysignal.train.data.recordings import Clip
 from tinysignal.train.data.rooms import MeasuredRooms, Response, kept_part, simulated_room
 from tinysignal.train.data.synthetic import synthetic_noise
 
-_ACTIVE_DB = 40  # 20 ms frames this far below the loudest are pauses
-_FEWEST_TALKERS, _MOST_TALKERS = 6, 12  # of babble
-_SPEECH_SPEED, _NOISE_SPEED = 1.12, 2.0  # at most, and at least its inverse
+_ACTIVE_DB = 40  # frames of 20 ms so far below the loudest are pauses
+_FEWEST_TALKERS, _MOST_TALKERS = 6, 12  # number of talkers in babble
+_SPEECH_SPEED, _NOISE_SPEED = 1.12, 2.0  # largest factors; the smallest are their inverses
 
 
 @dataclass(frozen=True, kw_only=True)
 class MixOptions:
-    """How speech and noise are mixed.
+    """Options of mixtures; every ``_share`` is a probability, 0 to 1.
 
     Parameters
     ----------
     snr_db : (float, float)
-        Range of the level of the active speech above the noise.
+        Range of the level of active speech above the noise in dB.
     level_dbfs : (float, float)
-        Range of the root mean square of the active speech.
+        Range of the root mean square of active speech in dB relative to full scale.
     filter_db : float
-        Speech and noise go through random smooth filters of up to plus or minus this; 0 for none.
+        Largest gain and attenuation of random smooth filters of speech and noise; 0 for none.
     low_pass_share : float
-        Share of the mixtures that are low-passed at 3 to 7 kHz, as telephones and codecs do.
+        Mixtures with a low-pass at 3 to 7 kHz, as of telephones and codecs.
     noise_only_share, clean_only_share : float
-        Share of the mixtures without speech, and without noise.
+        Mixtures without speech, and without noise.
     second_noise_share : float
-        Share of the mixtures with two noises.
+        Mixtures with two noises.
     speed_share : float
-        Share of the speech, and of the noise, that is played faster or slower.
+        Speech, and noise, that is played faster or slower.
     babble_share, synthetic_share : float
-        Share of the noises that are many talkers of the speech, and noise made on the spot.
+        Noises that are babble of the speech recordings, and synthetic noises.
     vary_share : float
-        Share of the noises whose level varies further, in time and in frequency; half of these are
-        played backwards.
+        Noises with a random gain over time and frequency; half of these are reversed in time.
     cross_share : float
-        Share of the noises whose levels in time and frequency are another noise's.
+        Noises that get the levels over time and frequency of another noise.
     room_share, noise_room_share : float
-        Share of the speech and of the noise that reverberates.
+        Speech, and noise, with reverberation.
     measured_share : float
-        Share of these rooms that are measured ones, where there are any.
+        Rooms that are measured ones, if there are any.
     late_db : float
-        What comes more than 50 ms after the direct sound is noise but for this: so much of it
-        stays in the clean signal.
-    microphone_share, jump_share, clip_share, code_share : float
-        Share of the mixtures through a random microphone, with jumps of the level (both also in
-        the clean signal), clipped, and through a lossy codec (both not in the clean signal).
+        Gain in dB of reverberation later than 50 ms in the clean signal; the rest is noise.
+    microphone_share, jump_share : float
+        Mixtures through a random microphone, and with jumps of the level, both also in the clean
+        signal.
+    clip_share, code_share : float
+        Mixtures that are clipped, and that pass a lossy codec, both not in the clean signal.
     by_kind : bool
         Whether noise is drawn by its kind instead of its duration, see `KindPool`.
     """
@@ -95,7 +95,7 @@ class MixOptions:
 
 
 class Pool:
-    """Draws clips: a group by the root of its duration, then a recording by its duration."""
+    """Random clips: a group by the root of its duration, then a recording by its duration."""
 
     def __init__(self, clips: list[Clip]) -> None:
         self._groups = _gathered(clips, [clip.group for clip in clips])
@@ -105,7 +105,7 @@ class Pool:
         self._within = [size / size.sum() for size in sizes]
 
     def draw(self, rng: np.random.Generator, samples: int, *, loop: bool) -> NDArray[np.float32]:
-        """float32 (samples,) from a random place; shorter recordings are looped or padded."""
+        """Clip from a random place, float32 (samples,); short recordings are looped or padded."""
         chosen = rng.choice(len(self._groups), p=self._share)
         group = self._groups[chosen]
         recording = group[rng.choice(len(group), p=self._within[chosen])].samples
@@ -153,7 +153,14 @@ class Mixtures:
     options : MixOptions
     rooms : list of Clip
         Measured impulse responses, if there are any.
-    sample_rate_hz, clip_samples, batch, steps_per_epoch, seed : int
+    sample_rate_hz : int
+        Sample rate of all clips in Hz.
+    clip_samples : int
+        Length of a mixture in samples.
+    batch, steps_per_epoch : int
+        Number of mixtures in a batch, and of batches in an epoch.
+    seed : int
+        Random seed.
     """
 
     def __init__(
@@ -189,7 +196,7 @@ class Mixtures:
     def mixture(
         self, rng: np.random.Generator, *, snr_db: float | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """One noisy and clean signal, float32 (clip_samples,); with an SNR, always of both."""
+        """Noisy and clean signal, float32 (clip_samples,); a given SNR forces speech and noise."""
         options = self._options
         kind = rng.random()
         speech = self._drawn(rng, self._speech, _SPEECH_SPEED, loop=False)
@@ -211,7 +218,7 @@ class Mixtures:
         return self._stored(rng, heard + noise, speech)
 
     def fixed_pairs(self, count: int, snrs_db: tuple[float, ...]) -> list[SignalPair]:
-        """Mixtures for validation, at these SNRs in turn."""
+        """Mixtures for validation, at each of the given SNRs in turn."""
         rng = np.random.default_rng([self._seed, 2**31])
         pairs = []
         for i in range(count):
@@ -251,7 +258,7 @@ class Mixtures:
     def _recorded(
         self, rng: np.random.Generator, speech: NDArray[np.float32], noise: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Speech as a microphone hears it, the part of it to be kept, and noise."""
+        """Speech through filters and a room, its target, and noise through filters and a room."""
         options, rate_hz = self._options, self._sample_rate_hz
         ways: list[list[Gains]] = [[], []]
         if options.filter_db:
@@ -311,5 +318,5 @@ def _rms(x: NDArray[np.float32]) -> float:
 
 
 def _happens(rng: np.random.Generator, share: float) -> bool:
-    """Draws only where there is a choice, so that plain mixtures stay what they were."""
+    """Random event; draws no number for a share of 0, which keeps the random stream the same."""
     return share > 0 and rng.random() < share

@@ -20,7 +20,7 @@ Mono = NDArray[np.float32]  # (time,)
 
 @dataclass(frozen=True)
 class SignalPair:
-    """A noisy signal and the clean one behind it, sample by sample, float32 (time,)."""
+    """Noisy signal and its clean signal, aligned to the sample, float32 (time,)."""
 
     noisy: Mono
     clean: Mono
@@ -28,7 +28,10 @@ class SignalPair:
 
     def __post_init__(self) -> None:
         if self.noisy.shape != self.clean.shape:
-            raise DataError(f"{self.name}: {self.noisy.size} noisy and {self.clean.size} clean.")
+            raise DataError(
+                f"{self.name}: {self.noisy.size} noisy and {self.clean.size} clean samples, "
+                "expected equal numbers."
+            )
 
 
 def load_pair(noisy: Path, clean: Path, *, sample_rate_hz: int) -> SignalPair:
@@ -37,9 +40,9 @@ def load_pair(noisy: Path, clean: Path, *, sample_rate_hz: int) -> SignalPair:
     Raises
     ------
     AudioFileError, MissingExtraError
-        A file that cannot be read.
+        A file is not readable as audio.
     DataError
-        The lengths differ by more.
+        The lengths differ by more than 10 ms.
     """
     signals = [load_mono(path, sample_rate_hz=sample_rate_hz) for path in (noisy, clean)]
     try:
@@ -51,23 +54,23 @@ def load_pair(noisy: Path, clean: Path, *, sample_rate_hz: int) -> SignalPair:
 def load_pair_folders(
     noisy: Path, clean: Path, *, sample_rate_hz: int, valid_fraction: float, seed: int
 ) -> tuple[list[SignalPair], list[SignalPair]]:
-    """Pairs of two folders, matched by `match_folders`, for training and for validation.
+    """Pairs of files in two folders, see `match_folders`, for training and validation.
 
-    Files of one subfolder stay on one split; without subfolders each file is its own group.
+    Files of one subfolder stay in one split; without subfolders, each file is its own group.
 
     Raises
     ------
     DataError
         A folder is missing, or a file has no partner.
     AudioFileError, MissingExtraError
-        A file that cannot be read.
+        A file is not readable as audio.
     """
     matched, failures = match_folders(noisy, clean)
     if failures:
         first = failures[0]
         raise DataError(
-            f"{noisy} and {clean}: {len(failures)} files have no partner, the first is "
-            f"{first.file}: {first.reason}"
+            f"{noisy} and {clean}: {len(failures)} files without a partner, such as {first.file}: "
+            f"{first.reason}"
         )
     groups = {pair.name: folder_group(Path(pair.name)) for pair in matched}
     held_out = hold_out(set(groups.values()), valid_fraction, seed)
@@ -79,7 +82,7 @@ def load_pair_folders(
 
 
 def hold_out_end(pair: SignalPair, share: float) -> tuple[SignalPair, SignalPair]:
-    """The pair without its last part, and that part."""
+    """Pair without its last part, and that part, a fraction ``share`` of its length."""
     first = round(pair.noisy.size * (1 - share))
     return (
         SignalPair(pair.noisy[:first], pair.clean[:first], pair.name),
@@ -88,7 +91,7 @@ def hold_out_end(pair: SignalPair, share: float) -> tuple[SignalPair, SignalPair
 
 
 class WholePair:
-    """Every batch is the whole recording, as magnitudes that are computed once."""
+    """Batch source whose only batch is the magnitudes of one whole recording."""
 
     steps_per_epoch = 1
 
@@ -102,12 +105,17 @@ class WholePair:
 
 
 class PairClips:
-    """Clips of fixed length from random places of random pairs.
+    """Batches of clips from random places of random pairs.
 
     Parameters
     ----------
     pairs : list of SignalPair
-    clip_samples, batch, steps_per_epoch, seed : int
+    clip_samples : int
+        Length of a clip in samples.
+    batch, steps_per_epoch : int
+        Number of clips in a batch, and of batches in an epoch.
+    seed : int
+        Random seed.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""From a source to a recording: filters, rooms, microphones, level control, clipping, codecs."""
+"""Signal path of a recording: filters, rooms, microphones, level control, clipping, codecs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Signal = NDArray[np.float32]
 Values = NDArray[np.floating[Any]]
-Gains = Callable[[Values], Values]  # of frequencies in Hz
+Gains = Callable[[Values], Values]  # gains at frequencies in Hz
 
 _EQ_KNOTS = 8
 _FAST_SAMPLES = 4096
@@ -30,27 +30,29 @@ def passed(
     filters: Sequence[Gains],
     rooms: Sequence[NDArray[np.float64]] = (),
 ) -> list[Signal]:
-    """A signal through filters, and through each of some rooms: one signal a room, or one in all.
+    """Signal after all filters and each of the rooms, by one product of spectra.
 
-    Everything is one product of spectra. Without a room the filters go around the circle.
+    Without a room, the convolution with the filters is circular.
 
     Parameters
     ----------
     samples : float32 (samples,)
     sample_rate_hz : int
+        Sample rate in Hz.
     filters : sequence of callable
-        Gains at frequencies in Hz, one after the other, without a phase.
+        Gains at frequencies in Hz, of zero phase.
     rooms : sequence of float64 (samples,)
         Impulse responses.
 
     Returns
     -------
     list of float32 (samples,)
+        One signal for each room; one signal without rooms.
     """
     if not filters and not rooms:
         return [samples]
     size = samples.size
-    if rooms:  # a length that has fast transforms
+    if rooms:  # a length with fast transforms
         size = -(-(size + max(room.size for room in rooms)) // _FAST_SAMPLES) * _FAST_SAMPLES
     freq_hz = np.fft.rfftfreq(size, 1 / sample_rate_hz)
     spectrum = np.fft.rfft(samples, size)
@@ -61,20 +63,20 @@ def passed(
 
 
 def equaliser(rng: np.random.Generator, most_db: float, sample_rate_hz: int) -> Gains:
-    """A random smooth filter of up to plus or minus ``most_db``."""
+    """Random smooth filter with gains from -most_db to most_db."""
     knots_db = rng.uniform(-1, 1, _EQ_KNOTS) * most_db
-    # Knots lie evenly on a warped axis: denser at low frequencies.
+    # Knots are equidistant on a warped axis: denser at low frequencies.
     knots_hz = np.linspace(0, 1, _EQ_KNOTS) ** 2 * sample_rate_hz / 2
     return lambda freq_hz: 10 ** (np.interp(freq_hz, knots_hz, knots_db) / 20)
 
 
 def low_pass(cutoff_hz: float) -> Gains:
-    """What telephones and codecs leave of the band."""
+    """Low-pass of 72 dB per octave, as of telephones and codecs."""
     return lambda freq_hz: 1 / (1 + (freq_hz / cutoff_hz) ** 12)
 
 
 def microphone(rng: np.random.Generator) -> Gains:
-    """A random microphone: a low cut at 20 to 300 Hz, a bump or dip, often a high cut."""
+    """Random response of a microphone: high-pass at 20 to 300 Hz, one peak or dip, low-pass."""
     low, high = _LOW_CUT_HZ
     low_hz, slope = low * (high / low) ** rng.random(), 2 * rng.integers(1, 4)
     centre_hz, octaves = 150 * 40 ** rng.random(), rng.uniform(0.3, 1.5)
@@ -92,7 +94,7 @@ def microphone(rng: np.random.Generator) -> Gains:
 
 
 def level_jumps(rng: np.random.Generator, samples: int, sample_rate_hz: int) -> Signal:
-    """Gains of a level control that jumps once to three times, by 3 to 15 dB, float32 (samples,).
+    """Gains of a level control with one to three jumps of 3 to 15 dB, float32 (samples,).
 
     A jump takes 5 to 200 ms.
     """
@@ -102,7 +104,7 @@ def level_jumps(rng: np.random.Generator, samples: int, sample_rate_hz: int) -> 
         begin = max(float(place), knots[-1])
         knots += [begin, begin + rng.uniform(*_JUMP_S) * sample_rate_hz]
         knots_db.append(level_db)
-        # Up and down by turns, or the level would walk away.
+        # Jumps alternate with returns to 0 dB, which bounds the level.
         level_db = rng.uniform(*_JUMP_DB) * rng.choice([-1, 1]) if level_db == 0 else 0.0
         knots_db.append(level_db)
     gain_db = np.interp(np.arange(samples), knots, knots_db)
@@ -110,22 +112,23 @@ def level_jumps(rng: np.random.Generator, samples: int, sample_rate_hz: int) -> 
 
 
 def clipped(rng: np.random.Generator, samples: Signal) -> Signal:
-    """Cut off at 0.25 to 0.9 of the peak."""
+    """Signal clipped at 0.25 to 0.9 of its peak."""
     limit = np.float32(rng.uniform(0.25, 0.9) * np.abs(samples).max())
     return np.clip(samples, -limit, limit)
 
 
 @dataclass(frozen=True)
 class Codec:
-    """A lossy format that libsndfile writes and reads without a delay.
+    """Lossy format that libsndfile writes and reads without delay.
 
     Parameters
     ----------
     container, subtype : str
+        Names in libsndfile.
     sample_rate_hz : int
-        0 for any.
+        Sample rate in Hz; 0 for that of the signal.
     compression : (float, float)
-        Range of soundfile's compression level; of (0, 0) none is passed.
+        Range of soundfile's compression level; (0, 0) for its default.
     """
 
     container: str
@@ -134,7 +137,7 @@ class Codec:
     compression: tuple[float, float] = (0.0, 0.0)
 
 
-CODECS = {  # kbit/s at 16 kHz
+CODECS = {  # comments: bit rates in kbit/s at 16 kHz
     "gsm": Codec("WAV", "GSM610", _TELEPHONE_HZ),  # 13
     "ulaw": Codec("WAV", "ULAW", _TELEPHONE_HZ),  # 64
     "adpcm": Codec("AU", "G721_32", _TELEPHONE_HZ),  # 32
@@ -145,7 +148,7 @@ CODECS = {  # kbit/s at 16 kHz
 
 
 def coded(rng: np.random.Generator, samples: Signal, sample_rate_hz: int) -> Signal:
-    """Through one of the `CODECS`, chosen at random, and back; float32 (samples,)."""
+    """Signal encoded and decoded by a random one of the `CODECS`, float32 (samples,)."""
     codec = CODECS[rng.choice(list(CODECS))]
     low, high = codec.compression
     options: dict[str, Any] = {"compression_level": rng.uniform(low, high)} if high else {}

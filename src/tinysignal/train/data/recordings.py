@@ -1,4 +1,4 @@
-"""Folders and lists of recordings, split so that no group is on two splits."""
+"""Recordings of folders and manifests, in splits that share no group."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from tinysignal.files import find_files
 
 @dataclass(frozen=True)
 class Recording:
-    """One file, whose group (a speaker, an original recording) never crosses a split."""
+    """Audio file with its group (a speaker, an original recording) and its split."""
 
     path: Path
     group: str
-    split: str  # "train", "valid", or another word, which training never reads
-    kind: str = ""  # of noise: rain, keyboard, ...
+    split: str  # "train", "valid", or another word, whose files training does not read
+    kind: str = ""  # kind of noise: rain, keyboard, ...
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A recording in memory: int16 (time,), its group, and its kind where it is known."""
+    """Recording in memory, int16 (time,), with its group and, if known, its kind."""
 
     samples: NDArray[np.int16]
     group: str
@@ -40,28 +40,31 @@ class Clip:
 def list_recordings(
     source: Path, *, valid_fraction: float, seed: int, test_fraction: float = 0.0
 ) -> list[Recording]:
-    """Recordings below a folder, or in a manifest, each with its group and split.
+    """Recordings in a folder or a manifest, each with its group and split.
 
-    A manifest is a CSV file, ``manifest.csv`` in the folder or given itself, with a column
-    ``path`` (relative to the manifest's folder or to the one above it) and, if it has them,
-    ``speaker`` / ``recording`` / ``group``, ``split`` and ``noise_class``. Without it the group is
-    the first folder below ``source``, or the file's own name.
+    Without a manifest, the group is the first subfolder below ``source``, or the name of the file.
 
     Parameters
     ----------
     source : Path
+        Folder, folder with a ``manifest.csv``, or manifest; see
+        `tinysignal.datasets.manifest.read_manifest`.
     valid_fraction : float
-        Share of the groups that goes to validation where no split is given.
+        Fraction of the groups to use for validation if no split is given.
     seed : int
-        Which groups these are.
+        Random seed of these groups.
     test_fraction : float
-        Share of the validation groups that is marked ``test`` instead, the same ones for every
-        seed, so that a test set made of them later was never read in training.
+        Fraction of the validation groups to mark ``test``, the same for every seed. Training never
+        reads them, which keeps them unseen for a later test.
+
+    Returns
+    -------
+    list of Recording
 
     Raises
     ------
     DataError
-        Nothing there, or a manifest that names missing files or has no ``path`` column.
+        The source holds no audio files, or its manifest is not readable.
     """
     manifest = source if source.suffix == ".csv" else source / "manifest.csv"
     if manifest.is_file():
@@ -72,9 +75,9 @@ def list_recordings(
             for path in find_files(source, SOUND_SUFFIXES)
         ]
     else:
-        raise DataError(f"{source}: no such folder of recordings, nor a manifest (.csv).")
+        raise DataError(f"{source}: no such folder. Give a folder of recordings, or a .csv file.")
     if not found:
-        raise DataError(f"{source}: no audio files in it.")
+        raise DataError(f"{source}: 0 audio files, expected 1 or more.")
     valid = {r.group for r in found if r.split == "valid"}
     if not any(recording.split for recording in found):
         valid = hold_out({r.group for r in found}, valid_fraction, seed)
@@ -84,11 +87,12 @@ def list_recordings(
 
 
 def load_clips(recordings: Iterable[Recording], *, sample_rate_hz: int) -> list[Clip]:
-    """Read recordings into memory as mono int16 at one rate, several at a time.
+    """Read recordings in parallel, as mono int16 at one sample rate.
 
     Raises
     ------
     AudioFileError
+        A file is not readable as audio.
     """
 
     def load(recording: Recording) -> Clip:
@@ -101,11 +105,12 @@ def load_clips(recordings: Iterable[Recording], *, sample_rate_hz: int) -> list[
 
 
 def load_mono(path: Path, *, sample_rate_hz: int) -> NDArray[np.float32]:
-    """Mean of a file's channels, float32 (time,), at the rate asked for."""
+    """Mean of the channels of a file at a sample rate, float32 (time,)."""
     signal, _ = audio.read(path, sample_rate_hz=sample_rate_hz)
     mono: NDArray[np.float32] = signal.mean(axis=0, dtype=np.float32)
     return mono
 
 
 def folder_group(relative: Path) -> str:
+    """Group of a file without a manifest: its first folder, or its name without ending."""
     return relative.parts[0] if len(relative.parts) > 1 else relative.stem

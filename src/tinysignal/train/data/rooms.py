@@ -1,6 +1,6 @@
-"""Rooms: how sound reaches a microphone, and which part of what reverberates is kept as speech.
+"""Impulse responses of rooms, simulated and measured, and the part of them in the target.
 
-A room is its impulse response: float64 (samples,), the direct sound first.
+An impulse response is float64 (samples,) with the direct sound first.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from tinysignal.train.data.recordings import Clip, Recording, list_recordings
 
 Response = NDArray[np.float64]
 
-_EARLY_S, _FADE_S = 0.05, 0.01  # reflections until 50 ms belong to the speech
+_EARLY_S, _FADE_S = 0.05, 0.01  # reflections up to 50 ms belong to the target
 _VALID_FRACTION = 0.2
 _SHORTEST_DECAY_S, _LONGEST_DECAY_S = 0.15, 0.9
-_NEARER_DB = 9.0  # at most, by which the direct sound is raised: the talker comes nearer
+_NEARER_DB = 9.0  # largest gain of the direct sound, as of a closer talker
 _DIRECT_S = 0.0025
 _HEARD_DB, _LONGEST_S = 40.0, 10.0
-_MICROPHONE = re.compile(r"-\d+$")  # at the end of a file's name: one room, several microphones
+_MICROPHONE = re.compile(r"-\d+$")  # end of a file name: number of the microphone in a room
 
 
 def simulated_room(rng: np.random.Generator, sample_rate_hz: int) -> Response:
-    """A random room's response: the direct sound, 1, and noise that decays.
+    """Impulse response of a random room: the direct sound, 1, and decaying noise.
 
-    By 60 dB in 0.1 to 0.6 s, duller the later, 0 to 12 dB below the direct sound in all.
+    The reverberation time is 0.1 to 0.6 s, the level of the noise 0 to -12 dB relative to the
+    direct sound.
 
     References
     ----------
@@ -49,15 +50,16 @@ def simulated_room(rng: np.random.Generator, sample_rate_hz: int) -> Response:
 
 
 class MeasuredRooms:
-    """Measured impulse responses, each varied at every draw.
+    """Measured impulse responses with random variations.
 
-    Halls and churches are made to decay as living rooms do, and the talker comes nearer at random.
+    Every draw shortens the reverberation time and raises the direct sound at random.
 
     Parameters
     ----------
     responses : list of Clip
-        The direct sound within their first milliseconds.
+        Impulse responses with the direct sound in the first milliseconds.
     sample_rate_hz : int
+        Sample rate in Hz.
     """
 
     def __init__(self, responses: list[Clip], sample_rate_hz: int) -> None:
@@ -66,12 +68,12 @@ class MeasuredRooms:
         self._decays_s = [decay_s(response, sample_rate_hz) for response in self._responses]
 
     def draw(self, rng: np.random.Generator) -> Response:
-        """A response that decays by 60 dB within a random 0.15 to 0.9 s."""
+        """Random response with a reverberation time of 0.15 to 0.9 s."""
         chosen = rng.integers(len(self._responses))
         response, own_s = self._responses[chosen], self._decays_s[chosen]
         wanted_s = rng.uniform(_SHORTEST_DECAY_S, _LONGEST_DECAY_S)
         time_s = np.arange(response.size) / self._rate_hz
-        if wanted_s < own_s:  # two decays together: their rates add
+        if wanted_s < own_s:  # decay rates of products add
             response = response * 10 ** (-3 * time_s * (1 / wanted_s - 1 / own_s))
         direct = round(_DIRECT_S * self._rate_hz)
         nearer = 10 ** (rng.uniform(0, _NEARER_DB) / 20)
@@ -81,10 +83,10 @@ class MeasuredRooms:
 
 
 def decay_s(response: Response, sample_rate_hz: int) -> float:
-    """Time in which what follows the direct sound decays by 60 dB.
+    """Reverberation time of a response in seconds, at most 10 s: a decay by 60 dB.
 
-    By the slope of the level of 10 ms frames down to -40 dB, so that a response that was cut off
-    tells what it would have been; at most 10 s.
+    It is extrapolated from the level of 10 ms frames down to -40 dB, which allows for truncated
+    responses.
     """
     frame = sample_rate_hz // 100
     whole = response[: response.size // frame * frame].reshape(-1, frame)
@@ -99,7 +101,7 @@ def decay_s(response: Response, sample_rate_hz: int) -> float:
 
 
 def kept_part(response: Response, sample_rate_hz: int, *, late_db: float) -> Response:
-    """The response with what arrives after 50 ms lowered by ``late_db``: what denoising aims at."""
+    """Response of the denoising target: reflections after 50 ms get a gain of ``late_db``."""
     time_s = np.arange(response.size) / sample_rate_hz
     lateness = np.clip((time_s - _EARLY_S) / _FADE_S, 0, 1)
     part: Response = response * (1 - lateness * (1 - 10 ** (late_db / 20)))
@@ -107,14 +109,15 @@ def kept_part(response: Response, sample_rate_hz: int, *, late_db: float) -> Res
 
 
 def list_rooms(source: Path) -> list[Recording]:
-    """Impulse responses below a folder, a fifth of the rooms for validation.
+    """Impulse responses in a folder, a fifth of the rooms for validation.
 
-    Files that differ by a number at the end of their names are of one room: ``hall-1.flac`` and
-    ``hall-2.flac``. Which rooms are for validation follows from the names alone.
+    Files whose names differ in a number at the end belong to one room: ``hall-1.flac`` and
+    ``hall-2.flac``. The split depends on the names of the rooms only.
 
     Raises
     ------
     DataError
+        The folder is missing or holds no audio files.
     """
     listed = list_recordings(source, valid_fraction=0, seed=0)
     rooms = [_MICROPHONE.sub("", r.path.stem) for r in listed]

@@ -1,4 +1,4 @@
-"""Noise made on the spot: coloured noise, hum, knocks and notes."""
+"""Synthetic noise: coloured noise, hum, knocks and notes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tinysignal.train.data.effects import Signal, as_loud_as_1
 from tinysignal.train.data.paths import Values, passed
 
 _NOTES_SHARE, _KNOCKS_SHARE = 0.3, 0.2
-_HARMONICS = 12  # at most
-_WAVERING = 0.03  # of a note's frequency, at most
-_SLOW_HZ = 4.0  # at most this fast does the level change
+_HARMONICS = 12  # largest number of harmonics
+_WAVERING = 0.03  # largest relative vibrato of a note
+_SLOW_HZ = 4.0  # largest rate of level changes
 
 
 def synthetic_noise(rng: np.random.Generator, size: int, sample_rate_hz: int) -> Signal:
-    """Coloured noise and hum, or notes, or knocks, whose level changes; float32 (size,)."""
+    """Coloured noise with hum, or notes, or knocks, of changing level; float32 (size,)."""
     kind = rng.random()
     if kind < _NOTES_SHARE:
         noise = _notes(rng, size, sample_rate_hz)
@@ -36,8 +36,8 @@ def synthetic_noise(rng: np.random.Generator, size: int, sample_rate_hz: int) ->
 
 
 def _coloured(rng: np.random.Generator, noise: Signal, sample_rate_hz: int) -> Signal:
-    """Through a random slope and shape, as loud as 1."""
-    slope_db = rng.uniform(-9, 3)  # an octave: brown is -6, white 0
+    """Noise with a random spectral slope and shape, of root mean square 1."""
+    slope_db = rng.uniform(-9, 3)  # dB per octave: brown -6, white 0
     knots_db = rng.uniform(-12, 12, 6)
 
     def gains(freq_hz: Values) -> Values:
@@ -61,13 +61,13 @@ def _knocks(rng: np.random.Generator, size: int, sample_rate_hz: int) -> Signal:
 
 
 def _notes(rng: np.random.Generator, size: int, sample_rate_hz: int) -> Signal:
-    """One to four voices of notes, as music, birds and signals have, as loud as 1."""
+    """One to four voices of notes, as in music, birdsong and signals, of root mean square 1."""
     voices = [_voice(rng, size, sample_rate_hz) for _ in range(rng.integers(1, 5))]
     return as_loud_as_1(np.sum(voices, axis=0, dtype=np.float32))
 
 
 def _voice(rng: np.random.Generator, size: int, sample_rate_hz: int) -> NDArray[np.float64]:
-    """Notes with harmonics, 0.7 to 8 a second, within two octaves, that waver and fade away."""
+    """Decaying notes with harmonics and vibrato, 0.7 to 8 a second, within two octaves."""
     time_s = np.arange(size) / sample_rate_hz
     per_s, base_hz = rng.uniform(0.7, 8), 60 * 25 ** rng.random()
     starts_s = np.sort(rng.uniform(0, time_s[-1], max(1, round(per_s * time_s[-1]))))
@@ -85,7 +85,7 @@ def _voice(rng: np.random.Generator, size: int, sample_rate_hz: int) -> NDArray[
 
 
 def _hum(rng: np.random.Generator, size: int, sample_rate_hz: int) -> Signal:
-    """A tone of 45 to 400 Hz with harmonics, as mains and motors have, as loud as 1."""
+    """Tone of 45 to 400 Hz with harmonics, as of mains and motors, of root mean square 1."""
     time_s = np.arange(size) / sample_rate_hz
     base_hz = 45 * (400 / 45) ** rng.random()
     strengths = rng.random(_HARMONICS) / np.arange(1, _HARMONICS + 1)

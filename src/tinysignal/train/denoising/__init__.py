@@ -1,1 +1,1 @@
-"""Training of denoisers: configuration, data, modules, and the task."""
+"""Training of denoisers: configuration, data, networks, modules, and the task."""

@@ -1,4 +1,4 @@
-"""Options of a denoiser's training, and its named recipes; imports no torch."""
+"""Options and recipes of the training of denoisers. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _PAIR_EPOCHS = 3000
 _MINUTES = 20.0
 _SHORTEST_CLIP_S = 0.1
 _VALID_FRACTION = 0.1
-_ON_SIGNALS = ("lstm",)  # trained on signals, the others on magnitudes
+_ON_SIGNALS = ("lstm",)  # architectures trained on signals instead of magnitudes
 _PESQ_HZ = 16_000
 _SIGNAL_WEIGHTS = ("pesq_weight", "resolution_weight", "residual_weight", "removed_weight")
 
 RECIPES: dict[str, dict[str, Any]] = {
     "plain": {},
-    # A causal network with a complex mask, on speech and noise of any level.
+    # The recipe of the bundled model: a causal network with a complex mask.
     "default": {
         "arch": "lstm",
         "snr_db": (-7.5, 20.0),
@@ -40,16 +40,23 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class DenoiserConfig(TrainConfig):
-    """A denoiser's training: `TrainConfig` and its own options; `describe` lists them all.
+    """Configuration of the training of a denoiser; `describe` lists its options.
 
-    Data is exactly one of ``pair`` (a clean and a noisy file), ``pairs`` (a clean and a noisy
-    folder), or ``clean`` with ``noise`` (folders or manifests, mixed while training). An epoch is
-    ``steps_per_epoch`` batches, or one batch where each batch is the whole of a single pair.
+    The data are exactly one of ``pair`` (a clean and a noisy file), ``pairs`` (a clean and a noisy
+    folder), or ``clean`` with ``noise`` (folders or manifests, mixed during training). An epoch is
+    ``steps_per_epoch`` batches; if a batch is the whole of a single pair, an epoch is one batch.
 
     Raises
     ------
     ConfigError
-        See `TrainConfig`; no data or more than one kind; options that exclude each other.
+        See `TrainConfig`; not exactly one kind of data is given; options exclude each other.
+
+    Example
+    -------
+    >>> from tinysignal.train import DenoiserConfig
+    >>> config = DenoiserConfig(arch="cnn", clean="speech/", noise="noise/", minutes=20)
+    >>> config.snr_db
+    (-5.0, 20.0)
     """
 
     recipes = RECIPES
@@ -60,8 +67,8 @@ class DenoiserConfig(TrainConfig):
 
     recipe: Literal["plain", "default"] = option(
         "plain",
-        "Named set of values for what is not given. default: the causal network with a complex "
-        "mask, trained for hours.",
+        "Named set of default values. default: that of the bundled model, a causal network with a "
+        "complex mask, in hours.",
         group=FIT,
     )
     arch: Literal["linear", "cnn", "lstm"] = option("cnn", "Architecture.", group=NET)
@@ -70,58 +77,57 @@ class DenoiserConfig(TrainConfig):
     )
     pairs: tuple[str, str] | None = option(
         None,
-        "A folder of clean and one of noisy recordings with the same names.",
+        "A folder of clean recordings and one of noisy recordings with the same names.",
         group=DATA,
         metavar="CLEAN NOISY",
     )
     clean: str = option(
         "",
-        "Folder or manifest (.csv) of clean speech, mixed with --noise while training.",
+        "Folder or manifest (.csv) of clean speech, mixed with --noise during training.",
         group=DATA,
     )
     noise: str = option("", "Folder or manifest (.csv) of noise.", group=DATA)
     rooms: str = option(
         "",
-        "Folder of measured room impulse responses, which --augment uses beside simulated rooms.",
+        "Folder of measured room impulse responses, used by --augment beside simulated rooms.",
         group=DATA,
         shown="simulated rooms only",
     )
     valid_fraction: float | None = option(
         None,
-        "Fraction of speakers, noises or subfolders to validate on, where no manifest says it; "
-        "of a --pair, the fraction at its end.",
+        "Fraction of speakers, noises or subfolders to validate on, without splits in a manifest; "
+        "with --pair, the fraction at the end of the recording.",
         group=DATA,
-        shown="0.1; of a --pair 0",
+        shown="0.1; with --pair 0",
         at_least=0,
         below=0.9,
     )
     test_fraction: float = option(
         0.0,
-        "Fraction of the validation groups that is not read at all, for a later test.",
+        "Fraction of the validation groups to leave unread, for a later test.",
         group=DATA,
         at_least=0,
         below=0.9,
     )
     snr_db: tuple[float, float] = option(
-        (-5.0, 20.0), "Range of the mixtures' SNR in dB.", group=MIXING, metavar="LOW HIGH"
+        (-5.0, 20.0), "Range of the SNR of the mixtures in dB.", group=MIXING, metavar="LOW HIGH"
     )
     level_dbfs: tuple[float, float] = option(
         (-30.0, -20.0),
-        "Range of the mixtures' speech level in dB below full scale.",
+        "Range of the speech level of the mixtures in dB relative to full scale.",
         group=MIXING,
         metavar="LOW HIGH",
     )
     filter_db: float = option(
         6.0,
-        "Random smooth filters of up to plus or minus this, in dB; 0 for none.",
+        "Largest gain and attenuation of random smooth filters in dB; 0 for no filters.",
         group=MIXING,
         at_least=0,
     )
     augment: bool = option(
         False,
-        "Draw kinds of noise evenly; change the speed of speech and noise and the noise's level "
-        "over time and frequency; add rooms, microphones, level jumps, clipping, codecs, babble "
-        "and synthetic noise.",
+        "Augment the mixtures: kinds of noise in equal shares, speed, noise level over time and "
+        "frequency, rooms, microphones, level jumps, clipping, codecs, babble, synthetic noise.",
         group=MIXING,
     )
     sample_rate_hz: int = option(
@@ -133,24 +139,24 @@ class DenoiserConfig(TrainConfig):
     )
     window_samples: int = option(
         0,
-        "STFT window in samples; 0 for the architecture's own: 64 ms linear, 32 ms others.",
+        "STFT window in samples; 0 for the default: 64 ms for linear, 32 ms for the others.",
         group=NET,
-        shown="the architecture's",
+        shown="by architecture",
         at_least=0,
     )
     hop_samples: int = option(
         0,
-        "STFT hop in samples; 0 for the architecture's own: 32 ms linear, 16 ms cnn, 8 ms lstm.",
+        "STFT hop in samples; 0 for the default: 32 ms for linear, 16 ms for cnn, 8 ms for lstm.",
         group=NET,
-        shown="the architecture's",
+        shown="by architecture",
         at_least=0,
     )
     width: int = option(
         0,
-        "Hidden units (linear 1024, lstm 320) or channels of the first layer (cnn 32); 0 for these "
-        "defaults.",
+        "Hidden units (linear, lstm) or channels of the first layer (cnn); 0 for the default: 1024 "
+        "for linear, 320 for lstm, 32 for cnn.",
         group=NET,
-        shown="the architecture's",
+        shown="by architecture",
         at_least=0,
     )
     normalization: Literal["none", "running"] | None = option(
@@ -160,81 +166,92 @@ class DenoiserConfig(TrainConfig):
         shown="none for linear, running for others",
     )
     lookahead_frames: int = option(
-        0, "Frames of the future that a cnn sees; 0 is causal.", group=NET, at_least=0
+        0, "Number of future frames of a cnn; 0 is causal.", group=NET, at_least=0
     )
     clip_s: float = option(
         4.0,
-        "Length of the training clips in seconds; 0 for whole recordings, which only a --pair "
-        "allows.",
+        "Length of the training clips in seconds; 0 for the whole recording, only with --pair.",
         group=FIT,
-        shown="4; of a --pair 0",
+        shown="4; with --pair 0",
         at_least=0,
     )
-    batch: int = option(16, "Clips in a batch.", group=FIT, at_least=1)
-    steps_per_epoch: int = option(100, "Batches in an epoch.", group=FIT, at_least=1)
+    batch: int = option(16, "Number of clips in a batch.", group=FIT, at_least=1)
+    steps_per_epoch: int = option(100, "Number of batches in an epoch.", group=FIT, at_least=1)
     loss: Literal["mse", "compressed", "mixed"] | None = option(
         None,
-        "Loss of magnitudes; lstm has a loss of signals of its own instead.",
+        "Loss of the magnitudes, for linear and cnn; lstm has a fixed loss of signals.",
         group=FIT,
         shown="mse",
     )
     init_from: str = option(
         "",
-        "Run folder whose weights to start from, for instance to train on with own recordings; an "
-        "lstm may be wider than the run's.",
+        "Run folder with the initial weights, for instance for fine-tuning on your recordings. An "
+        "lstm may be wider than that of the run.",
         group=FIT,
         metavar="RUN",
     )
     pesq_weight: float = option(
-        0.0, "Weight of the PESQ loss of lstm, from 16 kHz.", group=FIT, at_least=0
+        0.0, "Weight of the PESQ loss, for lstm from 16 kHz.", group=FIT, at_least=0
     )
     resolution_weight: float = option(
         0.0,
-        "Weight of compressed magnitudes over several window lengths in the loss of lstm.",
+        "Weight of the multi-resolution loss of compressed magnitudes, for lstm.",
         group=FIT,
         at_least=0,
     )
     residual_weight: float = option(
         0.0,
-        "Weight of a decibel of noise left where there is no speech, in the loss of lstm.",
+        "Weight of the residual noise in pauses, per decibel in the loss of lstm.",
         group=FIT,
         at_least=0,
     )
     removed_weight: float = option(
-        0.0, "Weight of a decibel of speech removed, in the loss of lstm.", group=FIT, at_least=0
+        0.0, "Weight of removed speech, per decibel in the loss of lstm.", group=FIT, at_least=0
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if bool(self.clean) != bool(self.noise):
-            raise ConfigError("clean speech and noise come together: give both folders.")
+            given, missing = ("clean", "noise") if self.clean else ("noise", "clean")
+            raise ConfigError(
+                f"{given} is given without {missing}. Give both folders: --clean DIR --noise DIR."
+            )
         if (self.pair is not None) + (self.pairs is not None) + bool(self.clean) != 1:
             raise ConfigError(
-                "data: give one of a pair of files (--pair CLEAN NOISY), a pair of folders "
-                "(--pairs CLEAN NOISY), or speech and noise (--clean DIR --noise DIR)."
+                "data: none or several kinds given. Give one of a pair of files (--pair CLEAN "
+                "NOISY), a pair of folders (--pairs CLEAN NOISY), and speech and noise "
+                "(--clean DIR --noise DIR)."
             )
         for name in ("snr_db", "level_dbfs"):
             low, high = getattr(self, name)
             if not -100 <= low <= high <= 100:
-                raise ConfigError(f"{name} is {low} to {high}, expected a rising range in dB.")
+                raise ConfigError(
+                    f"{name} is {low} to {high}, expected LOW up to HIGH in dB, from -100 to 100."
+                )
         self._check_clips()
 
     def _check_clips(self) -> None:
         if 0 < self.clip_s < _SHORTEST_CLIP_S:
             raise ConfigError(f"clip_s is {self.clip_s}, expected at least {_SHORTEST_CLIP_S}.")
         if self.clip_s == 0 and self.pair is None:
-            raise ConfigError("clip_s is 0, whole recordings, which only a single pair allows.")
+            raise ConfigError(
+                "clip_s is 0 (whole recordings), which needs --pair. Give a length in seconds."
+            )
         if self.arch in _ON_SIGNALS and (self.loss or self.whole_recording):
             raise ConfigError(
-                f"{self.arch} is trained on clips of signals, with a loss of its own: "
-                "leave loss out, and give clip_s."
+                f"arch is {self.arch}, which has a fixed loss and trains on clips. Leave loss out "
+                "and give clip_s."
             )
         if self.pesq_weight and self.sample_rate_hz < _PESQ_HZ:
-            raise ConfigError(f"pesq_weight is {self.pesq_weight}, but PESQ needs 16 kHz; pass 0.")
+            raise ConfigError(
+                f"pesq_weight is {self.pesq_weight} at {self.sample_rate_hz} Hz, expected 0 below "
+                f"{_PESQ_HZ} Hz."
+            )
         for name in _SIGNAL_WEIGHTS:
             if getattr(self, name) and self.arch not in _ON_SIGNALS:
                 raise ConfigError(
-                    f"{name} is {getattr(self, name)}, which only lstm takes; pass 0."
+                    f"{name} is {getattr(self, name)} with arch {self.arch}, expected 0: only lstm "
+                    "has this loss."
                 )
 
     @property
@@ -251,12 +268,12 @@ class DenoiserConfig(TrainConfig):
 
     @classmethod
     def _completed(cls, merged: dict[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
-        """See `TrainConfig.read`.
+        """Default length and clips, see `TrainConfig.read`.
 
-        Without a length, a single pair gets the course's 3000 epochs, anything else 20 minutes;
-        without ``clip_s``, a single pair is one whole batch.
+        The default length is 3000 epochs for a single pair, as in the course, and 20 minutes for
+        other data. Without ``clip_s``, a batch is the whole of a single pair.
         """
-        if merged.get("arch", "cnn") not in _ON_SIGNALS:  # a recipe's network was replaced
+        if merged.get("arch", "cnn") not in _ON_SIGNALS:  # the recipe's architecture was replaced
             for name in _SIGNAL_WEIGHTS:
                 if name not in chosen:
                     merged.pop(name, None)

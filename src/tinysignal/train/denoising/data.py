@@ -1,4 +1,4 @@
-"""From a configuration to the batches of its training and the pairs that it is scored on."""
+"""Training data of a configuration: batches, and pairs for scoring."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from tinysignal.train.data.rooms import list_rooms
 from tinysignal.train.denoising.config import DenoiserConfig
 
 _VALID_MIXTURES = 60
-_VALID_S = 10  # at most
+_VALID_S = 10  # largest length of a validation mixture
 _VALID_SNRS_DB = (0.0, 5.0, 10.0)
-_EFFECTS: dict[str, Any] = {  # of `MixOptions`
+_EFFECTS: dict[str, Any] = {  # fields of `MixOptions` for augment=True
     "second_noise_share": 0.4,
     "speed_share": 0.5,
     "vary_share": 0.6,
@@ -45,16 +45,18 @@ _EFFECTS: dict[str, Any] = {  # of `MixOptions`
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a run trains on and is scored on.
+    """Batches and scored pairs of a run.
 
     Parameters
     ----------
     source : BatchSource
+        Training batches.
     score : list of SignalPair
+        Pairs to score.
     split : {"valid", "train"}
-        What ``score`` is to the training.
+        Split of these pairs.
     data_facts : dict
-        Counts and durations, for the run's metrics.
+        Counts and durations of the data, for ``metrics.json``.
     """
 
     source: BatchSource
@@ -72,13 +74,25 @@ def _find(path: str, data_dir: Path | None) -> Path:
 def load_training_data(
     config: DenoiserConfig, size: StftSize, data_dir: Path | None
 ) -> TrainingData:
-    """Read what a configuration names, split it, and make it ready to train on.
+    """Read and split the data of a configuration.
 
-    Paths that are not found as they are, are looked for below ``data_dir``.
+    Parameters
+    ----------
+    config : DenoiserConfig
+    size : StftSize
+    data_dir : Path or None
+        Folder to search for the data paths that are not in the current folder.
+
+    Returns
+    -------
+    TrainingData
 
     Raises
     ------
-    DataError, AudioFileError
+    DataError
+        Recordings are missing, silent or do not match.
+    AudioFileError
+        A recording is not readable.
     """
     if config.pair:
         return _single_pair(config, size, data_dir)
@@ -128,29 +142,9 @@ def _single_pair(config: DenoiserConfig, size: StftSize, data_dir: Path | None) 
 
 
 def _mixtures(config: DenoiserConfig, clips: dict[str, Any], data_dir: Path | None) -> TrainingData:
-    data_facts: dict[str, Any] = {}
-    loaded: dict[tuple[str, str], Any] = {}
-    for what, source in (("speech", config.clean), ("noise", config.noise)):
-        listed = list_recordings(
-            _find(source, data_dir),
-            valid_fraction=config.held_out,
-            seed=config.seed,
-            test_fraction=config.test_fraction,
-        )
-        for split in ("train", "valid"):
-            chosen = [r for r in listed if r.split == split]
-            if split == "train" and not chosen:
-                raise DataError(f"{source}: no recording of {what} is left for training.")
-            loaded[what, split] = load_clips(chosen, sample_rate_hz=config.sample_rate_hz)
-            if chosen and not any(clip.samples.any() for clip in loaded[what, split]):
-                raise DataError(f"{source}: every recording of {what} for {split} is silent.")
-            data_facts[f"{split}_{what}"] = {
-                "files": len(chosen),
-                "groups": len({r.group for r in chosen}),
-                "minutes": sum(c.samples.size for c in loaded[what, split])
-                / config.sample_rate_hz
-                / 60,
-            }
+    speech, data_facts = _recordings(config, "speech", config.clean, data_dir)
+    noise, noise_facts = _recordings(config, "noise", config.noise, data_dir)
+    data_facts |= noise_facts
     options = MixOptions(
         snr_db=config.snr_db,
         level_dbfs=config.level_dbfs,
@@ -159,28 +153,62 @@ def _mixtures(config: DenoiserConfig, clips: dict[str, Any], data_dir: Path | No
     )
     rate = config.sample_rate_hz
     train = Mixtures(
-        loaded["speech", "train"],
-        loaded["noise", "train"],
+        speech["train"],
+        noise["train"],
         options,
         rooms=_measured_rooms(config, data_dir, data_facts),
         sample_rate_hz=rate,
         **clips,
     )
     score: list[SignalPair] = []
-    if loaded["speech", "valid"] and loaded["noise", "valid"]:
-        # Validation is the same for every seed and filter, so that runs can be compared.
+    if speech["valid"] and noise["valid"]:
+        # Validation mixtures do not depend on seed and filters, which makes runs comparable.
         plain = MixOptions(
             level_dbfs=config.level_dbfs, filter_db=0, low_pass_share=0, second_noise_share=0
         )
         valid = Mixtures(
-            loaded["speech", "valid"],
-            loaded["noise", "valid"],
+            speech["valid"],
+            noise["valid"],
             plain,
             sample_rate_hz=rate,
             **{**clips, "clip_samples": min(clips["clip_samples"], _VALID_S * rate), "seed": 0},
         )
         score = valid.fixed_pairs(_VALID_MIXTURES, _VALID_SNRS_DB)
     return TrainingData(train, score, "valid", data_facts)
+
+
+def _recordings(
+    config: DenoiserConfig, what: str, source: str, data_dir: Path | None
+) -> tuple[dict[str, list[Clip]], dict[str, Any]]:
+    """Clips of speech or noise by their split, and what they are."""
+    listed = list_recordings(
+        _find(source, data_dir),
+        valid_fraction=config.held_out,
+        seed=config.seed,
+        test_fraction=config.test_fraction,
+    )
+    clips: dict[str, list[Clip]] = {}
+    data_facts: dict[str, Any] = {}
+    for split in ("train", "valid"):
+        chosen = [r for r in listed if r.split == split]
+        if split == "train" and not chosen:
+            raise DataError(
+                f"{source}: 0 recordings of {what} for training, expected 1 or more outside "
+                "the validation and test splits."
+            )
+        clips[split] = load_clips(chosen, sample_rate_hz=config.sample_rate_hz)
+        if chosen and not any(clip.samples.any() for clip in clips[split]):
+            raise DataError(
+                f"{source}: all recordings of {what} in split '{split}' are silent, expected "
+                "at least one with sound."
+            )
+        samples = sum(clip.samples.size for clip in clips[split])
+        data_facts[f"{split}_{what}"] = {
+            "files": len(chosen),
+            "groups": len({r.group for r in chosen}),
+            "minutes": samples / config.sample_rate_hz / 60,
+        }
+    return clips, data_facts
 
 
 def _measured_rooms(

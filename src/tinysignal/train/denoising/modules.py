@@ -1,4 +1,4 @@
-"""The denoiser's training as a Lightning module."""
+"""Lightning modules of denoisers, on magnitudes and on signals."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ _SETTLING_BATCHES = 50
 
 
 class MagnitudeModule(TrainingModule):
-    """Magnitudes of the noisy signal in, magnitudes of the clean one out, phase as it was.
+    """Training on magnitudes: the network estimates clean from noisy ones; phases are unchanged.
 
     Parameters
     ----------
     net : DenoisingNet
     size : StftSize
     loss : str
-        A name in `tinysignal.train.losses.LOSSES`.
+        Name of a loss in `tinysignal.train.losses.LOSSES`.
     learning_rate : float
-        Of Adam.
+        Peak learning rate of Adam.
     data : TrainingData or None
-        What it is scored on; None for a network that is only used.
+        Data of the scores; None for a network that is only applied.
     teacher : Teacher or None
-        Its outputs are a second target.
+        Network whose outputs are a second target.
     """
 
     net: DenoisingNet
@@ -68,7 +68,7 @@ class MagnitudeModule(TrainingModule):
         self._learning_rate = learning_rate
 
     def magnitudes(self, signal: Tensor) -> Tensor:
-        """float (batch, frames, freq) of float (batch, time)."""
+        """Magnitudes, float (batch, frames, freq), of signals, float (batch, time)."""
         return stft(signal, self.size).abs()
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
@@ -81,22 +81,22 @@ class MagnitudeModule(TrainingModule):
     def on_after_batch_transfer(
         self, batch: tuple[Tensor, ...], dataloader_idx: int
     ) -> tuple[Tensor, ...]:
-        """Signals become magnitudes where they are needed, on the device; magnitudes stay."""
+        """Compute the magnitudes of training signals on the device; magnitudes are unchanged."""
         if self.trainer.training and batch[0].ndim == 2:
             with torch.no_grad():
                 return tuple(self.magnitudes(signal) for signal in batch)
         return batch
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam, fused; its rate is set by the run's budget."""
+        """Fused Adam; `Schedule` sets its learning rate."""
         return torch.optim.Adam(self.net.parameters(), self._learning_rate, fused=True)
 
     def score(self) -> dict[str, float]:
-        """Scores on the run's pairs, see `score_pairs`."""
+        """Scores on the pairs of the run, see `score_pairs`."""
         return score_pairs(self, self.data.score) if self.data else {}
 
     def recalibrate(self) -> None:
-        """Average batch normalisation's statistics over training batches."""
+        """Recompute batch-norm statistics on training batches, see `recalibrate_batch_norm`."""
         if self.data:
             source = self.data.source
             numbers = range(min(_SETTLING_BATCHES, source.steps_per_epoch))
@@ -107,7 +107,7 @@ class MagnitudeModule(TrainingModule):
 
     @torch.no_grad()
     def losses(self, noisy: Tensor, clean: Tensor) -> dict[str, float]:
-        """The loss, and the mean squared error of magnitudes, of float (batch, time)."""
+        """Loss, and mean squared error of magnitudes, of signals, float (batch, time)."""
         given = self.magnitudes(noisy)
         magnitudes = (self.net(given), self.magnitudes(clean), given)
         return {"loss": float(self.loss(*magnitudes)), "mse": float(mse(*magnitudes))}
@@ -124,9 +124,9 @@ class MagnitudeModule(TrainingModule):
 
 
 def score_pairs(task: MagnitudeModule, pairs: list[SignalPair]) -> dict[str, float]:
-    """Mean loss, and SNR and SI-SDR in dB of the noisy and the denoised signals.
+    """Mean loss, and mean SNR and SI-SDR in dB of the noisy and of the denoised signals.
 
-    Pairs whose clean signal is silent have neither ratio and are left out.
+    Pairs with a silent clean signal are left out, because their ratios are not defined.
     """
     was_training = task.training
     task.eval()
@@ -148,35 +148,34 @@ def score_pairs(task: MagnitudeModule, pairs: list[SignalPair]) -> dict[str, flo
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-_EMA_DECAY = 0.999  # decay of the weights' average, by the step
+_EMA_DECAY = 0.999  # decay per step of the moving average of the weights
 _WEIGHT_DECAY = 0.01
 _LARGEST_GRADIENT = 1.0
 
 
 class WaveformModule(MagnitudeModule):
-    """Noisy signals in, clean signals out; the loss is `tinysignal.train.losses.spectral`.
+    """Training on signals with the loss `tinysignal.train.losses.spectral`.
 
-    `tinysignal.train.pesq.PesqLoss` and `tinysignal.train.residual.ResidualLoss` are added to it
-    where they have a weight.
-
-    AdamW, gradients bounded, and an exponential average of the weights, which is what is scored
-    and exported.
+    `tinysignal.train.pesq.PesqLoss` and `tinysignal.train.residual.ResidualLoss` are added with
+    their weights. The optimiser is AdamW with clipped gradients; the exponential moving average of
+    the weights is scored and exported.
 
     Parameters
     ----------
     net : MaskingNet
     size : StftSize
     learning_rate : float
+        Peak learning rate of AdamW.
     pesq_weight : float
         Weight of the PESQ loss.
     weights : Terms of float
         Weights of the residual loss.
     sample_rate_hz : int
-        For PESQ.
+        Sample rate of the signals in Hz, for the PESQ loss.
     data : TrainingData or None
-        What it is scored on; None for a network that is only used.
+        Data of the scores; None for a network that is only applied.
     teacher : Teacher or None
-        Its outputs are a second target.
+        Network whose outputs are a second target.
     """
 
     net: MaskingNet
@@ -204,13 +203,13 @@ class WaveformModule(MagnitudeModule):
 
     @property
     def exported(self) -> nn.Module:
-        """The averaged network."""
+        """Network with the averaged weights."""
         return self.averaged.module
 
     def on_after_batch_transfer(
         self, batch: tuple[Tensor, ...], dataloader_idx: int
     ) -> tuple[Tensor, ...]:
-        """Signals stay signals."""
+        """Return the signals unchanged."""
         return batch
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
@@ -220,18 +219,18 @@ class WaveformModule(MagnitudeModule):
 
         def imitation(teacher: Teacher) -> Tensor:
             target = self._enhanced(teacher, noisy)
-            # SI-SDR has no zero at its best value; the PESQ loss has.
+            # The minimum of the spectral loss is not zero, because of SI-SDR.
             least = spectral(target, target, noisy, self.size)
             return self._loss(found, target, noisy) - least
 
         return mixed(self._teacher, self._loss(found, clean, noisy), imitation)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Average the weights after each step."""
+        """Update the moving average of the weights after each step."""
         self.averaged.update_parameters(self.net)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW, fused; its rate is set by the run's budget."""
+        """Fused AdamW; `Schedule` sets its learning rate."""
         return torch.optim.AdamW(
             self.net.parameters(), self._learning_rate, weight_decay=_WEIGHT_DECAY, fused=True
         )
@@ -242,15 +241,15 @@ class WaveformModule(MagnitudeModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Gradients of norm 1 at most: recurrent networks have rare, huge ones."""
+        """Clip gradients to norm 1: recurrent networks have rare, large ones."""
         nn.utils.clip_grad_norm_(self.net.parameters(), _LARGEST_GRADIENT)
 
     def recalibrate(self) -> None:
-        """The average has its own statistics, which lag as its weights do."""
+        """Keep the batch-norm statistics, which are averaged together with the weights."""
 
     @torch.no_grad()
     def losses(self, noisy: Tensor, clean: Tensor) -> dict[str, float]:
-        """The loss, and the mean squared error of magnitudes, of float (batch, time)."""
+        """Loss, and mean squared error of magnitudes, of signals, float (batch, time)."""
         enhanced = self.denoise(noisy)
         magnitudes = (self.magnitudes(s) for s in (enhanced, clean, noisy))
         return {
@@ -260,7 +259,7 @@ class WaveformModule(MagnitudeModule):
 
     @torch.no_grad()
     def denoise(self, noisy: Tensor) -> Tensor:
-        """Denoised signals, float (batch, time), by the averaged network."""
+        """Denoised signals, float (batch, time), from the averaged network."""
         net = self.averaged.module
         assert isinstance(net, MaskingNet)
         was_training = net.training

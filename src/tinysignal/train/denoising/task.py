@@ -1,4 +1,4 @@
-"""The training of a denoiser, from its configuration to a run folder."""
+"""Task of denoising: its training, and its trained runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,30 +16,23 @@ from tinysignal import metrics
 from tinysignal.denoiser import Denoiser
 from tinysignal.errors import ConfigError, DataError
 from tinysignal.model import load_denoising_model
-from tinysignal.nets import ARCHITECTURES, DenoisingNet, LstmNet, MaskingNet
+from tinysignal.nets import DenoisingNet, MaskingNet
 from tinysignal.nets.stft import stft
 from tinysignal.spec import DenoiserSpec, Spec
 from tinysignal.stft import StftSize
-from tinysignal.train.callbacks import CHECKPOINT
-from tinysignal.train.checkpoint import load_state, load_weights
 from tinysignal.train.data.batches import BatchSource
+from tinysignal.train.denoising.build import build_net, init_weights, make_module, stft_size
 from tinysignal.train.denoising.config import DenoiserConfig
 from tinysignal.train.denoising.data import TrainingData, load_training_data
-from tinysignal.train.denoising.modules import (
-    MagnitudeModule,
-    WaveformModule,
-)
+from tinysignal.train.denoising.modules import MagnitudeModule
 from tinysignal.train.distillation import Teacher
 from tinysignal.train.export import export_denoiser, folded, parity
 from tinysignal.train.fit import RunResult, Training, begin, fit
-from tinysignal.train.folder import CONFIG, WEIGHTS
 from tinysignal.train.module import TrainingModule
-from tinysignal.train.residual import Terms
 from tinysignal.train.task import Task, TrainedRun
 from tinysignal.train.tuning import TuneOptions
 
-_AVERAGED, _TRAINED = "averaged.module.", "net."  # names in a checkpoint
-_WHOLE_RECORDING = 20  # an epoch is one step then: it is scored so many times less often
+_WHOLE_RECORDING = 20  # factor of the epochs between scorings if an epoch is one step
 
 
 def train_denoiser(
@@ -57,16 +49,39 @@ def train_denoiser(
     ----------
     config : DenoiserConfig
     folder : Path
+        Run folder.
     data_dir : Path or None
-        Where the configuration's data paths are looked for if they are not found as they are.
-    resume, quiet : bool
-        See `tinysignal.train.fit.fit`.
+        Folder to search for the data paths that are not in the current folder.
+    resume : bool
+        Whether to continue the run in the folder.
+    quiet : bool
+        Whether to hide the progress bar.
+
+    Returns
+    -------
+    RunResult
 
     Raises
     ------
     ConfigError
-        The folder holds a run already, or nothing to resume.
-    DataError, AudioFileError, ModelError
+        The folder holds a run already, or nothing to resume; the device is not available.
+    DataError
+        Recordings are missing, silent or do not match.
+    AudioFileError
+        A recording is not readable.
+    FileError
+        The folder cannot be written.
+    ModelError
+        The weights of ``init_from`` are not readable, or the exported model differs.
+
+    Example
+    -------
+    >>> from pathlib import Path
+    >>> from tinysignal.train import DenoiserConfig, train_denoiser
+    >>> config = DenoiserConfig(clean="speech/", noise="noise/", minutes=20)
+    >>> result = train_denoiser(config, Path("run"))  # doctest: +SKIP
+    >>> result.metrics["valid"]["si_sdr_denoised_db"]  # doctest: +SKIP
+    14.2
     """
     begin(config, folder, resume=resume)
     size = stft_size(config)
@@ -102,113 +117,14 @@ def train_denoiser(
     return fit(training, resume=resume, quiet=quiet)
 
 
-def make_module(
-    config: DenoiserConfig,
-    net: DenoisingNet,
-    size: StftSize,
-    data: TrainingData | None = None,
-    teacher: Teacher | None = None,
-) -> MagnitudeModule:
-    """The Lightning module of a configuration: of signals for a mask, of magnitudes for a gain."""
-    if isinstance(net, MaskingNet):
-        return WaveformModule(
-            net,
-            size,
-            learning_rate=config.learning_rate,
-            pesq_weight=config.pesq_weight,
-            weights=Terms(config.resolution_weight, config.residual_weight, config.removed_weight),
-            sample_rate_hz=config.sample_rate_hz,
-            data=data,
-            teacher=teacher,
-        )
-    return MagnitudeModule(
-        net,
-        size,
-        loss=config.loss or "mse",
-        learning_rate=config.learning_rate,
-        data=data,
-        teacher=teacher,
-    )
-
-
-def stft_size(config: DenoiserConfig) -> StftSize:
-    """The STFT of a configuration: what it says, else the architecture's own at this rate."""
-    own = ARCHITECTURES[config.arch].stft
-    if bool(config.window_samples) != bool(config.hop_samples):
-        raise ConfigError("window_samples and hop_samples come together: give both or neither.")
-    if config.window_samples:
-        if config.window_samples % (2 * config.hop_samples):
-            raise ConfigError(
-                f"window of {config.window_samples} samples and hop of {config.hop_samples}: "
-                "the window must be 2, 4, 6, ... hops."
-            )
-        return StftSize(config.window_samples, config.hop_samples)
-    return StftSize.at_rate(
-        window_samples=own.window_samples,
-        hop_samples=own.hop_samples,
-        model_rate_hz=16_000,
-        sample_rate_hz=config.sample_rate_hz,
-    )
-
-
-def init_weights(net: DenoisingNet, run: Path) -> None:
-    """Give a network the weights of a run, see `weights_of`; an lstm may be wider than the run's.
-
-    Raises
-    ------
-    ConfigError
-        They are of another network.
-    ModelError
-        There are none to read.
-    """
-    weights = weights_of(run)
-    try:
-        if isinstance(net, LstmNet):
-            net.widen(weights)
-        else:
-            net.load_state_dict(weights)
-    except RuntimeError:
-        raise ConfigError(
-            f"{run}: the weights are of another network. "
-            f"Give the options of {run / CONFIG} that shape it."
-        ) from None
-
-
-def weights_of(run: Path) -> dict[str, Tensor]:
-    """The weights that a run chose, or of an unfinished one the averages in its checkpoint.
-
-    Raises
-    ------
-    ModelError
-        There are none to read.
-    """
-    if (run / WEIGHTS).is_file() or not (run / CHECKPOINT).is_file():
-        return load_weights(run / WEIGHTS)
-    state = load_state(run / CHECKPOINT)["state_dict"]
-    prefix = _AVERAGED if any(name.startswith(_AVERAGED) for name in state) else _TRAINED
-    return {n.removeprefix(prefix): w for n, w in state.items() if n.startswith(prefix)}
-
-
-def build_net(config: DenoiserConfig, size: StftSize) -> DenoisingNet:
-    """The network of a configuration, with fresh weights from torch's random state."""
-    options: dict[str, Any] = {"lookahead_frames": config.lookahead_frames}
-    if config.width:
-        options["width"] = config.width
-    if config.normalization:
-        options["normalization"] = config.normalization
-    return ARCHITECTURES[config.arch].build(
-        bins=size.bins, frames_per_s=config.sample_rate_hz / size.hop_samples, **options
-    )
-
-
-_CALIBRATION = 4096  # frames that the factors are made from
+_CALIBRATION = 4096  # calibration frames
 _AT_ONCE = 512
 _LEARNING_RATE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
 class DenoiserRun(TrainedRun):
-    """See `TrainedRun`; and the recordings."""
+    """Trained denoiser with its recordings, see `TrainedRun`."""
 
     spec: DenoiserSpec
     config: DenoiserConfig
@@ -219,7 +135,7 @@ class DenoiserRun(TrainedRun):
     tolerance = 0.2
     counted = "frames"
     macs_field = "macs_per_s"
-    # Scales from every run would differ between a stream's blocks and the whole signal.
+    # Not dynamic: its scales depend on the block, and a stream would differ from a whole signal.
     int8_ways = ("weights", "static")
 
     @property
@@ -248,22 +164,24 @@ class DenoiserRun(TrainedRun):
         )
 
     def score(self, model: nn.Module | Path, *, split: str | None = None) -> dict[str, float]:
-        """Mean SI-SDR and SNR, in dB, of the noisy and the denoised signals.
+        """Mean SI-SDR and SNR in dB of the noisy and of the denoised signals.
 
         Raises
         ------
         ConfigError
-            Another split than the run's.
+            ``split`` is not that of the run.
+        DataError
+            All clean signals are silent.
         """
         if split not in (None, self.split):
             raise ConfigError(
-                f"{self.folder}: a denoiser's run has no {split} split. Measure the result with "
-                "'tinysignal evaluate'."
+                f"{self.folder}: split '{split}', expected '{self.split}' for the run of a "
+                "denoiser. Evaluate other data with 'tinysignal evaluate'."
             )
         denoise = self._denoising(model)
         rows = []
         for pair in self.data.score:
-            if not pair.clean.any():  # neither ratio is defined
+            if not pair.clean.any():  # SNR and SI-SDR are not defined
                 continue
             clean, row = pair.clean[np.newaxis], {}
             for name, signal in (("noisy", pair.noisy), ("denoised", denoise(pair.noisy))):
@@ -271,7 +189,10 @@ class DenoiserRun(TrainedRun):
                 row[f"snr_{name}_db"] = float(metrics.snr(signal[np.newaxis], clean)[0])
             rows.append(row)
         if not rows:
-            raise DataError(f"{self.folder}: no pair of its data can be scored, all are silent.")
+            raise DataError(
+                f"{self.folder}: all clean signals of its data are silent, expected at least one "
+                "pair with speech."
+            )
         scores = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
         return {**scores, "pairs": len(rows)}
 
@@ -303,7 +224,7 @@ class DenoiserRun(TrainedRun):
         return lambda: answer(inputs, state)
 
     def parity(self, net: nn.Module, model: Path) -> float:
-        """See `TrainedRun.parity`; of spectra around 1."""
+        """See `TrainedRun.parity`; the spectra are around 1."""
         assert isinstance(net, DenoisingNet)
         return parity(net, model)
 
@@ -312,7 +233,7 @@ class DenoiserRun(TrainedRun):
         return [batch.numpy() for batch in self.batches]
 
     def _frames(self, count: int) -> NDArray[np.float32]:
-        """Noisy frames, float32 (count, ...) as in the batches, repeated if there are fewer."""
+        """Noisy frames of the calibration batches, float32 (count, ...), repeated as needed."""
         frames = torch.cat([batch.flatten(0, 1) for batch in self.batches]).numpy()
         return np.resize(frames, (count, *frames.shape[1:]))
 
@@ -355,17 +276,19 @@ def open_denoiser(
     data_dir: Path | None,
     seed: int,
 ) -> DenoiserRun:
-    """A denoiser's run with its recordings; parameters as `open_classifier`.
+    """Run of a denoiser with its recordings; parameters as of `open_classifier`.
 
     Raises
     ------
     ConfigError
-        Other data than the run's is asked for.
+        ``data`` is given: a denoiser uses the data of its run.
     DataError, AudioFileError
+        See `load_training_data`.
     """
     if data is not None:
         raise ConfigError(
-            f"{run}: a denoiser's run takes its data from config.toml; leave --data out."
+            f"{run}: data '{data}' given, but the run of a denoiser uses the data of its "
+            "config.toml. Leave --data out."
         )
     size = stft_size(config)
     recordings = load_training_data(config, size, data_dir)
@@ -388,13 +311,13 @@ def open_denoiser(
 
 
 def _calibration(source: BatchSource, size: StftSize, *, is_complex: bool) -> list[Tensor]:
-    """Noisy frames in batches of a few hundred: magnitudes, float (signals, frames, freq).
+    """Noisy frames in batches of a few hundred, for calibration.
 
-    Where phases are seen, spectra of real and imaginary parts, (signals, frames, freq, 2).
+    Magnitudes, float (signals, frames, freq), or complex spectra, (signals, frames, freq, 2).
     """
     found: list[Tensor] = []
     for signals in _batches(source):
-        given = signals  # a whole recording comes as magnitudes
+        given = signals  # magnitudes, if the source is a whole recording
         if signals.ndim == 2:
             spectrum = stft(signals, size)
             given = torch.view_as_real(spectrum) if is_complex else spectrum.abs()
@@ -411,7 +334,7 @@ def _batches(source: BatchSource) -> Iterator[Tensor]:
 
 
 def _some(blocks: list[Tensor]) -> list[Tensor]:
-    """As many of the blocks as are needed, from everywhere."""
+    """Every k-th block, for about `_CALIBRATION` frames."""
     frames = sum(block.shape[0] * block.shape[1] for block in blocks)
     return blocks[:: max(1, frames // _CALIBRATION)]
 
