@@ -190,8 +190,7 @@ class DenoiserStream:
             sample_rate_hz=sample_rate_hz,
         )
         self._sample_rate_hz = sample_rate_hz
-        fitting = max(1, _BINS_AT_ONCE // (channels * self._size.bins))
-        frames_at_once = min(_FRAMES_AT_ONCE, fitting)
+        frames_at_once = min(_FRAMES_AT_ONCE, max(1, _BINS_AT_ONCE // (channels * self._size.bins)))
         self._samples_at_once = frames_at_once * self._size.hop_samples
         self.reset()
 
@@ -227,10 +226,9 @@ class DenoiserStream:
 
     def reset(self) -> None:
         """Forget the signal so far; the next block starts a new one."""
-        independent = self._options.channel_mode == "independent"
-        gains = self._channels if independent else 1
-        self._state = self._network.initial_state(gains)
         spec = self._network.spec
+        gains = self._channels if self._options.channel_mode == "independent" else 1
+        self._state = self._network.initial_state(gains)
         self._first_above = gain.first_above(spec.bins)
         self._upper = None
         if self._size.bins > spec.bins:
@@ -240,9 +238,8 @@ class DenoiserStream:
         self._analysis = StftStream(self._size, self._channels)
         self._synthesis = IstftStream(self._size, self._channels)
         self._waiting = np.zeros((self._channels, 0, self._size.bins), np.complex64)
-        self._to_drop = self._network.spec.lookahead_frames  # gains of frames before the first
-        self._samples_in = 0
-        self._samples_out = 0
+        self._to_drop = spec.lookahead_frames  # gains of frames before the first
+        self._samples_in = self._samples_out = 0
 
     def feed(self, block: NDArray[Any]) -> Signal:
         """Take the next samples, return those that are ready.
@@ -326,10 +323,8 @@ class DenoiserStream:
         self._to_drop -= dropped
         factor = factor[:, dropped:]
         waiting = np.concatenate([self._waiting, spectrum], axis=1)
-        self._waiting = waiting[:, factor.shape[1] :]
-        heard = waiting[:, : factor.shape[1]]
-        denoised = gain.applied(factor, heard, model=self._network.spec.name)
-        return self._synthesis.feed(denoised)
+        heard, self._waiting = np.split(waiting, [factor.shape[1]], axis=1)
+        return self._synthesis.feed(gain.applied(factor, heard, model=self._network.spec.name))
 
     def _gain(self, spectrum: Spectrum) -> NDArray[Any]:
         """Gain of every bin, (channels or 1, frames, bins), ``lookahead_frames`` late.
@@ -385,12 +380,8 @@ def denoise(
 
     Raises
     ------
-    SignalError
-        Axes swapped, no samples, NaN, or a rate that is out of bounds.
-    ModelError
-        The model cannot be used.
-    ConfigError
-        An option that is out of its bounds.
+    SignalError, ModelError, ConfigError
+        See `Denoiser.load` and `Denoiser.__call__`.
 
     Example
     -------

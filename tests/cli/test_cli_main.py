@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 import pytest
 import typer
 
 from tinysignal.cli.main import app, run
+from tinysignal.cli.options import DENOISE_NAMES
+from tinysignal.denoise_file import FileOptions
+from tinysignal.gain import DenoiseOptions
+from tinysignal.options import Options, in_words, option_of
+from tinysignal.train.classification.config import ClassifierConfig
+from tinysignal.train.denoising.config import DenoiserConfig
+from tinysignal.train.tuning import TuneOptions
 
 
 def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -48,6 +57,36 @@ def test_a_letter_means_the_same_in_every_command() -> None:
 def test_an_output_is_always_written_by_that_letter() -> None:
     devices = [option for option in COMMANDS["live",].params if "--output" in option.opts]
     assert [option.opts for option in devices] == [["--output"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "config"),
+    [
+        (("denoise",), DenoiseOptions),
+        (("denoise",), FileOptions),
+        (("compress",), TuneOptions),
+        (("train", "denoiser"), DenoiserConfig),
+        (("train", "classifier"), ClassifierConfig),
+    ],
+)
+def test_the_help_shows_the_default_of_every_field(
+    words: tuple[str, ...],
+    config: type[Options],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    assert run([*words, "--help"]) == 0
+    # An option's row and those that continue it, up to the next option.
+    rows = re.split(r"\n\W*(?=--)", capsys.readouterr().out)
+    for field in fields(config):
+        details = option_of(field.name, config)
+        shown = f"({details.shown})" if details.shown else in_words(field.default)
+        name = {**DENOISE_NAMES, "epochs": "finetune" if config is TuneOptions else "epochs"}.get(
+            field.name, field.name
+        )
+        (row,) = [row for row in rows if row.startswith(f"--{name.replace('_', '-')} ")]
+        assert not shown or f"[default: {shown}]" in row, row
 
 
 def test_every_command_tells_its_results_as_json() -> None:

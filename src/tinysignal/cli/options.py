@@ -103,11 +103,13 @@ def chosen(
 
 def _parameter(config: type[Options], field: str, name: str) -> inspect.Parameter:
     details = option_of(field, config)
-    default = config.__dataclass_fields__[field].default
+    default = in_words(config.__dataclass_fields__[field].default)
+    # A text for show_default would stand in parentheses, as words do, not values.
+    shown = f"\n\n[dim]\\[default: {default}][/dim]" if default and not details.shown else ""
     option = typer.Option(
-        help=details.help,
+        help=details.help + shown,
         metavar=details.metavar or None,
-        show_default=details.shown or in_words(default) or False,
+        show_default=details.shown or False,
         rich_help_panel=details.group,
         parser=_fraction if details.fraction else None,
     )
