@@ -23,6 +23,9 @@ pytest_plugins = ["trained_runs"]
 # A suite that is started in the background inherits an ignored SIGINT, and so would its children.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# Under nohup it inherits an ignored SIGHUP. It still ignores it; children start with the default.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 # The programs in benchmarks/ import each other by name: they are run from their own folder.
 sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks"))
