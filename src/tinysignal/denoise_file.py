@@ -14,15 +14,15 @@ import numpy as np
 import soundfile as sf
 
 from tinysignal import audio
-from tinysignal.audio.ffmpeg import SUFFIXES as VIDEO_SUFFIXES
-from tinysignal.audio.ffmpeg import TrackReader
+from tinysignal.audio.ffmpeg_tracks import SOUND_ONLY, count_tracks
+from tinysignal.audio.ffmpeg_tracks import SUFFIXES as VIDEO_SUFFIXES
 from tinysignal.audio.ffmpeg_writer import TrackWriter
 from tinysignal.audio.formats import LOSSY, AudioInfo, choose_format
 from tinysignal.audio.libsndfile import Writer
 from tinysignal.audio.reader import SoundReader
 from tinysignal.audio.validate import Signal
 from tinysignal.denoiser import Denoiser
-from tinysignal.errors import AudioFileError, ConfigError
+from tinysignal.errors import ConfigError
 from tinysignal.files import atomic
 from tinysignal.options import Options, option
 
@@ -44,11 +44,14 @@ class FileOptions(Options):
         integers saturate.
     subtype : str or None
         libsndfile's name: PCM_16, FLOAT, ...; None for the input's own.
+    track : str or None
+        Which sound track of a film: its number, counted from 1, or ``all``; None for its default
+        one. The other tracks are copied.
 
     Raises
     ------
     ConfigError
-        An unknown clip mode or subtype.
+        An unknown clip mode, subtype or track.
     """
 
     clip_mode: Literal["rescale", "clamp", "none"] = option(
@@ -59,6 +62,13 @@ class FileOptions(Options):
     subtype: str | None = option(
         None, "Such as PCM_16, PCM_24, FLOAT.", group=FILES, shown="the input's"
     )
+    track: str | None = option(
+        None,
+        "Sound track of a film to denoise, counted from 1, or all.",
+        group=FILES,
+        shown="the default one",
+        metavar="N|all",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,6 +76,23 @@ class FileOptions(Options):
             raise ConfigError(
                 f"subtype '{self.subtype}', expected one of: {', '.join(sf.available_subtypes())}."
             )
+        number = self.track is None or (self.track.isdecimal() and int(self.track) > 0)
+        if not number and self.track != "all":
+            raise ConfigError(f"track '{self.track}', expected a number from 1 on, or all.")
+
+    def tracks_of(self, source: Path) -> list[int | None]:
+        """The sound tracks to denoise, counted from 1; None for the default one.
+
+        Raises
+        ------
+        AudioFileError, MissingExtraError
+            The source has to be looked at, and cannot be read.
+        """
+        if self.track is None:
+            return [None]
+        if self.track == "all":
+            return [*range(1, count_tracks(source) + 1)]
+        return [int(self.track)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +197,7 @@ def denoise_file(
     ConfigError
         The container does not take the subtype.
     MissingExtraError
-        Only FFmpeg can read the input, and PyAV is not installed.
+        Only FFmpeg can read the input or write the output, and PyAV is not installed.
 
     Example
     -------
@@ -188,15 +215,19 @@ def denoise_file(
     source, target = Path(source), Path(target)
     started = time.perf_counter()
     with ExitStack() as stack:
-        with audio.open(source) as reader:
+        tracks = options.tracks_of(source)
+        if len(tracks) > 1 and target.suffix.lower() not in VIDEO_SUFFIXES - SOUND_ONLY:
+            raise ConfigError("track 'all', but only a film holds several. Pass a number, or .mkv.")
+        with audio.open(source, track=tracks[0]) as reader:
             info = reader.info
-            film = isinstance(reader, TrackReader)
-        if target.suffix.lower() in VIDEO_SUFFIXES and not film:
-            raise AudioFileError(
-                f"{target}: this container is only written from a film or an FFmpeg audio file. "
-                "Choose an extension such as .wav or .flac."
-            )
-        job = _Job(source, info, denoiser, options, on_block)
+        job = _Job(
+            source,
+            info,
+            tracks=tracks,
+            denoiser=denoiser,
+            options=options,
+            on_block=on_block,
+        )
         outputs = [stack.enter_context(atomic(target))]
         if residual is not None:
             outputs.append(stack.enter_context(atomic(residual)))
@@ -225,6 +256,15 @@ def denoise_file(
     )
 
 
+@dataclass
+class _Lane:
+    """A further sound track of a film: its blocks before and after, and how far it is written."""
+
+    pairs: Iterator[tuple[Signal, Signal]]
+    info: AudioInfo
+    written_s: float = 0.0
+
+
 class _Job:
     """The passes over one file."""
 
@@ -232,12 +272,15 @@ class _Job:
         self,
         source: Path,
         info: AudioInfo,
+        *,
+        tracks: list[int | None],
         denoiser: Denoiser,
         options: FileOptions,
         on_block: Callable[[float], None] | None,
     ) -> None:
         self.source = source
         self.info = info
+        self.tracks = tracks
         self.denoiser = denoiser
         self.options = options
         self.on_block = on_block
@@ -248,14 +291,16 @@ class _Job:
         """Write the denoised signal, and the residual if there are two outputs."""
         done = _Pass()
         with ExitStack() as stack:
-            reader = audio.open(self.source)
-            stack.push(reader.__exit__)
-            done.notes.extend(reader.notes)
+            readers = []
+            for track in self.tracks:
+                readers.append(audio.open(self.source, track=track))
+                stack.push(readers[-1].__exit__)
             writers = []
             for path in outputs:
                 writers.append(self._writer(path, done))
                 stack.push(writers[-1].__exit__)
-            for before, after in self._denoised(reader):
+            others = [_Lane(self._denoised(reader), reader.info) for reader in readers[1:]]
+            for before, after in self._denoised(readers[0]):
                 scaled = after * np.float32(gain)
                 signals = (scaled, (before - after) * np.float32(gain))
                 for writer, signal in zip(writers, signals, strict=False):
@@ -263,15 +308,34 @@ class _Job:
                 done.samples += after.shape[1]
                 done.energy_in += _energy(before)
                 done.energy_out += _energy(scaled)
+                self._follow(others, writers[0], gain, until_s=done.samples / self._rate_hz)
+            self._follow(others, writers[0], gain, until_s=math.inf)
+        for part in (*readers, *writers):
+            done.notes.extend(note for note in part.notes if note not in done.notes)
+        done.notes.extend(_lost_tags(writers[0]))
         done.peak = max(writer.peak for writer in writers)
         done.clipped = sum(writer.clipped for writer in writers)
         self.container = writers[0].audio_format.container
         self.subtype = writers[0].audio_format.subtype
         return done
 
+    @property
+    def _rate_hz(self) -> int:
+        return self.info.sample_rate_hz
+
+    def _follow(
+        self, lanes: list[_Lane], writer: Writer | TrackWriter, gain: float, *, until_s: float
+    ) -> None:
+        """Write the further tracks of a film as far as the first."""
+        for number, lane in enumerate(lanes, start=1):
+            assert isinstance(writer, TrackWriter)
+            while lane.written_s < until_s and (found := next(lane.pairs, None)) is not None:
+                writer.write(found[1] * np.float32(gain), lane=number)
+                lane.written_s += found[1].shape[1] / lane.info.sample_rate_hz
+
     def _denoised(self, reader: SoundReader) -> Iterator[tuple[Signal, Signal]]:
         """Blocks of the signal and of the same stretch denoised."""
-        info = self.info
+        info = reader.info
         stream = self.denoiser.stream(sample_rate_hz=info.sample_rate_hz, channels=info.channels)
         waiting = np.zeros((info.channels, 0), np.float32)
         for block in reader.blocks():
@@ -280,7 +344,7 @@ class _Job:
             yield waiting[:, : after.shape[1]], after
             waiting = waiting[:, after.shape[1] :]
             if self.on_block is not None:
-                self.on_block(block.shape[1] / info.sample_rate_hz)
+                self.on_block(block.shape[1] / info.sample_rate_hz / len(self.tracks))
         yield waiting, stream.flush()
 
     def _writer(self, path: Path, done: _Pass) -> Writer | TrackWriter:
@@ -289,14 +353,15 @@ class _Job:
         if path.suffix.lower() in VIDEO_SUFFIXES:
             if options.subtype is not None:
                 raise ConfigError(f"subtype '{options.subtype}': a sound track keeps its codec.")
-            track = TrackWriter(path, source=self.source, clamp=clamp)
-            done.notes.extend(track.notes)
-            return track
+            numbers = [n for n in self.tracks if n is not None]
+            return TrackWriter(
+                path, source=self.source, info=info, tracks=numbers or None, clamp=clamp
+            )
         audio_format, note = choose_format(info, path.suffix, subtype=options.subtype)
         if note is not None and note not in done.notes:
             done.notes.append(note)
         same_codec = audio_format.subtype == info.subtype in LOSSY
-        writer = Writer(
+        return Writer(
             path,
             sample_rate_hz=info.sample_rate_hz,
             channels=info.channels,
@@ -306,11 +371,13 @@ class _Job:
             bits_per_s=self.source.stat().st_size * 8 / info.duration_s if same_codec else None,
             clamp=clamp,
         )
-        if writer.lost_tags:
-            lost = f"tags not kept by {audio_format.container}: {', '.join(writer.lost_tags)}"
-            if lost not in done.notes:
-                done.notes.append(lost)
-        return writer
+
+
+def _lost_tags(writer: Writer | TrackWriter) -> list[str]:
+    if not writer.lost_tags:
+        return []
+    container = writer.audio_format.container
+    return [f"tags not kept by {container}: {', '.join(writer.lost_tags)}"]
 
 
 def residual_suffix(target: Path) -> str:

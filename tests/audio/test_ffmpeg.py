@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,8 @@ def test_a_film_keeps_codec_length_time_and_tags(
     target = tmp_path / f"out{source.suffix}"
     denoise_file(source, target, denoiser=Denoiser.load(onset_model))
     before, after = audio.info(source), audio.info(target)
-    assert after == before
+    assert after == replace(before, samples=after.samples)
+    assert abs(after.samples - before.samples) <= RATE_HZ // 1000  # the source's clock ticks in ms
     assert after.tags["title"] == "A film"
     assert read(target).shape == read(source).shape == sound.shape
     assert packets(target, "audio")[0][0] == packets(source, "audio")[0][0]

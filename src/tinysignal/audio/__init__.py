@@ -8,8 +8,13 @@
     formats.py        containers and subtypes
     headers.py        files that end before their header says
     libsndfile.py     Reader and Writer of libsndfile's formats
-    ffmpeg.py         the sound track of a film, and what only FFmpeg reads
-    ffmpeg_writer.py  a sound track written back into its container
+    ffmpeg.py         Reader of a sound track of a film, and of what only FFmpeg reads
+    ffmpeg_tracks.py     which endings, which sound track
+    ffmpeg_structure.py  damage that FFmpeg passes over; ffmpeg_frames.py in bare streams
+    ffmpeg_writer.py     a film or sound file with cleaned sound tracks
+    ffmpeg_source.py     what the writer has to know of its source
+    ffmpeg_encoder.py    one sound track, to the sample where the codec allows
+    ffmpeg_copies.py     everything else of the film
 """
 
 from tinysignal.audio.files import SOUND_SUFFIXES, info, open, read, resample, write

@@ -1,12 +1,4 @@
-"""Sound tracks of films and of audio files that only FFmpeg reads: the ``video`` extra (PyAV).
-
-The sound track is decoded, cleaned and encoded anew, in the same codec where FFmpeg has an encoder
-for it; pictures, subtitles and chapters are copied packet by packet. Timestamps are kept. A codec
-works in frames, so the length is exact where the container notes what is left of the last frame
-(MP4, M4A, MOV), and for lossless codecs and Opus anywhere. AAC in Matroska ends on a whole frame of
-1024 samples; bare ADTS (.aac) has no place for the encoder's delay and comes out one frame later
-and longer.
-"""
+"""Sound tracks of films and of audio files that only FFmpeg reads: the ``video`` extra (PyAV)."""
 
 from __future__ import annotations
 
@@ -17,38 +9,28 @@ from typing import Any
 
 import numpy as np
 
-from tinysignal.audio.formats import AudioInfo
+from tinysignal.audio.ffmpeg_structure import first_damage
+from tinysignal.audio.ffmpeg_tracks import choose_track, import_av, open_source, track_facts
+from tinysignal.audio.headers import check_complete
 from tinysignal.audio.libsndfile import check_facts, check_finite
 from tinysignal.audio.reader import SoundReader
 from tinysignal.audio.validate import Signal
-from tinysignal.errors import AudioFileError, MissingExtraError
+from tinysignal.errors import AudioFileError, TinysignalError
 
-_NAMES = (
-    "3gp aac ac3 ape avi eac3 flv m2ts m4a m4b m4v mka mkv mov mp2 mp4 mpeg mpg ts webm wma wmv"
-)
-SUFFIXES = frozenset(f".{name}" for name in _NAMES.split(" "))
-BRANDS = ("major_brand", "minor_version", "compatible_brands", "encoder", "ENCODER")
 _GAP_S = 0.05  # a hole in the timestamps that is heard; Matroska's are rounded to 1 ms
 _MISSING_S = 1.0  # streams end apart from one another; more is a truncated file
+_LONGEST_GAP_S = 600.0  # where no length is stated
 _BLOCK_SAMPLES = 1 << 16  # of all channels together
-
-
-def import_av(path: str | Path) -> Any:
-    """PyAV, needed for that file.
-
-    Raises
-    ------
-    MissingExtraError
-    """
-    try:
-        import av  # noqa: PLC0415 - optional
-    except ImportError:
-        raise MissingExtraError(f"{path}: reading this kind of file", "video") from None
-    return av
+# FFmpeg only estimates the duration of the others, such as bare streams and MPEG.
+_STATED = ("mov", "matroska", "avi", "asf", "flv", "tta", "wv", "ape", "caf", "aiff", "flac")
+# Streams whose frames follow each other without anything between.
+_BARE = ("aac", "ac3", "eac3", "amr", "mp3", "dts", "truehd", "mlp")
+_CHECKED = ("wavpack", "flac", "tta")  # their frames carry checksums
+_LATE_DECODERS = ("wmav1", "wmav2")  # what they give after the end is half a window: aliased
 
 
 class TrackReader(SoundReader):
-    """The first sound track of a file, read in blocks.
+    """One sound track of a file, read in blocks.
 
     ``info.samples`` is the length that the container states, within one tick of its time base.
 
@@ -56,34 +38,69 @@ class TrackReader(SoundReader):
     ----------
     path : str or Path
         Of any file that FFmpeg reads.
+    track : int or None
+        Which sound track, counted from 1; None for the default one.
+
+    Attributes
+    ----------
+    container_name : str
+        FFmpeg's name of the container.
 
     Raises
     ------
     AudioFileError
         Not readable, or without a sound track.
+    ConfigError
+        There is no track of that number.
     MissingExtraError
         PyAV is not installed.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, track: int | None = None) -> None:
         self._path = Path(path)
         self._av = import_av(path)
-        self._container, self._stream = open_track(self._av, self._path)
+        check_complete(self._path)
+        try:
+            self._container, self._stream = self._opened(track)
+        except AudioFileError:
+            self._check_structure(duration_s=None)  # it may say why
+            raise
         self.info = track_facts(self._path, self._container, self._stream)
-        check_facts(self._path, self.info)
+        try:
+            check_facts(self._path, self.info)
+        except AudioFileError:
+            self._container.close()
+            raise
+        if self.info.subtype in _CHECKED:
+            self._stream.codec_context.options = {"err_detect": "crccheck+explode"}
+        self.container_name = name = self._container.format.name
+        self._states_length = name.startswith(_STATED)
+        self._bare = name in _BARE
+        self._late = self.info.subtype in _LATE_DECODERS
+        self._packets_end_s: float | None = None
+        self._pauses = self._timed = False
+
+    def _opened(self, track: int | None) -> tuple[Any, Any]:
+        container = open_source(self._av, self._path)
+        try:
+            return container, choose_track(self._path, container, track)
+        except TinysignalError:
+            container.close()
+            raise
 
     def close(self) -> None:
         """Close the file."""
         self._container.close()
 
     def blocks(self) -> Iterator[Signal]:
-        """The sound track, float32 (channels, time) in blocks; holes are silence.
+        """The sound track, float32 (channels, time) in blocks; holes are silence and a note.
 
         Raises
         ------
         AudioFileError
             Damaged or truncated; NaN or infinite samples; rate or channels change on the way.
         """
+        self._check_structure(duration_s=(self._container.duration or 0) / 1e6)
         position = 0
         for block in self._merged():
             check_finite(self._path, block, start=position, info=self.info)
@@ -91,6 +108,23 @@ class TrackReader(SoundReader):
             yield block
         if position == 0:
             raise AudioFileError(f"{self._path}: there are no samples in its sound track.")
+
+    def _check_structure(self, *, duration_s: float | None) -> None:
+        damage = first_damage(self._path)
+        if damage is None:
+            return
+        if damage.missing:
+            raise AudioFileError(
+                f"{self._path}: truncated: {damage.size} bytes are missing after byte "
+                f"{damage.start}. Copy it again."
+            )
+        about = ""
+        if duration_s:
+            about = f", at about {duration_s * damage.start / self._path.stat().st_size:.1f} s"
+        raise AudioFileError(
+            f"{self._path}: damaged: {damage.size} bytes from byte {damage.start} on{about}, are "
+            "not as the file's structure or checksum says. Copy it again."
+        )
 
     def _merged(self) -> Iterator[Signal]:
         """Codec frames are short: as many at once as make a network's run worth its while."""
@@ -118,17 +152,36 @@ class TrackReader(SoundReader):
         All streams are watched for a file that ends early.
         """
         converter = self._av.AudioResampler(format="fltp")
-        reached_s = 0.0
+        reached_s, chain = 0.0, _Chain(self._path)
+        self._packets_end_s = None
         for packet in self._container.demux():
             if packet.pts is not None and packet.time_base is not None:
                 end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
                 reached_s = max(reached_s, end_s)
-            if packet.stream.index == self._stream.index:
-                for frame in packet.decode():
-                    self._check_constant(frame, reached_s)
-                    for converted in converter.resample(frame):
-                        yield converted, _kept_samples(frame)
+            if packet.stream.index != self._stream.index or (self._late and not packet.size):
+                continue
+            if self._bare:
+                chain.follow(packet, reached_s)
+            elif packet.is_corrupt and reached_s > _MISSING_S:  # a capture may begin anywhere
+                raise AudioFileError(f"{self._path}: damaged at {reached_s:.3f} s. Copy it again.")
+            self._note_packet(packet)
+            for frame in packet.decode():
+                self._check_constant(frame, reached_s)
+                for converted in converter.resample(frame):
+                    yield converted, _kept_samples(frame)
+        if self._bare:
+            chain.end()
         self._check_end(reached_s)
+
+    def _note_packet(self, packet: Any) -> None:
+        """Remember where the file itself has no sound, for `_check_gap`."""
+        if packet.pts is None or not packet.size:
+            return
+        start_s = float(packet.pts * packet.time_base)
+        end_s = self._packets_end_s
+        self._pauses = self._pauses or (end_s is not None and start_s > end_s + _GAP_S / 2)
+        self._packets_end_s = start_s + float((packet.duration or 0) * packet.time_base)
+        self._timed = self._timed or bool(packet.duration)
 
     def _check_constant(self, frame: Any, at_s: float) -> None:
         found = (frame.sample_rate, frame.layout.nb_channels)
@@ -147,17 +200,34 @@ class TrackReader(SoundReader):
             if position == 0:
                 self._start = at
             gap = at - self._start - position
+            if gap > _GAP_S * rate_hz:
+                self._check_gap(position / rate_hz, gap / rate_hz)
             while gap > _GAP_S * rate_hz:
                 silence = min(gap, rate_hz)
                 yield np.zeros((channels, silence), np.float32)
                 gap -= silence
         yield signal
 
+    def _check_gap(self, at_s: float, gap_s: float) -> None:
+        """Name a hole; refuse one that reaches beyond the length that the file states."""
+        if self._timed and not self._pauses:
+            raise AudioFileError(
+                f"{self._path}: damaged at {at_s:.3f} s: {gap_s:.3f} s cannot be decoded. "
+                "Copy it again."
+            )
+        self._pauses = False
+        left_s = _LONGEST_GAP_S
+        if self._states_length and self._container.duration is not None:
+            left_s = self._container.duration / 1e6 + _MISSING_S - at_s
+        if gap_s > left_s:
+            raise AudioFileError(
+                f"{self._path}: damaged at {at_s:.3f} s: the next timestamp is {gap_s:.1f} s "
+                f"later, expected at most {max(0.0, left_s):.1f} s. Copy it again."
+            )
+        self.notes = (*self.notes, f"no sound for {gap_s:.3f} s at {at_s:.3f} s: silence there")
+
     def _check_end(self, reached_s: float) -> None:
-        # Elsewhere (bare AAC, MPEG) FFmpeg only estimates the duration.
-        if not self._container.format.name.startswith(("mov", "matroska")):
-            return
-        if self._container.duration is None:
+        if not self._states_length or self._container.duration is None:
             return
         start_s = (self._container.start_time or 0) / self._av.time_base
         promised_s = start_s + self._container.duration / self._av.time_base
@@ -168,41 +238,36 @@ class TrackReader(SoundReader):
             )
 
 
-def open_track(av: Any, path: Path) -> tuple[Any, Any]:
-    """The opened container and its first sound track.
+class _Chain:
+    """The frames of a bare stream, each of which begins where the one before ends."""
 
-    Raises
-    ------
-    AudioFileError
-    """
-    try:
-        container = av.open(str(path))
-    except (av.error.FFmpegError, ValueError) as error:
-        what = getattr(error, "strerror", None) or error
-        raise AudioFileError(f"{path}: not a readable audio or video file ({what}).") from None
-    if not container.streams.audio:
-        container.close()
-        raise AudioFileError(f"{path}: there is no sound track in it.")
-    return container, container.streams.audio[0]
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._next: int | None = None
 
+    def follow(self, packet: Any, at_s: float) -> None:
+        """Refuse a packet that begins later."""
+        if not packet.size or packet.pos is None or packet.pos < 0:
+            return
+        if self._next is not None and packet.pos > self._next:
+            raise AudioFileError(
+                f"{self._path}: damaged at {at_s:.3f} s: {packet.pos - self._next} bytes from byte "
+                f"{self._next} on are no sound. Copy it again."
+            )
+        self._next = packet.pos + packet.size
 
-def track_facts(path: Path, container: Any, track: Any) -> AudioInfo:
-    """The facts of a sound track; the length is what the container says."""
-    rate_hz = track.codec_context.sample_rate
-    if track.duration is not None:
-        duration_s = float(track.duration * track.time_base)
-    else:
-        duration_s = (container.duration or 0) / 1e6  # AV_TIME_BASE
-    names = container.format.name.split(",")
-    suffix = path.suffix.lower().lstrip(".")
-    return AudioInfo(
-        sample_rate_hz=rate_hz,
-        channels=track.codec_context.channels,
-        samples=max(1, round(duration_s * rate_hz)),  # 0 stands for unknown
-        container=suffix if suffix in names else names[0],
-        subtype=track.codec_context.codec.name,
-        tags={k: v for k, v in container.metadata.items() if k not in BRANDS},
-    )
+    def end(self) -> None:
+        """Refuse a file that goes on after the last frame, but for tags."""
+        if self._next is None:
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._next)
+            rest = file.read()
+        if rest.strip(b"\0") and not rest.startswith((b"TAG", b"APETAGEX", b"LYRICS", b"ID3")):
+            raise AudioFileError(
+                f"{self._path}: truncated or damaged: the last {len(rest)} bytes, from byte "
+                f"{self._next} on, are no whole frame of sound. Copy it again."
+            )
 
 
 def _kept_samples(frame: Any) -> int:

@@ -15,24 +15,46 @@ import numpy as np
 import soxr
 from numpy.typing import ArrayLike
 
-from tinysignal.audio.ffmpeg import SUFFIXES, TrackReader
+from tinysignal.audio.ffmpeg import TrackReader
+from tinysignal.audio.ffmpeg_structure import is_container
+from tinysignal.audio.ffmpeg_tracks import SUFFIXES, what_it_is
 from tinysignal.audio.formats import CONTAINERS, AudioInfo, choose_format
 from tinysignal.audio.libsndfile import ForeignFileError, Reader, Writer, check_readable
 from tinysignal.audio.reader import SoundReader
 from tinysignal.audio.validate import Signal, check_rate, check_signal
-from tinysignal.errors import AudioFileError, MissingExtraError
+from tinysignal.errors import AudioFileError, ConfigError, MissingExtraError
 
 SOUND_SUFFIXES = SUFFIXES | CONTAINERS.keys()
 """Extensions, in lower case with their dot, of the sound files that are looked for in folders."""
 
+# How files of libsndfile's kinds begin, whatever they are called.
+_LIBSNDFILES = frozenset(
+    (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"FORM", b".snd", b"fLaC", b"OggS", b"caff")
+)
+# What libsndfile reads in containers that FFmpeg knows by these names: if it refuses such a file,
+# the file is damaged, and FFmpeg would leave the damage out without an error.
+_KNOWN = {
+    "wav": ("pcm_", "adpcm_ms", "adpcm_ima_wav", "gsm_ms"),
+    "w64": ("pcm_",),
+    "aiff": ("pcm_",),
+    "au": ("pcm_",),
+    "caf": ("pcm_",),
+    "flac": ("flac",),
+    "ogg": ("vorbis", "opus"),
+}
 
-def open(path: str | Path) -> SoundReader:
+
+def open(path: str | Path, *, track: int | None = None) -> SoundReader:
     """Open any sound file to read it block by block.
+
+    The content decides which library reads it, not the extension.
 
     Parameters
     ----------
     path : str or Path
-        A sound file, or a film, of which the first sound track is read.
+        A sound file or a film.
+    track : int or None
+        Which sound track of a film, counted from 1; None for its default one.
 
     Returns
     -------
@@ -43,6 +65,8 @@ def open(path: str | Path) -> SoundReader:
     ------
     AudioFileError
         Missing, unreadable, empty, truncated, not audio; rate or channels out of bounds.
+    ConfigError
+        There is no track of that number.
     MissingExtraError
         Only FFmpeg can read it, and PyAV is not installed.
 
@@ -56,20 +80,50 @@ def open(path: str | Path) -> SoundReader:
     >>> round(float(peak), 2)
     1.0
     """
-    suffix = Path(path).suffix.lower()
-    if suffix in SUFFIXES:
-        check_readable(Path(path))
-        return TrackReader(path)
+    path = Path(path)
+    check_readable(path)
+    found = what_it_is(path)
+    if found is not None:
+        raise AudioFileError(f"{path}: not a readable audio file ({found}).")
+    named = path.suffix.lower() in SUFFIXES
+    if is_container(path) or (named and not _is_libsndfiles(path)):
+        return TrackReader(path, track=track)
     try:
-        return Reader(path)
+        reader = Reader(path)
     except ForeignFileError as error:
-        # FFmpeg would leave out what is damaged in a file of libsndfile's kinds, without an error.
-        if suffix in CONTAINERS and suffix != ".mp3":
+        return _foreign(path, track, error)
+    if reader.info.container == "WAV" and reader.info.subtype.startswith("MPEG"):
+        reader.close()  # libsndfile guesses its length
+        return TrackReader(path, track=track)
+    if track not in (None, 1):
+        reader.close()
+        raise ConfigError(f"track {track}, but {path} has 1 sound track.")
+    return reader
+
+
+def _is_libsndfiles(path: Path) -> bool:
+    """Whether a file begins as libsndfile's do; a film may be in Ogg as well."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    is_film = head == b"OggS" and path.suffix.lower() == ".ogv"
+    return head in _LIBSNDFILES and not is_film
+
+
+def _foreign(path: Path, track: int | None, error: ForeignFileError) -> SoundReader:
+    """The reader of a file that libsndfile refuses."""
+    try:
+        reader = TrackReader(path, track=track)
+    except MissingExtraError:
+        if path.suffix.lower() in SUFFIXES:
             raise
-        try:
-            return TrackReader(path)
-        except (AudioFileError, MissingExtraError):
-            raise error from None
+        raise error from None
+    except AudioFileError as other:
+        truncated = "truncated" in str(other) or "damaged" in str(other)
+        raise (other if truncated else error) from None
+    if reader.info.subtype.startswith(_KNOWN.get(reader.container_name, ())):
+        reader.close()
+        raise error
+    return reader
 
 
 def info(path: str | Path) -> AudioInfo:

@@ -249,6 +249,8 @@ class Writer:
         Samples beyond full scale, 1.0; always 0 for floating-point formats.
     lost_tags : list of str
         Tags that the container does not take.
+    notes : list of str
+        What else could not be kept.
 
     Raises
     ------
@@ -274,6 +276,7 @@ class Writer:
         self.clipped = 0
         self.written = 0
         self.lost_tags: list[str] = []
+        self.notes: list[str] = []
         kind = self.audio_format
         level = None
         if bits_per_s is not None:

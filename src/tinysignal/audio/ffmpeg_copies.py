@@ -1,0 +1,249 @@
+"""Everything of a film but the sound that is cleaned: pictures, subtitles, data, attachments."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from tinysignal.errors import AudioFileError
+
+_MOV = ("mp4", "ipod", "mov", "3gp", "3g2")
+_TEXTS = ("subrip", "srt", "ass", "ssa", "webvtt", "text", "mov_text")
+_TEXT_OF = {"matroska": "subrip", "webm": "webvtt", **dict.fromkeys(_MOV, "mov_text")}
+_IMAGES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png"), "bmp": ("bmp", "image/bmp")}
+_ATTACHED = 1 << 10  # disposition of a cover picture
+_NAMES = {"video": "picture", "audio": "sound track", "subtitle": "subtitles", "data": "data track"}
+
+
+def is_cover(stream: Any) -> bool:
+    """Whether a stream is the one picture of a sound file."""
+    return stream.type == "video" and bool(stream.disposition & _ATTACHED)
+
+
+class Copies:
+    """The streams that are copied into a film, packet by packet, or as another kind of subtitles.
+
+    Parameters
+    ----------
+    av : module
+    path : Path
+        The film to write, for messages.
+    source, output : container
+    without : collection of int
+        Streams that are encoded anew.
+    sound_only : bool
+        Whether the output is a sound file: of pictures it takes the cover.
+
+    Attributes
+    ----------
+    notes : list of str
+        What could not be kept.
+
+    Raises
+    ------
+    AudioFileError
+        The container cannot hold a picture, a sound track or subtitles.
+    """
+
+    def __init__(
+        self,
+        av: Any,
+        path: Path,
+        source: Any,
+        output: Any,
+        *,
+        without: Collection[int],
+        sound_only: bool,
+    ) -> None:
+        self._av = av
+        self._path = path
+        self._source = source
+        self._output = output
+        self._kind = output.format.name
+        self._without = without
+        self._sound_only = sound_only
+        self.notes: list[str] = []
+        self._makers: dict[int, Callable[[Any], Iterator[Any]]] = {}
+        self._last: dict[int, int] = {}  # decoding times
+
+    def add(self, stream: Any) -> None:
+        """Make room for a stream of the source in the output.
+
+        Raises
+        ------
+        AudioFileError
+            See above.
+        """
+        if stream.type == "audio" and self._sound_only:
+            self.notes.append(f"stream {stream.index}, a further sound track, is left out")
+        elif stream.type == "attachment":
+            self._add_attachment(stream)
+        elif is_cover(stream):
+            self._add_cover(stream)
+        elif stream.type == "data":
+            self._add_data(stream)
+        elif stream.type == "audio" or not self._sound_only:
+            self._add(stream)
+
+    def packets(self) -> Iterator[Any]:
+        """Packets to write, in the order of the source, each with a decoding time."""
+        undated: dict[int, list[Any]] = {index: [] for index in self._makers}
+        for packet in self._source.demux():
+            index = packet.stream.index
+            if index not in self._makers or not packet.size:  # demuxing ends in empty packets
+                continue
+            if undated.get(index) is not None:
+                undated[index].append(packet)
+                if packet.dts is None:
+                    continue
+                yield from self._dated(undated.pop(index))
+            else:
+                yield from self._makers[index](packet)
+        for packets in undated.values():
+            yield from self._dated(packets)
+
+    def _dated(self, packets: list[Any]) -> Iterator[Any]:
+        """Packets of one stream before and with the first that has a decoding time.
+
+        Matroska stores none; FFmpeg leaves those of the first reordered pictures open. A cover
+        picture has no time at all.
+        """
+        following = None
+        for packet in reversed(packets):
+            if packet.dts is None:
+                shown = packet.pts or 0
+                step = max(1, packet.duration or 1)
+                packet.dts = shown if following is None else min(shown, following - step)
+                packet.pts = shown
+            following = packet.dts
+        for packet in packets:
+            yield from self._makers[packet.stream.index](packet)
+
+    def _add(self, stream: Any) -> None:
+        """A picture, a sound track or subtitles: kept, or the file is not written."""
+        if not self._takes(stream):
+            if stream.type == "subtitle" and self._converts(stream):
+                return
+            name = stream.codec_context.name if stream.codec_context else "of unknown kind"
+            what = _NAMES.get(stream.type, stream.type)
+            raise AudioFileError(
+                f"{self._path}: {self._kind} cannot hold stream {stream.index}, {what} ({name}). "
+                "Use -o NAME.mkv, or a sound format such as .wav for the sound alone."
+            )
+        self._copy(stream)
+        if stream.type == "audio":
+            self.notes.append(
+                f"stream {stream.index}, a further sound track, is copied as it is "
+                "(--track all cleans every one)"
+            )
+
+    def _copy(self, stream: Any) -> None:
+        # As the decoder sees it: for many pictures FFmpeg has no encoder.
+        copy = self._output.add_stream_from_template(stream, opaque=True)
+        copy.metadata.update(stream.metadata)
+        copy.disposition = stream.disposition
+
+        def copied(packet: Any) -> Iterator[Any]:
+            if packet.dts is None:  # after the first: one more than the last
+                packet.dts = self._last.get(stream.index, packet.pts or 0) + 1
+            self._last[stream.index] = packet.dts
+            packet.stream = copy
+            yield packet
+
+        self._makers[stream.index] = copied
+
+    def _takes(self, stream: Any) -> bool:
+        """Whether the container can be begun with such a stream."""
+        attempt = self._av.open(io.BytesIO(), "w", format=self._kind)
+        try:
+            attempt.add_stream_from_template(stream, opaque=True)
+            attempt.start_encoding()
+        except (self._av.error.FFmpegError, ValueError, TypeError, NotImplementedError):
+            return False
+        finally:
+            with suppress(self._av.error.FFmpegError):
+                attempt.close()
+        return True
+
+    def _converts(self, stream: Any) -> bool:
+        """Subtitles that are text, as the container's own kind of it."""
+        name = _TEXT_OF.get(self._kind)
+        if stream.codec_context is None or stream.codec_context.name not in _TEXTS or name is None:
+            return False
+        decoder = stream.codec_context
+        decoder.open(strict=False)
+        copy = self._output.add_stream(name)
+        encoder = copy.codec_context
+        encoder.time_base = Fraction(1, 1000)
+        encoder.subtitle_header = decoder.subtitle_header
+        encoder.open()
+        copy.metadata.update(stream.metadata)
+        copy.disposition = stream.disposition
+
+        def converted(packet: Any) -> Iterator[Any]:
+            found = stream.codec_context.decode2(packet)
+            if found is None or not len(found):
+                return
+            text = encoder.encode_subtitle(found)
+            text.stream, text.time_base = copy, packet.time_base
+            text.pts = text.dts = packet.pts
+            text.duration = packet.duration
+            yield text
+
+        self._makers[stream.index] = converted
+        self.notes.append(f"subtitles are written as {name} instead of {decoder.name}")
+        return True
+
+    def _add_data(self, stream: Any) -> None:
+        """Timecode and chapters are written anew; other data is copied where FFmpeg can."""
+        code = stream.metadata.get("timecode")
+        if code is not None:  # a track of MP4 and MOV; the muxer makes it from the tag
+            if not any("timecode" in film.metadata for film in self._source.streams.video):
+                self._output.metadata.setdefault("timecode", code)
+            return
+        if self._sound_only or self._is_chapters(stream):
+            return
+        if self._takes(stream):
+            self._copy(stream)
+            return
+        name = stream.metadata.get("handler_name", "").strip("\0 ") or stream.name or "unknown"
+        self.notes.append(
+            f"stream {stream.index}, a data track ({name}), is left out: "
+            f"FFmpeg cannot write it into {self._kind}"
+        )
+
+    def _is_chapters(self, stream: Any) -> bool:
+        """Whether a data track holds the titles that FFmpeg reads as chapters: it skips those."""
+        return bool(self._source.chapters()) and stream.discard == self._av.stream.Discard.all
+
+    def _add_attachment(self, stream: Any) -> None:
+        name = stream.metadata.get("filename", f"attachment {stream.index}")
+        if self._kind == "matroska":
+            kind = stream.mimetype or "application/octet-stream"
+            copy = self._output.add_attachment(name, kind, stream.data)
+            copy.metadata.update(stream.metadata)
+        else:
+            self.notes.append(f"the attachment {name} is left out: {self._kind} holds none")
+
+    def _add_cover(self, stream: Any) -> None:
+        name = stream.codec_context.name if stream.codec_context else "unknown"
+        if self._kind == "matroska" and name in _IMAGES:
+            suffix, kind = _IMAGES[name]
+            picture = _first_packet(self._av, self._source.name, stream.index)
+            self._output.add_attachment(f"cover.{suffix}", kind, picture)
+        elif self._kind in ("mp4", "mov", "ipod") and self._takes(stream):
+            self._copy(stream)
+        else:
+            self.notes.append(f"the cover picture ({name}) is left out: {self._kind} holds none")
+
+
+def _first_packet(av: Any, name: str, index: int) -> bytes:
+    with av.open(name) as container:
+        for packet in container.demux(container.streams[index]):
+            if packet.size:
+                return bytes(packet)
+    return b""

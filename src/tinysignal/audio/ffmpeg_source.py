@@ -1,0 +1,109 @@
+"""What a writer has to know of the file that its film comes from."""
+
+from __future__ import annotations
+
+import struct
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tinysignal.audio.ffmpeg_copies import is_cover
+from tinysignal.audio.ffmpeg_tracks import SOUND_ONLY, kept_tags, open_source
+from tinysignal.errors import AudioFileError
+
+# Tags that Apple's own list of a sound file holds; others need QuickTime's list of keys.
+_ITUNES_NAMES = (
+    "title artist album_artist composer album date comment genre copyright grouping lyrics "
+    "description synopsis show episode_id network keywords track disc tmpo compilation hd_video "
+    "gapless_playback media_type rating sort_name sort_artist sort_album sort_album_artist "
+    "sort_composer sort_show season_number episode_sort creation_time timecode encoder"
+)
+_ITUNES = frozenset(_ITUNES_NAMES.split(" "))
+_MEASURED_PACKETS = 2_000  # from which the bit rate of a track is taken
+_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+
+
+def layout(context: Any) -> str:
+    """The name of the channels; files that only state their number get the usual ones."""
+    name, channels = str(context.layout.name), int(context.channels)
+    return usual_layout(channels) if "channels" in name else name
+
+
+def usual_layout(channels: int) -> str:
+    """FFmpeg's name of the speakers that so many channels mostly stand for."""
+    return _LAYOUTS.get(channels, f"{channels}c")
+
+
+def is_sound(path: Path) -> bool:
+    """Whether a name is that of a sound file of FFmpeg's."""
+    return path.suffix.lower() in SOUND_ONLY
+
+
+def has_film(source: Any) -> bool:
+    """Whether there is a picture that is no cover."""
+    return source is not None and any(not is_cover(s) for s in source.streams.video)
+
+
+def is_plain(source: Any) -> bool:
+    """Whether libsndfile would have read it, so that nobody expects its codec elsewhere."""
+    names = ("wav", "w64", "aiff", "au", "caf", "flac", "mp3", "ogg", "rf64", "nistsphere", "voc")
+    return source.format.name in names and not has_film(source)
+
+
+def source_of_streams(av: Any, path: Path) -> Any | None:
+    """The container of the source; None if only libsndfile reads it."""
+    try:
+        container = open_source(av, path)
+    except AudioFileError:
+        return None
+    if not container.streams.audio:
+        container.close()
+        return None
+    return container
+
+
+def measured(av: Any, path: Path, index: int) -> tuple[float, float]:
+    """When the sound of a track begins, in seconds, and its bit rate."""
+    with open_source(av, path) as container:
+        track = container.streams[index]
+        start_s = None
+        size, seconds = 0, 0.0
+        for count, packet in enumerate(container.demux(track)):
+            if start_s is None:
+                with suppress(av.error.FFmpegError):
+                    for frame in packet.decode():
+                        if start_s is None and frame.pts is not None:
+                            start_s = float(frame.pts * frame.time_base)
+            size += packet.size
+            seconds += float((packet.duration or 0) * (packet.time_base or 0))
+            if count > _MEASURED_PACKETS:
+                break
+        bits_per_s = track.codec_context.bit_rate or (8 * size / seconds if seconds else 0.0)
+        return start_s or 0.0, float(bits_per_s)
+
+
+def begins_with_index(path: Path) -> bool:
+    """Whether an MP4 or MOV file has its index before its samples, so that it can be streamed."""
+    with path.open("rb") as file:
+        for _ in range(8):
+            head = file.read(8)
+            if len(head) < 8:
+                return False
+            size, name = struct.unpack(">I4s", head)
+            if name == b"moov":
+                return True
+            if name not in (b"ftyp", b"free", b"wide", b"skip", b"uuid") or size < 8:
+                return False
+            file.seek(size - 8, 1)
+    return False
+
+
+def has_foreign_keys(source: Any, target: Path) -> bool:
+    """Whether a phone or a camera left tags that Apple's list of a sound file has no name for.
+
+    They fit QuickTime's list of keys; sound files keep Apple's own list, which players read.
+    """
+    keys = set(kept_tags(source.metadata)) - _ITUNES
+    if is_sound(target):
+        return any(key.startswith("com.") for key in keys)
+    return bool(keys)
