@@ -65,6 +65,8 @@ FORMATS = {
     "m4b": "ipod",
     "aac": "adts",
 }
+CASES = [(s, codec, p) for s, (p, names) in FILMS.items() for codec in names.split()]
+CASES += [(s, codec, None) for s, names in SOUNDS.items() for codec in names.split()]
 LOSSLESS = ("pcm_", "flac", "alac", "wavpack", "tta")
 
 
@@ -143,11 +145,11 @@ def lag_samples(found: NDArray[np.float32], reference: NDArray[np.float32]) -> i
     return lag if lag < size // 2 else lag - size
 
 
-def measure(folder: Path, suffix: str, codec: str, picture: str | None) -> dict[str, Any]:
-    """One container and codec: source, once and twice denoised."""
+def measure(folder: Path, case: tuple[str, str, str | None], denoiser: Denoiser) -> dict[str, Any]:
+    """One container, codec and picture: the source against what was denoised once and twice."""
+    suffix, codec, picture = case
     paths = [folder / f"{name}.{suffix}" for name in ("source", "once", "twice")]
     make(paths[0], codec, picture)
-    denoiser = Denoiser.load(mix=0)
     notes = [denoise_file(*pair, denoiser=denoiser).notes for pair in pairwise(paths)]
     source, *passes = map(heard, paths)
     rows = []
@@ -173,11 +175,10 @@ def measure(folder: Path, suffix: str, codec: str, picture: str | None) -> dict[
 def main() -> None:
     """Measure all and write the report."""
     rows = []
-    cases = [(s, c, p) for s, (p, names) in FILMS.items() for c in names.split()]
-    cases += [(s, c, None) for s, names in SOUNDS.items() for c in names.split()]
-    for suffix, codec, picture in cases:
+    denoiser = Denoiser.load(mix=0)
+    for case in CASES:
         with tempfile.TemporaryDirectory() as folder:
-            rows.append(measure(Path(folder), suffix, codec, picture))
+            rows.append(measure(Path(folder), case, denoiser))
         print(rows[-1], flush=True)
     versions = {"av": av.__version__, "python": platform.python_version()}
     write_json(REPORT, {"versions": versions, "seconds": SECONDS, "start_s": START_S, "rows": rows})

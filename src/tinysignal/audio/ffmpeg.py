@@ -19,10 +19,10 @@ from tinysignal.errors import AudioFileError, TinysignalError
 
 _GAP_S = 0.05  # a hole in the timestamps that is heard; Matroska's are rounded to 1 ms
 _MISSING_S = 1.0  # streams end apart from one another; more is a truncated file
-_LONGEST_GAP_S = 600.0  # where no length is stated
+_MOST_SILENCE_S = 3600.0  # in all holes together; beyond it, a timestamp is wrong
 _BLOCK_SAMPLES = 1 << 16  # of all channels together
 # FFmpeg only estimates the duration of the others, such as bare streams and MPEG.
-_STATED = ("mov", "matroska", "avi", "asf", "flv", "tta", "wv", "ape", "caf", "aiff", "flac")
+_STATED = ("mov", "matroska", "asf", "flv", "tta", "wv", "ape", "caf", "aiff", "flac")
 # Streams whose frames follow each other without anything between.
 _BARE = ("aac", "ac3", "eac3", "amr", "mp3", "dts", "truehd", "mlp")
 _CHECKED = ("wavpack", "flac", "tta")  # their frames carry checksums
@@ -79,6 +79,7 @@ class TrackReader(SoundReader):
         self._late = self.info.subtype in _LATE_DECODERS
         self._packets_end_s: float | None = None
         self._pauses = self._timed = False
+        self._silence_s = 0.0
 
     def _opened(self, track: int | None) -> tuple[Any, Any]:
         container = open_source(self._av, self._path)
@@ -216,14 +217,15 @@ class TrackReader(SoundReader):
                 "Copy it again."
             )
         self._pauses = False
-        left_s = _LONGEST_GAP_S
+        left_s = _MOST_SILENCE_S - self._silence_s
         if self._states_length and self._container.duration is not None:
-            left_s = self._container.duration / 1e6 + _MISSING_S - at_s
+            left_s = min(left_s, self._container.duration / 1e6 + _MISSING_S - at_s)
         if gap_s > left_s:
             raise AudioFileError(
                 f"{self._path}: damaged at {at_s:.3f} s: the next timestamp is {gap_s:.1f} s "
                 f"later, expected at most {max(0.0, left_s):.1f} s. Copy it again."
             )
+        self._silence_s += gap_s
         self.notes = (*self.notes, f"no sound for {gap_s:.3f} s at {at_s:.3f} s: silence there")
 
     def _check_end(self, reached_s: float) -> None:

@@ -15,6 +15,7 @@ _MOV = ("mp4", "ipod", "mov", "3gp", "3g2")
 _TEXTS = ("subrip", "srt", "ass", "ssa", "webvtt", "text", "mov_text")
 _TEXT_OF = {"matroska": "subrip", "webm": "webvtt", **dict.fromkeys(_MOV, "mov_text")}
 _IMAGES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png"), "bmp": ("bmp", "image/bmp")}
+_NOT_IN_AVI = ("h264", "hevc")  # stored there in another way
 _ATTACHED = 1 << 10  # disposition of a cover picture
 _NAMES = {"video": "picture", "audio": "sound track", "subtitle": "subtitles", "data": "data track"}
 
@@ -142,8 +143,7 @@ class Copies:
             )
 
     def _copy(self, stream: Any) -> None:
-        # As the decoder sees it: for many pictures FFmpeg has no encoder.
-        copy = self._output.add_stream_from_template(stream, opaque=True)
+        copy = self._like(self._output, stream, tagged=self._takes(stream, tagged=True))
         copy.metadata.update(stream.metadata)
         copy.disposition = stream.disposition
 
@@ -156,11 +156,14 @@ class Copies:
 
         self._makers[stream.index] = copied
 
-    def _takes(self, stream: Any) -> bool:
+    def _takes(self, stream: Any, *, tagged: bool = False) -> bool:
         """Whether the container can be begun with such a stream."""
+        name = stream.codec_context.name if stream.codec_context else ""
+        if self._kind == "avi" and name in _NOT_IN_AVI and self._source.format.name != "avi":
+            return False
         attempt = self._av.open(io.BytesIO(), "w", format=self._kind)
         try:
-            attempt.add_stream_from_template(stream, opaque=True)
+            self._like(attempt, stream, tagged=tagged)
             attempt.start_encoding()
         except (self._av.error.FFmpegError, ValueError, TypeError, NotImplementedError):
             return False
@@ -168,6 +171,17 @@ class Copies:
             with suppress(self._av.error.FFmpegError):
                 attempt.close()
         return True
+
+    def _like(self, output: Any, stream: Any, *, tagged: bool) -> Any:
+        """A stream as the decoder sees it, since FFmpeg has no encoder for many pictures.
+
+        Apple's players know H.265 by one of its two tags only.
+        """
+        copy = output.add_stream_from_template(stream, opaque=True)
+        same = self._kind in _MOV and self._source.format.name.startswith("mov")
+        if tagged and same and stream.codec_context is not None:
+            copy.codec_context.codec_tag = stream.codec_context.codec_tag
+        return copy
 
     def _converts(self, stream: Any) -> bool:
         """Subtitles that are text, as the container's own kind of it."""
@@ -234,7 +248,8 @@ class Copies:
         if self._kind == "matroska" and name in _IMAGES:
             suffix, kind = _IMAGES[name]
             picture = _first_packet(self._av, self._source.name, stream.index)
-            self._output.add_attachment(f"cover.{suffix}", kind, picture)
+            title = stream.metadata.get("filename", f"cover.{suffix}")
+            self._output.add_attachment(title, kind, picture)
         elif self._kind in ("mp4", "mov", "ipod") and self._takes(stream):
             self._copy(stream)
         else:

@@ -51,6 +51,7 @@ _MUXER_OF = {
     ".wma": "asf",
     ".wmv": "asf",
 }
+_BRANDS = {".m4a": "M4A ", ".m4b": "M4B "}
 _MOV = ("mp4", "ipod", "mov", "3gp", "3g2")
 _OLD = ("BPS", "DURATION", "NUMBER_OF", "_STATISTICS", "encoder")  # of the track as it was
 
@@ -190,6 +191,8 @@ class TrackWriter:
         options: dict[str, str] = {}
         if suffix in (".mp4", ".m4a", ".m4b", ".m4v", ".mov", ".3gp", ".3g2"):
             options["movie_timescale"] = str(rate_hz)  # of when the sound begins
+            if suffix in _BRANDS:
+                options["brand"] = _BRANDS[suffix]
             if flags:
                 options["movflags"] = "+".join(flags)
         return self._av.open(f"file:{self._path}", "w", format=muxer, container_options=options)

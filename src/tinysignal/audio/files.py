@@ -95,6 +95,9 @@ def open(path: str | Path, *, track: int | None = None) -> SoundReader:
     if reader.info.container == "WAV" and reader.info.subtype.startswith("MPEG"):
         reader.close()  # libsndfile guesses its length
         return TrackReader(path, track=track)
+    if reader.info.container == "RAW":  # libsndfile goes by the extension, too
+        reader.close()
+        raise AudioFileError(f"{path}: not a readable audio file (headerless samples).")
     if track not in (None, 1):
         reader.close()
         raise ConfigError(f"track {track}, but {path} has 1 sound track.")
