@@ -13,6 +13,7 @@ import soundfile as sf
 from films import RATE_HZ, av, noise, packets, read, write_film, write_sound
 
 from tinysignal import audio
+from tinysignal.audio.mp4_tracks import UnmovableError, move_tracks
 from tinysignal.denoise_file import FileOptions, FileReport, denoise_file
 from tinysignal.denoiser import Denoiser
 from tinysignal.errors import AudioFileError, ConfigError
@@ -245,10 +246,59 @@ def test_attachments_stay_in_matroska_and_are_named_elsewhere(tmp_path: Path, cl
     )
 
 
-def test_data_tracks_stay(tmp_path: Path, clean: Clean) -> None:
-    source = write_film(tmp_path / "x.mp4", data=b"DEVC\0\0\1\2 positions")
-    assert clean(source, tmp_path / "y.mp4").notes == ()
-    assert packets(tmp_path / "y.mp4", "data")[0] == packets(source, "data")[0]
+def positions(path: Path) -> list[tuple[Any, bytes]]:
+    """Packets of data tracks; FFmpeg skips those of chapters."""
+    return [packet for number in range(2) for packet in packets(path, "data", number)]
+
+
+@pytest.mark.parametrize("kind", [b"gpmd", b"mebx", b"camm"])
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_data_tracks_of_cameras_stay(
+    kind: bytes, suffix: str, tmp_path: Path, clean: Clean
+) -> None:
+    source, target = tmp_path / "x.mp4", tmp_path / f"y.{suffix}"
+    write_film(source, data=b"\0\0\1\2 positions", chapters=True, codecs=("aac", "aac"))
+    source.write_bytes(source.read_bytes().replace(b"gpmd", kind))  # FFmpeg writes no other
+    assert not any("left out" in note for note in clean(source, target).notes)
+    assert positions(target) == positions(source) != []
+    assert kind in target.read_bytes()
+    assert chapters(target) == chapters(source)
+    assert [kind for kind, _ in streams(target)].count("data") == 2  # the titles of the chapters
+    pictures = packets(source, "video")
+    assert packets(target, "video") == pictures
+    clean(target, tmp_path / f"z.{suffix}")
+    assert positions(tmp_path / f"z.{suffix}") == positions(source)
+
+
+def test_a_data_track_that_cannot_be_written_is_named(tmp_path: Path, clean: Clean) -> None:
+    source = write_film(tmp_path / "x.mp4", data=b"positions")
+    assert clean(source, tmp_path / "y.mkv").notes == (
+        "stream 2, a data track (GoPro MET), is left out: FFmpeg cannot write it into matroska",
+    )
+
+
+def test_tracks_are_moved_whole_or_not_at_all(tmp_path: Path) -> None:
+    source = write_film(tmp_path / "x.mp4", data=b"positions")
+    target = write_film(tmp_path / "y.mp4", options={"movflags": "faststart"})
+    before = target.read_bytes()
+    with pytest.raises(UnmovableError, match="last box"):
+        move_tracks(source, target, [3], {})
+    target = write_film(tmp_path / "y.mp4")
+    before = target.read_bytes()
+    with pytest.raises(UnmovableError, match="a track is missing"):
+        move_tracks(source, target, [7], {})
+    content = source.read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(300):  # an index made by an enemy
+        broken = bytearray(content)
+        for at in random.integers(content.index(b"moov"), len(content), 8):
+            broken[at] = random.integers(256)
+        source.write_bytes(broken)
+        try:
+            move_tracks(source, target, [3], {})
+        except UnmovableError:
+            assert target.read_bytes() == before
+        target.write_bytes(before)
 
 
 def test_apples_tag_of_h265_stays(tmp_path: Path, clean: Clean) -> None:

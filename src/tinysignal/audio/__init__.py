@@ -14,7 +14,7 @@
     ffmpeg_writer.py     a film or sound file with cleaned sound tracks
     ffmpeg_source.py     what the writer has to know of its source
     ffmpeg_encoder.py    one sound track, to the sample where the codec allows
-    ffmpeg_copies.py     everything else of the film
+    ffmpeg_copies.py     everything else of the film; mp4_tracks.py what FFmpeg cannot write
 """
 
 from tinysignal.audio.files import SOUND_SUFFIXES, info, open, read, resample, write

@@ -20,6 +20,11 @@ _ATTACHED = 1 << 10  # disposition of a cover picture
 _NAMES = {"video": "picture", "audio": "sound track", "subtitle": "subtitles", "data": "data track"}
 
 
+def moves_tracks(source: Any, kind: str) -> bool:
+    """Whether tracks can go from one film to the other as they are."""
+    return kind in ("mp4", "mov") and bool(source.format.name.startswith("mov"))
+
+
 def is_cover(stream: Any) -> bool:
     """Whether a stream is the one picture of a sound file."""
     return stream.type == "video" and bool(stream.disposition & _ATTACHED)
@@ -43,6 +48,10 @@ class Copies:
     ----------
     notes : list of str
         What could not be kept.
+    moved : list of stream
+        Tracks from MP4 or MOV to MP4 or MOV that FFmpeg cannot write: `mp4_tracks.move_tracks`.
+    numbers : dict of int to int
+        Numbers of the copied tracks in the source, with those in the output.
 
     Raises
     ------
@@ -68,6 +77,9 @@ class Copies:
         self._without = without
         self._sound_only = sound_only
         self.notes: list[str] = []
+        self.moved: list[Any] = []
+        self.numbers: dict[int, int] = {}
+        self._moves = moves_tracks(source, self._kind)
         self._makers: dict[int, Callable[[Any], Iterator[Any]]] = {}
         self._last: dict[int, int] = {}  # decoding times
 
@@ -129,6 +141,9 @@ class Copies:
         if not self._takes(stream):
             if stream.type == "subtitle" and self._converts(stream):
                 return
+            if stream.type == "subtitle" and self._moves:
+                self.moved.append(stream)
+                return
             name = stream.codec_context.name if stream.codec_context else "of unknown kind"
             what = _NAMES.get(stream.type, stream.type)
             raise AudioFileError(
@@ -146,6 +161,7 @@ class Copies:
         copy = self._like(self._output, stream, tagged=self._takes(stream, tagged=True))
         copy.metadata.update(stream.metadata)
         copy.disposition = stream.disposition
+        self.numbers[stream.id] = copy.index + 1
 
         def copied(packet: Any) -> Iterator[Any]:
             if packet.dts is None:  # after the first: one more than the last
@@ -221,9 +237,15 @@ class Copies:
             return
         if self._sound_only or self._is_chapters(stream):
             return
-        if self._takes(stream):
+        if self._moves:
+            self.moved.append(stream)
+        elif self._takes(stream):
             self._copy(stream)
-            return
+        else:
+            self.leave_out(stream)
+
+    def leave_out(self, stream: Any) -> None:
+        """Say that a data track is lost."""
         name = stream.metadata.get("handler_name", "").strip("\0 ") or stream.name or "unknown"
         self.notes.append(
             f"stream {stream.index}, a data track ({name}), is left out: "

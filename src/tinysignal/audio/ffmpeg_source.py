@@ -44,6 +44,16 @@ def has_film(source: Any) -> bool:
     return source is not None and any(not is_cover(s) for s in source.streams.video)
 
 
+def has_data(source: Any | None) -> bool:
+    """Whether there are tracks that may have to be moved behind the index."""
+    return source is not None and any(
+        stream.type == "data"
+        and "timecode" not in stream.metadata
+        and stream.discard.name != "all"  # the titles of chapters
+        for stream in source.streams
+    )
+
+
 def is_plain(source: Any) -> bool:
     """Whether libsndfile would have read it, so that nobody expects its codec elsewhere."""
     names = ("wav", "w64", "aiff", "au", "caf", "flac", "mp3", "ogg", "rf64", "nistsphere", "voc")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ from tinysignal.audio.ffmpeg_copies import Copies
 from tinysignal.audio.ffmpeg_encoder import TrackEncoder, TrackFormat
 from tinysignal.audio.ffmpeg_source import (
     begins_with_index,
+    has_data,
     has_film,
     has_foreign_keys,
     is_plain,
@@ -31,6 +32,7 @@ from tinysignal.audio.ffmpeg_tracks import (
     open_source,
 )
 from tinysignal.audio.formats import AudioFormat, AudioInfo
+from tinysignal.audio.mp4_tracks import UnmovableError, move_tracks
 from tinysignal.audio.validate import Signal
 from tinysignal.errors import AudioFileError
 
@@ -94,6 +96,7 @@ class TrackWriter:
         clamp: bool = True,
     ) -> None:
         self._path, source = Path(path), Path(source)
+        self._from = source
         self._av = import_av(path)
         self._clamp = clamp
         self.peak = 0.0
@@ -163,14 +166,29 @@ class TrackWriter:
             for packet in lane.finish():
                 self._mux(lane.stream, packet)
         self._copy_until(float("inf"))
-        expected = [(s.type, s.index) for s in self._output.streams if s.type != "attachment"]
+        expected = [stream.type for stream in self._output.streams]
         try:
             self._output.close()
         except self._av.error.FFmpegError as error:
             raise self._unwritable(error) from None
-        self._verify([kind for kind, _ in expected])
+        self._move_tracks()
+        self._verify(expected)
         if self._source is not None:
             self._source.close()
+
+    def _move_tracks(self) -> None:
+        """Add the tracks that FFmpeg cannot write."""
+        if self._copies is None:
+            return
+        moved = self._copies.moved
+        if moved:
+            try:
+                numbers = [stream.id for stream in moved]
+                move_tracks(self._from, self._path, numbers, self._copies.numbers)
+            except UnmovableError:
+                for stream in moved:
+                    self._copies.leave_out(stream)
+        self.notes.extend(self._copies.notes)
 
     def _open(self, source: Path, sound_only: bool, rate_hz: int) -> Any:
         suffix = self._path.suffix.lower()
@@ -186,7 +204,7 @@ class TrackWriter:
         flags: list[str] = []
         if self._source is not None and has_foreign_keys(self._source, self._path):
             flags.append("use_metadata_tags")
-        if begins_with_index(source):
+        if begins_with_index(source) and not has_data(self._source):
             flags.append("faststart")
         options: dict[str, str] = {}
         if suffix in (".mp4", ".m4a", ".m4b", ".m4v", ".mov", ".3gp", ".3g2"):
@@ -209,7 +227,8 @@ class TrackWriter:
         self, source: Path, info: AudioInfo, chosen: list[Any], sound_only: bool
     ) -> None:
         self._lanes: list[TrackEncoder] = []
-        self._packets = iter(())
+        self._packets: Iterator[Any] = iter(())
+        self._copies: Copies | None = None
         if self._source is None:
             wanted = TrackFormat(
                 info.subtype.lower(),
@@ -239,9 +258,11 @@ class TrackWriter:
             for stream in self._source.streams:
                 if stream.index not in indexes:
                     copies.add(stream)
+        self._copies = copies
         # In the order in which they were asked for.
         self._lanes = [self._lanes[sorted(indexes).index(index)] for index in indexes]
-        self.notes.extend(copies.notes)
+        for lane, index in zip(self._lanes, indexes, strict=True):
+            copies.numbers[self._source.streams[index].id] = lane.stream.index + 1
         self._packets = copies.packets()
 
     def _add_track(self, source: Path, track: Any) -> None:
