@@ -247,8 +247,9 @@ def test_attachments_stay_in_matroska_and_are_named_elsewhere(tmp_path: Path, cl
 
 
 def positions(path: Path) -> list[tuple[Any, bytes]]:
-    """Packets of data tracks; FFmpeg skips those of chapters."""
-    return [packet for number in range(2) for packet in packets(path, "data", number)]
+    """Packets of all data tracks; FFmpeg skips those of chapters."""
+    count = [kind for kind, _ in streams(path)].count("data")
+    return [packet for number in range(count) for packet in packets(path, "data", number)]
 
 
 @pytest.mark.parametrize("kind", [b"gpmd", b"mebx", b"camm"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -213,12 +213,24 @@ def _renumber(trak: Box, numbers: Mapping[int, int]) -> None:
     at = 20 if header.content[0] else 12
     number = struct.pack(">I", numbers[_number(trak)])
     header.content = header.content[:at] + number + header.content[at + 4 :]
-    for references in trak.boxes or []:
-        if references.name == b"tref":
-            for box in references.boxes or []:
-                found = struct.unpack(f">{len(box.content) // 4}I", box.content)
-                kept = [numbers[n] for n in found if n in numbers]
-                box.content = struct.pack(f">{len(kept)}I", *kept)
+    boxes = []
+    for box in trak.boxes or []:
+        if box.name == b"tref":
+            box.boxes = [r for r in map(_renamed(numbers), box.boxes or []) if r.content]
+        if box.name != b"tref" or box.boxes:
+            boxes.append(box)
+    trak.boxes = boxes
+
+
+def _renamed(numbers: Mapping[int, int]) -> Callable[[Box], Box]:
+    """References to tracks by their new numbers, without those to tracks that are gone."""
+
+    def renamed(box: Box) -> Box:
+        found = struct.unpack(f">{len(box.content) // 4}I", box.content)
+        kept = [numbers[number] for number in found if number in numbers]
+        return Box(box.name, struct.pack(f">{len(kept)}I", *kept))
+
+    return renamed
 
 
 def _rescale(trak: Box, ratio: float) -> None:
