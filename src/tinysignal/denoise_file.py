@@ -28,6 +28,7 @@ from tinysignal.options import Options, option
 
 FILES = "Files"  # heading of these options in --help
 
+_OGG = (".ogg", ".oga")
 _FITS = 1 - 1e-6  # just inside full scale, so that rounding the gain to float32 cannot leave it
 
 
@@ -350,7 +351,9 @@ class _Job:
     def _writer(self, path: Path, done: _Pass) -> Writer | TrackWriter:
         options, info = self.options, self.info
         clamp = options.clip_mode == "clamp"
-        if path.suffix.lower() in VIDEO_SUFFIXES:
+        suffix = path.suffix.lower()
+        # Ogg with what libsndfile does not know: FLAC, Speex, a picture.
+        if suffix in VIDEO_SUFFIXES or (suffix in _OGG and info.container == "ogg"):
             if options.subtype is not None:
                 raise ConfigError(f"subtype '{options.subtype}': a sound track keeps its codec.")
             numbers = [n for n in self.tracks if n is not None]

@@ -357,3 +357,10 @@ def test_the_cover_of_a_flac_file_goes_along(suffix: str, tmp_path: Path, clean:
         assert song.metadata["title"] == "A song"
     assert packets(target, "video")[0][1] == packets(source, "video")[0][1]
     assert audio.info(target).samples == pytest.approx(RATE_HZ, abs=50)
+
+
+def test_flac_in_ogg_stays_flac_in_ogg(tmp_path: Path, clean: Clean) -> None:
+    write_sound(tmp_path / "x.oga", "flac", noise(1.5), container="ogg")
+    clean(tmp_path / "x.oga", tmp_path / "y.oga")
+    assert streams(tmp_path / "y.oga") == [("audio", "flac")]
+    assert read(tmp_path / "y.oga").shape == read(tmp_path / "x.oga").shape

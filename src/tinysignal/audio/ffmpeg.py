@@ -45,6 +45,8 @@ class TrackReader(SoundReader):
     ----------
     container_name : str
         FFmpeg's name of the container.
+    has_picture : bool
+        Whether there is a film or a cover beside the sound.
 
     Raises
     ------
@@ -74,6 +76,7 @@ class TrackReader(SoundReader):
         if self.info.subtype in _CHECKED:
             self._stream.codec_context.options = {"err_detect": "crccheck+explode"}
         self.container_name = name = self._container.format.name
+        self.has_picture = bool(self._container.streams.video)
         self._states_length = name.startswith(_STATED)
         self._bare = name in _BARE
         self._late = self.info.subtype in _LATE_DECODERS

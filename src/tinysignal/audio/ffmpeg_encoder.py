@@ -40,6 +40,8 @@ _ENCODERS_FOR = {
     "matroska": ("libopus", "flac"),
     "webm": ("libopus",),
     "ogv": ("libopus", "flac"),
+    "ogg": ("libopus", "flac"),
+    "oga": ("libopus", "flac"),
     "avi": ("libmp3lame", "ac3", "pcm_s16le"),
     "asf": ("wmav2", "libmp3lame"),
     "mpeg": ("mp2", "ac3"),
@@ -60,7 +62,7 @@ _ONLY = {
     "mpegts": ("mp2", "libmp3lame", "ac3", "eac3", "aac", "libopus"),
 }
 _MOV = ("mp4", "ipod", "mov", "3gp", "3g2")
-_STATES_DELAY = (*_MOV, "matroska", "webm", "ogv")
+_STATES_DELAY = (*_MOV, "matroska", "webm", "ogv", "ogg", "oga")
 _STATES_END = ("matroska", "webm")  # what of the last frame is to be left out
 _KBPS_A_CHANNEL = {"aac": 80, "libopus": 64, "libmp3lame": 80, "mp2": 96, "ac3": 96, "wmav2": 64}
 _LEGAL_KBPS = {

@@ -56,8 +56,12 @@ def has_data(source: Any | None) -> bool:
 
 def is_plain(source: Any) -> bool:
     """Whether libsndfile would have read it, so that nobody expects its codec elsewhere."""
-    names = ("wav", "w64", "aiff", "au", "caf", "flac", "mp3", "ogg", "rf64", "nistsphere", "voc")
-    return source.format.name in names and not has_film(source)
+    names = ("wav", "w64", "aiff", "au", "caf", "flac", "mp3", "rf64", "nistsphere", "voc")
+    codecs = {track.codec_context.name for track in source.streams.audio if track.codec_context}
+    known = source.format.name in names or (
+        source.format.name == "ogg" and codecs <= {"vorbis", "opus", "libopus"}
+    )
+    return known and not has_film(source)
 
 
 def source_of_streams(av: Any, path: Path) -> Any | None:

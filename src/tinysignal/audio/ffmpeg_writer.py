@@ -47,6 +47,8 @@ _MUXER_OF = {
     ".mkv": "matroska",
     ".mpg": "mpeg",
     ".mts": "mpegts",
+    ".oga": "oga",
+    ".ogg": "ogg",
     ".ogv": "ogv",
     ".ts": "mpegts",
     ".weba": "webm",

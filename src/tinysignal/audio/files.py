@@ -123,7 +123,8 @@ def _foreign(path: Path, track: int | None, error: ForeignFileError) -> SoundRea
     except AudioFileError as other:
         truncated = "truncated" in str(other) or "damaged" in str(other)
         raise (other if truncated else error) from None
-    if reader.info.subtype.startswith(_KNOWN.get(reader.container_name, ())):
+    known = reader.info.subtype.startswith(_KNOWN.get(reader.container_name, ()))
+    if known and not reader.has_picture:
         reader.close()
         raise error
     return reader
