@@ -440,3 +440,18 @@ def test_a_missing_plot_extra_is_said_before_the_work(
     assert run(["denoise", str(talk), "-o", str(out), "--plot", "-m", str(onset_model)]) == 2
     assert "tinysignal[plot]" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_no_line_of_a_library_reaches_the_screen(tmp_path: Path, onset_model: Path) -> None:
+    path = tmp_path / "x.mp3"
+    sound = np.random.default_rng(0).normal(0, 0.1, 100_000)
+    sf.write(path, sound, 44_100)
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + bytes(2048) + content[middle + 2048 :])
+    (tmp_path / "y.mp3").write_bytes(np.random.default_rng(0).bytes(20_000))
+    command = [sys.executable, "-m", "tinysignal", "denoise", tmp_path, "-m", onset_model]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert [line.startswith("error: ") for line in lines] == [True, True], done.stderr

@@ -53,6 +53,8 @@ _ClickError = cast(type[typer.BadParameter], typer.BadParameter.__mro__[2])
 _INTERRUPTED = 128 + signal.SIGINT
 # Of a job that is stopped, and of a terminal that is closed. Windows has no SIGHUP.
 _ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+# Their errors are told by Python alone. Training and its workers keep what libraries have to say.
+_READERS = ("denoise", "classify", "info", "play", "evaluate")
 
 
 @app.callback()
@@ -81,6 +83,22 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
     return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
+def _silence_libraries() -> None:
+    """Leave standard error to Python: libmpg123 tells of every damaged frame there."""
+    if not isinstance(sys.stderr, TextIOWrapper):
+        return
+    old = sys.stderr
+    old.flush()
+    try:
+        own = os.dup(old.fileno())
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+    except OSError:
+        return
+    os.dup2(nowhere, old.fileno())
+    os.close(nowhere)
+    sys.stderr = os.fdopen(own, "w", buffering=1, encoding=old.encoding, errors=old.errors)
+
+
 def main() -> None:
     """Run the command line and exit.
 
@@ -94,6 +112,8 @@ def main() -> None:
         # File names may be invalid text, and a code page may lack their characters.
         codecs.register_error("json", _escaped)
         sys.stdout.reconfigure(errors="json")
+    if sys.argv[1:2] and sys.argv[1] in _READERS:
+        _silence_libraries()
     sys.exit(run(sys.argv[1:]))
 
 
