@@ -15,6 +15,7 @@ from pathlib import Path
 
 import tables_denoising
 import tables_networks
+import tables_sync
 from tables_markdown import Report
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -29,6 +30,7 @@ PAGES: dict[str, Source] = {
     "docs/benchmarks/cost.md": ("cost", tables_denoising.cost),
     "docs/benchmarks/transparency.md": ("transparency", tables_denoising.transparency),
     "docs/benchmarks/full_band.md": ("full_band", tables_denoising.full_band),
+    "docs/benchmarks/sync.md": ("sync", tables_sync.sync),
     "docs/benchmarks/classify.md": ("classify", tables_networks.classify),
     "docs/benchmarks/compress.md": ("compress", tables_networks.compress),
 }

@@ -208,6 +208,33 @@ def test_a_timestamp_far_away_does_not_become_hours_of_silence(tmp_path: Path) -
             pass
 
 
+def test_many_holes_are_counted_and_mostly_holes_is_damage(tmp_path: Path) -> None:
+    def every(step_s: float) -> Path:
+        return pcm_film(tmp_path / "x.mkv", tuple(round(step_s * RATE_HZ * i) for i in range(20)))
+
+    with audio.open(every(0.17)) as reader:
+        assert sum(block.shape[1] for block in reader.blocks()) == round(3.33 * RATE_HZ)
+        assert len(reader.notes) == 4
+        assert reader.notes[-1] == "16 more such holes, 1.330 s in all"
+    with pytest.raises(AudioFileError, match=r"are 11 holes"):
+        read(every(0.5))
+
+
+def test_timestamps_that_jump_ahead_and_back_are_damage(tmp_path: Path) -> None:
+    path = tmp_path / "x.ts"
+    parts = []
+    for starts in ((0, 30), (0,)):
+        with av.open(str(path), "w") as film:
+            track = film.add_stream("mp2", rate=RATE_HZ, layout="mono")
+            for start in starts:
+                film.mux(track.encode(frames_of(noise(0.48), start=start * RATE_HZ)))
+            film.mux(track.encode(None))
+        parts.append(path.read_bytes())
+    path.write_bytes(b"".join(parts))
+    with pytest.raises(AudioFileError, match=r"damaged at 30\.\d+ s: timestamps jump ahead"):
+        read(path)
+
+
 # Tracks
 
 

@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 
 from tinysignal.audio.ffmpeg_structure import first_damage
-from tinysignal.audio.ffmpeg_tracks import choose_track, import_av, open_source, track_facts
+from tinysignal.audio.ffmpeg_tracks import (
+    choose_track,
+    demuxed,
+    import_av,
+    open_source,
+    track_facts,
+)
 from tinysignal.audio.headers import check_complete
 from tinysignal.audio.libsndfile import check_facts, check_finite
 from tinysignal.audio.reader import SoundReader
@@ -20,6 +26,7 @@ from tinysignal.errors import AudioFileError, TinysignalError
 _GAP_S = 0.05  # a hole in the timestamps that is heard; Matroska's are rounded to 1 ms
 _MISSING_S = 1.0  # streams end apart from one another; more is a truncated file
 _MOST_SILENCE_S = 3600.0  # in all holes together; beyond it, a timestamp is wrong
+_NAMED_HOLES, _MANY_HOLES = 3, 10
 _BLOCK_SAMPLES = 1 << 16  # of all channels together
 # FFmpeg only estimates the duration of the others, such as bare streams and MPEG.
 _STATED = ("mov", "matroska", "asf", "flv", "tta", "wv", "ape", "caf", "aiff", "flac")
@@ -83,6 +90,7 @@ class TrackReader(SoundReader):
         self._packets_end_s: float | None = None
         self._pauses = self._timed = False
         self._silence_s = 0.0
+        self._holes = 0
 
     def _opened(self, track: int | None) -> tuple[Any, Any]:
         container = open_source(self._av, self._path)
@@ -119,8 +127,8 @@ class TrackReader(SoundReader):
             return
         if damage.missing:
             raise AudioFileError(
-                f"{self._path}: truncated: {damage.size} bytes are missing after byte "
-                f"{damage.start}. Copy it again."
+                f"{self._path}: truncated: at least {damage.size} bytes are missing after "
+                f"byte {damage.start}. Copy it again."
             )
         about = ""
         if duration_s:
@@ -158,7 +166,7 @@ class TrackReader(SoundReader):
         converter = self._av.AudioResampler(format="fltp")
         reached_s, chain = 0.0, _Chain(self._path)
         self._packets_end_s = None
-        for packet in self._container.demux():
+        for packet in demuxed(self._container):
             if packet.pts is not None and packet.time_base is not None:
                 end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
                 reached_s = max(reached_s, end_s)
@@ -206,6 +214,11 @@ class TrackReader(SoundReader):
             gap = at - self._start - position
             if gap > _GAP_S * rate_hz:
                 self._check_gap(position / rate_hz, gap / rate_hz)
+            elif gap < -_GAP_S * rate_hz and self._silence_s:
+                raise AudioFileError(
+                    f"{self._path}: damaged at {position / rate_hz:.3f} s: timestamps jump ahead "
+                    f"and {-gap / rate_hz:.3f} s back. Copy it again."
+                )
             while gap > _GAP_S * rate_hz:
                 silence = min(gap, rate_hz)
                 yield np.zeros((channels, silence), np.float32)
@@ -220,6 +233,12 @@ class TrackReader(SoundReader):
                 "Copy it again."
             )
         self._pauses = False
+        self._holes += 1
+        if self._holes > _MANY_HOLES and self._silence_s > at_s / 2:
+            raise AudioFileError(
+                f"{self._path}: damaged: of the first {at_s:.3f} s, {self._silence_s:.3f} s are "
+                f"{self._holes} holes between timestamps. Copy it again."
+            )
         left_s = _MOST_SILENCE_S - self._silence_s
         if self._states_length and self._container.duration is not None:
             left_s = min(left_s, self._container.duration / 1e6 + _MISSING_S - at_s)
@@ -229,7 +248,13 @@ class TrackReader(SoundReader):
                 f"later, expected at most {max(0.0, left_s):.1f} s. Copy it again."
             )
         self._silence_s += gap_s
-        self.notes = (*self.notes, f"no sound for {gap_s:.3f} s at {at_s:.3f} s: silence there")
+        if self._holes <= _NAMED_HOLES:
+            note = f"no sound for {gap_s:.3f} s at {at_s:.3f} s: silence there"
+            self.notes = (*self.notes, note)
+        else:
+            more = self._holes - _NAMED_HOLES
+            note = f"{more} more such holes, {self._silence_s:.3f} s in all"
+            self.notes = (*self.notes[:_NAMED_HOLES], note)
 
     def _check_end(self, reached_s: float) -> None:
         if not self._states_length or self._container.duration is None:

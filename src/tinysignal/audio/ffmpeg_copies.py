@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from tinysignal.audio.ffmpeg_tracks import demuxed
 from tinysignal.errors import AudioFileError
 
 _MOV = ("mp4", "ipod", "mov", "3gp", "3g2")
@@ -105,7 +106,7 @@ class Copies:
     def packets(self) -> Iterator[Any]:
         """Packets to write, in the order of the source, each with a decoding time."""
         undated: dict[int, list[Any]] = {index: [] for index in self._makers}
-        for packet in self._source.demux():
+        for packet in demuxed(self._source):
             index = packet.stream.index
             if index not in self._makers or not packet.size:  # demuxing ends in empty packets
                 continue
@@ -280,7 +281,7 @@ class Copies:
 
 def _first_packet(av: Any, name: str, index: int) -> bytes:
     with av.open(name) as container:
-        for packet in container.demux(container.streams[index]):
+        for packet in demuxed(container, container.streams[index]):
             if packet.size:
                 return bytes(packet)
     return b""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinysignal.audio.ffmpeg_copies import is_cover
-from tinysignal.audio.ffmpeg_tracks import SOUND_ONLY, kept_tags, open_source
+from tinysignal.audio.ffmpeg_tracks import SOUND_ONLY, demuxed, kept_tags, open_source
 from tinysignal.errors import AudioFileError
 
 # Tags that Apple's own list of a sound file holds; others need QuickTime's list of keys.
@@ -82,7 +82,7 @@ def measured(av: Any, path: Path, index: int) -> tuple[float, float]:
         track = container.streams[index]
         start_s = None
         size, seconds = 0, 0.0
-        for count, packet in enumerate(container.demux(track)):
+        for count, packet in enumerate(demuxed(container, track)):
             if start_s is None:
                 with suppress(av.error.FFmpegError):
                     for frame in packet.decode():

@@ -31,7 +31,9 @@ def first_damage(path: Path) -> Damage | None:
                 try:
                     return next(walk(file, size), None)
                 except struct.error:  # a header that ends with the file
-                    return Damage(file.tell(), size, missing=True)
+                    return Damage(size, size + 1, missing=True)
+                except (OSError, OverflowError, ValueError):  # sizes beyond any file
+                    return Damage(0, size, missing=False)
     return None
 
 
@@ -42,6 +44,8 @@ def is_container(path: Path) -> bool:
     marks = [mark for mark, walk in _WALKS.items() if walk not in _OF_OTHERS]
     return any(re.match(mark, head, re.DOTALL) for mark in marks)
 
+
+_MOST_BYTES = 1 << 26  # of a part that is read at once; real ones are far smaller
 
 # Matroska and WebM: RFC 9559. An element is its identifier, its size and its content.
 _SEGMENT, _CLUSTER, _CRC = 0x18538067, 0x1F43B675, 0xBF
@@ -82,7 +86,7 @@ def _segment(file: BinaryIO, position: int, end: int, size: int) -> Iterator[Dam
             return
         if stop > size:
             yield Damage(size, max(stop, end), missing=True)
-        if name == _CLUSTER:
+        if name == _CLUSTER and stop - start <= _MOST_BYTES:
             yield from _cluster(file, start, stop)
         position = stop
 
@@ -182,6 +186,7 @@ def _avi_movie(file: BinaryIO, position: int, end: int) -> Iterator[Damage]:
 
 
 _HEADER_BYTES = 1 << 24
+_SMALLEST_PACKET = 64
 
 # ASF: objects with a 16-byte name; the samples are in packets of one size.
 _ASF_FACTS = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -199,7 +204,9 @@ def _asf(file: BinaryIO, size: int) -> Iterator[Damage]:
     flags, packet = struct.unpack("<II", head[at + 88 : at + 96])
     file.seek(end)
     name, length, _, packets = struct.unpack("<16sQ16sQ", file.read(48))
-    if name != _ASF_DATA or flags & 1 or not packet:  # recorded live: sizes are not known
+    if (
+        name != _ASF_DATA or flags & 1 or packet < _SMALLEST_PACKET
+    ):  # recorded live: sizes are not known
         return
     first, stop = end + 50, end + 50 + packets * packet
     broken = mark = None
@@ -269,6 +276,8 @@ def _tta(file: BinaryIO, size: int) -> Iterator[Damage]:
     for length in sizes:
         if position + length > size:
             yield Damage(size, position + length, missing=True)
+        if length > _MOST_BYTES:
+            return
         file.seek(position)
         frame = file.read(length)
         if length < 4 or zlib.crc32(frame[:-4]) != struct.unpack("<I", frame[-4:])[0]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,14 @@ def open_source(av: Any, path: Path) -> Any:
         found = what_it_is(path) or "it has no header that states a rate and a number of channels"
         raise AudioFileError(f"{path}: not a readable audio or video file ({found}).")
     return container
+
+
+def demuxed(container: Any, *streams: Any) -> Iterator[Any]:
+    """Packets of these streams or all, an empty one of each last."""
+    try:
+        yield from container.demux(*streams)
+    except IndexError:
+        return  # PyAV stumbles at its end over streams that appear on the way, as in MPEG-TS
 
 
 def what_it_is(path: Path) -> str | None:
