@@ -411,7 +411,7 @@ def test_a_container_that_states_its_length_is_refused_when_cut(
         audio.read(cut)
 
 
-def mp3_bits_per_s(path: Path) -> float:
+def bits_per_s(path: Path) -> float:
     found = audio.info(path).bit_rate
     assert found is not None
     return found.bits_per_s
@@ -443,7 +443,7 @@ def test_mp3_is_written_at_the_bit_rate_that_it_had(
         ) as writer:
             writer.write(signal)
         tolerance = 0.15 if constant or wanted >= 16 else 0.5  # LAME has a floor
-        assert mp3_bits_per_s(path) == pytest.approx(wanted * 1000, rel=tolerance)
+        assert bits_per_s(path) == pytest.approx(wanted * 1000, rel=tolerance)
         found, _ = audio.read(path)
         assert found.shape == signal.shape
         centre = slice(rate_hz, 2 * rate_hz)
@@ -458,15 +458,35 @@ def test_a_cover_does_not_count_as_bit_rate(
 ) -> None:
     path = tmp_path / "x.mp3"
     audio.write(path, make_noisy(seconds=5), sample_rate_hz=16_000)
-    before = mp3_bits_per_s(path)
+    before = bits_per_s(path)
     cover = flac.Picture()
     cover.data, cover.mime = bytes(1_000_000), "image/png"
     path.write_bytes(id3_bytes(Tags(pictures=[cover])) + path.read_bytes())
-    assert mp3_bits_per_s(path) == before
+    assert bits_per_s(path) == before
     song = tmp_path / "x.ogg"
     audio.write(song, make_noisy(seconds=5), sample_rate_hz=16_000)
-    before = mp3_bits_per_s(song)
+    before = bits_per_s(song)
     tagged = oggvorbis.OggVorbis(song)
     tagged["metadata_block_picture"] = "A" * 1_000_000
     tagged.save()
-    assert mp3_bits_per_s(song) == pytest.approx(before, rel=0.01)
+    assert bits_per_s(song) == pytest.approx(before, rel=0.01)
+
+
+@pytest.mark.parametrize("level", [0.1, 0.4, 0.7])
+@pytest.mark.parametrize("rate_hz", [16_000, 44_100])
+def test_vorbis_is_written_at_the_quality_that_it_had(
+    level: float, rate_hz: int, tmp_path: Path, make_noisy: Callable[..., np.ndarray]
+) -> None:
+    source, target = tmp_path / "x.ogg", tmp_path / "y.ogg"
+    noisy = make_noisy(seconds=4, rate_hz=rate_hz, channels=2)
+    sf.write(source, noisy.T, rate_hz, format="OGG", subtype="VORBIS", compression_level=level)
+    found = audio.info(source)
+    with Writer(
+        target,
+        sample_rate_hz=rate_hz,
+        channels=2,
+        audio_format=AudioFormat("OGG", "VORBIS"),
+        bit_rate=found.bit_rate,
+    ) as writer:
+        writer.write(audio.read(source)[0])
+    assert bits_per_s(target) == pytest.approx(bits_per_s(source), rel=0.1)

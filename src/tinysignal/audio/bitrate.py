@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import soundfile as sf
 
 from tinysignal.audio import mp3
 
 
 @dataclass(frozen=True)
 class BitRate:
-    """Bits of encoded sound per second, tags left out, and whether each second has as many."""
+    """Bits of encoded sound per second, tags left out.
+
+    Parameters
+    ----------
+    bits_per_s : float
+        Of the whole file.
+    constant : bool
+        Whether each second has as many.
+    nominal_bits_per_s : float or None
+        Of sound of average difficulty: how Vorbis states the quality that was asked for.
+    """
 
     bits_per_s: float
     constant: bool = False
+    nominal_bits_per_s: float | None = None
 
 
 def bit_rate(path: Path, *, duration_s: float, facts: mp3.Mp3Facts | None) -> BitRate | None:
@@ -34,8 +49,18 @@ def bit_rate(path: Path, *, duration_s: float, facts: mp3.Mp3Facts | None) -> Bi
     with path.open("rb") as file:
         if file.read(4) != b"OggS":
             return None
+        nominal = _vorbis_nominal(file)
         headers = _ogg_header_bytes(file)
-    return BitRate((path.stat().st_size - headers) * 8 / duration_s)
+    bits_per_s = (path.stat().st_size - headers) * 8 / duration_s
+    return BitRate(bits_per_s, nominal_bits_per_s=nominal)
+
+
+def _vorbis_nominal(file: BinaryIO) -> float | None:
+    """From the identification header, the first packet; Vorbis I specification, section 4.2.2."""
+    file.seek(28)
+    packet = file.read(30)
+    stated = struct.unpack("<i", packet[20:24])[0] if packet[:7] == b"\1vorbis" else 0
+    return stated if stated > 0 else None
 
 
 def _ogg_header_bytes(file: BinaryIO) -> int:
@@ -53,20 +78,40 @@ def _ogg_header_bytes(file: BinaryIO) -> int:
 def encoder_settings(
     subtype: str, wanted: BitRate, *, rate_hz: int, channels: int
 ) -> dict[str, Any]:
-    """Arguments of libsndfile for about that bit rate; none for a subtype without a choice.
-
-    The figures for Vorbis are those of the encoder at 44.1 and 48 kHz.
-    """
+    """Arguments of libsndfile for about that bit rate; none for a subtype without a choice."""
     kbps = wanted.bits_per_s / 1000
     if subtype == "MPEG_LAYER_III":
         return _mp3_settings(kbps, rate_hz, channels, constant=wanted.constant)
-    stereo_kbps = kbps * 2 / channels
     if subtype == "VORBIS":
-        known, levels = (64, 112, 160, 256, 500), (1.0, 0.7, 0.5, 0.2, 0.0)
-        return {"compression_level": float(np.interp(stereo_kbps, known, levels))}
+        known, levels = _vorbis_levels(rate_hz, channels)
+        bits_per_s = wanted.nominal_bits_per_s or wanted.bits_per_s
+        return {"compression_level": float(np.interp(bits_per_s, known, levels))}
     if subtype == "OPUS":
-        return {"compression_level": float(np.interp(stereo_kbps, (12, 512), (1.0, 0.0)))}
+        mono_kbps = kbps / channels
+        return {"compression_level": float(np.interp(mono_kbps, (6, 256), (1.0, 0.0)))}
     return {}
+
+
+@lru_cache
+def _vorbis_levels(rate_hz: int, channels: int) -> tuple[list[float], list[float]]:
+    """Nominal bit rates of libvorbis, rising, and libsndfile's compression levels for them."""
+    found = []
+    for level in np.linspace(1, 0, 11):
+        held = BytesIO()
+        try:
+            sf.write(
+                held,
+                np.zeros((1, channels)),
+                rate_hz,
+                format="OGG",
+                subtype="VORBIS",
+                compression_level=float(level),
+            )
+        except sf.LibsndfileError:
+            continue
+        found.append((_vorbis_nominal(held) or 0.0, float(level)))
+    rates, levels = zip(*found, strict=True) if found else ((0.0,), (0.5,))
+    return list(rates), list(levels)
 
 
 def _mp3_settings(kbps: float, rate_hz: int, channels: int, *, constant: bool) -> dict[str, Any]:
