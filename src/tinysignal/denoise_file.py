@@ -14,11 +14,13 @@ import numpy as np
 import soundfile as sf
 
 from tinysignal import audio
+from tinysignal.audio.ffmpeg_source import carries_items
 from tinysignal.audio.ffmpeg_tracks import SOUND_ONLY, count_tracks
 from tinysignal.audio.ffmpeg_tracks import SUFFIXES as VIDEO_SUFFIXES
 from tinysignal.audio.ffmpeg_writer import TrackWriter
-from tinysignal.audio.formats import LOSSY, AudioInfo, choose_format
+from tinysignal.audio.formats import LOSSY, SUFFIXES, AudioInfo, choose_format
 from tinysignal.audio.libsndfile import Writer
+from tinysignal.audio.metadata import carry, header_tags
 from tinysignal.audio.reader import SoundReader
 from tinysignal.audio.validate import Signal
 from tinysignal.denoiser import Denoiser
@@ -243,11 +245,12 @@ def denoise_file(
             )
         elif done.clipped and options.clip_mode == "clamp":
             done.notes.append(f"{done.clipped} samples beyond full scale were clipped")
+        job.carry_metadata(outputs, done)
     return FileReport(
         samples=done.samples,
         sample_rate_hz=info.sample_rate_hz,
         channels=info.channels,
-        container=job.container,
+        container=job.containers[0],
         subtype=job.subtype,
         level_in_dbfs=_level_db(done.energy_in, done.samples * info.channels),
         level_out_dbfs=_level_db(done.energy_out, done.samples * info.channels),
@@ -285,7 +288,7 @@ class _Job:
         self.denoiser = denoiser
         self.options = options
         self.on_block = on_block
-        self.container = ""
+        self.containers: list[str] = []
         self.subtype = ""
 
     def run(self, outputs: list[Path], gain: float) -> _Pass:
@@ -313,10 +316,9 @@ class _Job:
             self._follow(others, writers[0], gain, until_s=math.inf)
         for part in (*readers, *writers):
             done.notes.extend(note for note in part.notes if note not in done.notes)
-        done.notes.extend(_lost_tags(writers[0]))
         done.peak = max(writer.peak for writer in writers)
         done.clipped = sum(writer.clipped for writer in writers)
-        self.container = writers[0].audio_format.container
+        self.containers = [writer.audio_format.container for writer in writers]
         self.subtype = writers[0].audio_format.subtype
         return done
 
@@ -370,17 +372,22 @@ class _Job:
             channels=info.channels,
             audio_format=audio_format,
             samples=info.samples,
-            tags=info.tags,
-            bits_per_s=self.source.stat().st_size * 8 / info.duration_s if same_codec else None,
+            tags=header_tags(self.source, info, audio_format.container),
+            bit_rate=info.bit_rate if same_codec else None,
             clamp=clamp,
         )
 
-
-def _lost_tags(writer: Writer | TrackWriter) -> list[str]:
-    if not writer.lost_tags:
-        return []
-    container = writer.audio_format.container
-    return [f"tags not kept by {container}: {', '.join(writer.lost_tags)}"]
+    def carry_metadata(self, outputs: list[Path], done: _Pass) -> None:
+        """Tags, marks and whatever else stands beside the sound, into what was written."""
+        for path, container in zip(outputs, self.containers, strict=True):
+            suffix = path.suffix.lower()
+            if suffix in VIDEO_SUFFIXES and not carries_items(self.source, path):
+                continue
+            own = container if container in SUFFIXES else None
+            lost = carry(self.source, path, self.info, container=own)
+            note = f"not kept by {container}: {', '.join(dict.fromkeys(lost))}"
+            if lost and note not in done.notes:
+                done.notes.append(note)
 
 
 def residual_suffix(target: Path) -> str:

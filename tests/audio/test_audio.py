@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,10 +13,13 @@ import pytest
 import soundfile as sf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mutagen import flac, oggvorbis
 
 from tinysignal import audio
+from tinysignal.audio.bitrate import BitRate
 from tinysignal.audio.formats import AudioFormat, AudioInfo, choose_format, wide_enough
 from tinysignal.audio.libsndfile import Reader, Writer
+from tinysignal.audio.tags import Tags, id3_bytes
 from tinysignal.errors import AudioFileError, ConfigError, SignalError
 
 # Bits that survive a round trip; None for floating point.
@@ -377,3 +381,112 @@ def test_a_ragged_list_is_refused_and_half_precision_taken() -> None:
     with pytest.raises(SignalError, match="ragged"):
         audio.check_signal([[0.1, 0.2], [0.3]])
     assert audio.check_signal(np.zeros(9, np.float16)).dtype == np.float32
+
+
+STATED = {
+    "AVR": "PCM_16",
+    "MAT4": "PCM_16",
+    "MAT5": "PCM_16",
+    "MPC2K": "PCM_16",
+    "NIST": "PCM_16",
+    "SDS": "PCM_16",
+    "SVX": "PCM_16",
+    "VOC": "PCM_16",
+    "WVE": "ALAW",
+}
+
+
+@pytest.mark.parametrize("container", STATED)
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.95])
+def test_a_container_that_states_its_length_is_refused_when_cut(
+    container: str, kept: float, tmp_path: Path, make_noisy: Callable[..., np.ndarray]
+) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    noisy = make_noisy(seconds=2, rate_hz=8000)[0]
+    sf.write(whole, noisy, 8000, format=container, subtype=STATED[container])
+    assert audio.read(whole)[0].shape == (1, 16_000)
+    content = whole.read_bytes()
+    cut.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(AudioFileError, match="truncated"):
+        audio.read(cut)
+
+
+def bits_per_s(path: Path) -> float:
+    found = audio.info(path).bit_rate
+    assert found is not None
+    return found.bits_per_s
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "channels", "kbps"),
+    [(48_000, 2, (32, 48, 64, 128, 320)), (44_100, 1, (32, 40, 56, 192)), (32_000, 2, (32, 96)),
+     (24_000, 2, (8, 24, 80, 160)), (22_050, 1, (16, 64)), (16_000, 1, (8, 16, 48)),
+     (11_025, 1, (8, 24, 64)), (8000, 2, (16, 32))],
+)  # fmt: skip
+@pytest.mark.parametrize("constant", [True, False])
+def test_mp3_is_written_at_the_bit_rate_that_it_had(
+    rate_hz: int, channels: int, kbps: tuple[int, ...], constant: bool, tmp_path: Path
+) -> None:
+    time = np.arange(4 * rate_hz + 77) / rate_hz
+    noise = np.random.default_rng(0).normal(0, 0.03, (channels, len(time)))
+    signal = (0.2 * np.sin(2 * np.pi * 300 * time) * np.sin(2 * np.pi * 1.3 * time) + noise).astype(
+        np.float32
+    )
+    for wanted in kbps:
+        path = tmp_path / f"{wanted}.mp3"
+        with Writer(
+            path,
+            sample_rate_hz=rate_hz,
+            channels=channels,
+            audio_format=AudioFormat("MP3", "MPEG_LAYER_III"),
+            bit_rate=BitRate(wanted * 1000, constant),
+        ) as writer:
+            writer.write(signal)
+        tolerance = 0.15 if constant or wanted >= 16 else 0.5  # LAME has a floor
+        assert bits_per_s(path) == pytest.approx(wanted * 1000, rel=tolerance)
+        found, _ = audio.read(path)
+        assert found.shape == signal.shape
+        centre = slice(rate_hz, 2 * rate_hz)
+        shifts = [
+            float(np.sum(found[0, centre] * np.roll(signal[0], k)[centre])) for k in (-9, 0, 9)
+        ]
+        assert max(shifts) == shifts[1]
+
+
+def test_a_cover_does_not_count_as_bit_rate(
+    tmp_path: Path, make_noisy: Callable[..., np.ndarray]
+) -> None:
+    path = tmp_path / "x.mp3"
+    audio.write(path, make_noisy(seconds=5), sample_rate_hz=16_000)
+    before = bits_per_s(path)
+    cover = flac.Picture()
+    cover.data, cover.mime = bytes(1_000_000), "image/png"
+    path.write_bytes(id3_bytes(Tags(pictures=[cover])) + path.read_bytes())
+    assert bits_per_s(path) == before
+    song = tmp_path / "x.ogg"
+    audio.write(song, make_noisy(seconds=5), sample_rate_hz=16_000)
+    before = bits_per_s(song)
+    tagged = oggvorbis.OggVorbis(song)
+    tagged["metadata_block_picture"] = "A" * 1_000_000
+    tagged.save()
+    assert bits_per_s(song) == pytest.approx(before, rel=0.01)
+
+
+@pytest.mark.parametrize("level", [0.1, 0.4, 0.7])
+@pytest.mark.parametrize("rate_hz", [16_000, 44_100])
+def test_vorbis_is_written_at_the_quality_that_it_had(
+    level: float, rate_hz: int, tmp_path: Path, make_noisy: Callable[..., np.ndarray]
+) -> None:
+    source, target = tmp_path / "x.ogg", tmp_path / "y.ogg"
+    noisy = make_noisy(seconds=4, rate_hz=rate_hz, channels=2)
+    sf.write(source, noisy.T, rate_hz, format="OGG", subtype="VORBIS", compression_level=level)
+    found = audio.info(source)
+    with Writer(
+        target,
+        sample_rate_hz=rate_hz,
+        channels=2,
+        audio_format=AudioFormat("OGG", "VORBIS"),
+        bit_rate=found.bit_rate,
+    ) as writer:
+        writer.write(audio.read(source)[0])
+    assert bits_per_s(target) == pytest.approx(bits_per_s(source), rel=0.15)

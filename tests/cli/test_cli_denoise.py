@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -179,7 +180,7 @@ def test_odd_files_come_back_as_they_were(
     sf.write(source, noisy.T, rate_hz, format=kind[0], subtype=kind[1])
     assert run(["denoise", str(source), "-m", str(onset_model)]) == 0
     before, after = audio.info(source), audio.info(tmp_path / f"x.clean.{kind[2]}")
-    assert before == after
+    assert replace(before, bit_rate=None) == replace(after, bit_rate=None)
     assert (after.container, after.subtype) in [kind[:2], ("WAVEX", kind[1])]
 
 

@@ -27,6 +27,7 @@ def test_the_facts_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         "subtype": "PCM_24",
         "tags": {"title": "T"},
         "endian": "FILE",
+        "bit_rate": None,
         "duration_s": 0.25,
     }
     assert run(["info", str(path)]) == 0

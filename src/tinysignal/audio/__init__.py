@@ -6,7 +6,12 @@
     reader.py         what the two readers have in common
     validate.py       the one validator of signals, rates and channels
     formats.py        containers and subtypes
+    bitrate.py        bit rates of lossy files, and encoder settings for them
+    chunks.py         chunks of WAV, RF64, W64, AIFF and CAF, carried over as they are
+    tags.py           tags, covers and chapters from any kind to any kind
+    metadata.py       all that is not sound, carried from a file to its denoised copy
     headers.py        files that end before their header says
+    mp3.py            frames of MP3
     libsndfile.py     Reader and Writer of libsndfile's formats
     ffmpeg.py         Reader of a sound track of a film, and of what only FFmpeg reads
     ffmpeg_tracks.py     which endings, which sound track

@@ -9,6 +9,7 @@ from typing import Any
 
 from tinysignal.audio.ffmpeg_copies import is_cover
 from tinysignal.audio.ffmpeg_tracks import SOUND_ONLY, demuxed, kept_tags, open_source
+from tinysignal.audio.mp4_tracks import has_quicktime_keys
 from tinysignal.errors import AudioFileError
 
 # Tags that Apple's own list of a sound file holds; others need QuickTime's list of keys.
@@ -19,6 +20,7 @@ _ITUNES_NAMES = (
     "sort_composer sort_show season_number episode_sort creation_time timecode encoder"
 )
 _ITUNES = frozenset(_ITUNES_NAMES.split(" "))
+_APPLE = (".mp4", ".m4v", ".m4a", ".m4b")
 _MEASURED_PACKETS = 2_000  # from which the bit rate of a track is taken
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
@@ -42,6 +44,17 @@ def is_sound(path: Path) -> bool:
 def has_film(source: Any) -> bool:
     """Whether there is a picture that is no cover."""
     return source is not None and any(not is_cover(s) for s in source.streams.video)
+
+
+def carries_items(source: Path, target: Path) -> bool:
+    """Whether `tinysignal.audio.metadata.carry` completes the tags that FFmpeg wrote.
+
+    It knows Apple's list of items, not QuickTime's list of keys.
+    """
+    suffix = target.suffix.lower()
+    if has_quicktime_keys(source):
+        return False
+    return suffix in (".m4a", ".m4b") or (suffix in _APPLE and source.suffix.lower() in _APPLE)
 
 
 def has_data(source: Any | None) -> bool:
@@ -112,12 +125,13 @@ def begins_with_index(path: Path) -> bool:
     return False
 
 
-def has_foreign_keys(source: Any, target: Path) -> bool:
-    """Whether a phone or a camera left tags that Apple's list of a sound file has no name for.
+def has_foreign_keys(source: Any, path: Path, target: Path) -> bool:
+    """Whether tags need QuickTime's list of keys: a phone's, and those of no Apple name.
 
-    They fit QuickTime's list of keys; sound files keep Apple's own list, which players read.
+    Sound files, and films that had it, keep Apple's own list, which players read.
     """
-    keys = set(kept_tags(source.metadata)) - _ITUNES
     if is_sound(target):
-        return any(key.startswith("com.") for key in keys)
-    return bool(keys)
+        return False
+    if source.format.name.startswith("mov"):
+        return has_quicktime_keys(path)
+    return bool(set(kept_tags(source.metadata)) - _ITUNES)

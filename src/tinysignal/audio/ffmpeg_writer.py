@@ -14,6 +14,7 @@ from tinysignal.audio.ffmpeg_copies import Copies
 from tinysignal.audio.ffmpeg_encoder import TrackEncoder, TrackFormat
 from tinysignal.audio.ffmpeg_source import (
     begins_with_index,
+    carries_items,
     has_data,
     has_film,
     has_foreign_keys,
@@ -56,7 +57,6 @@ _MUXER_OF = {
     ".wmv": "asf",
 }
 _BRANDS = {".m4a": "M4A ", ".m4b": "M4B "}
-_MOV = ("mp4", "ipod", "mov", "3gp", "3g2")
 _OLD = ("BPS", "DURATION", "NUMBER_OF", "_STATISTICS", "encoder")  # of the track as it was
 
 
@@ -104,7 +104,6 @@ class TrackWriter:
         self.peak = 0.0
         self.clipped = 0
         self.notes: list[str] = []
-        self.lost_tags: list[str] = []
         self._source = source_of_streams(self._av, source)
         chosen = []
         if self._source is not None:
@@ -204,7 +203,7 @@ class TrackWriter:
         if muxer == "ipod" and (streams or not sound_only):
             muxer = "mp4"  # its twin takes no pictures
         flags: list[str] = []
-        if self._source is not None and has_foreign_keys(self._source, self._path):
+        if self._source is not None and has_foreign_keys(self._source, source, self._path):
             flags.append("use_metadata_tags")
         if begins_with_index(source) and not has_data(self._source):
             flags.append("faststart")
@@ -355,7 +354,10 @@ class TrackWriter:
             return
         if chapters < len(self._source.chapters()):
             self.notes.append(f"chapters are not kept: {self._output.format.name} holds none")
-        if self._output.format.name not in _MOV or not is_sound(self._path):
+        if not carries_items(self._from, self._path):
             theirs = {name.lower() for name in tags}
             wanted = set(kept_tags(self._source.metadata)) - {"creation_time", "timecode"}
-            self.lost_tags = sorted(name for name in wanted if name.lower() not in theirs)
+            lost = sorted(name for name in wanted if name.lower() not in theirs)
+            if lost:
+                kind = self._output.format.name
+                self.notes.append(f"tags not kept by {kind}: {', '.join(lost)}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
 import soundfile as sf
 
+from tinysignal.audio.bitrate import BitRate
 from tinysignal.errors import AudioFileError, ConfigError
 
 CONTAINERS = {
@@ -51,7 +51,7 @@ BITS = {
     "ALAW": 16,
     "ALAC_16": 16,
 }
-_STORED_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_24": 3, "DOUBLE": 8}
+STORED_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_24": 3, "DOUBLE": 8}
 _NEXT_BEST = {
     "FLOAT": ("FLOAT", "PCM_24"),
     "DOUBLE": ("DOUBLE", "FLOAT", "PCM_24"),
@@ -75,7 +75,10 @@ _HEADER_BYTES = 1 << 20  # room for the header and the tags
 
 @dataclass(frozen=True, kw_only=True)
 class AudioInfo:
-    """The facts of a sound file; container and subtype are libsndfile's (or FFmpeg's) names."""
+    """The facts of a sound file; container and subtype are libsndfile's (or FFmpeg's) names.
+
+    The bit rate is known of MP3 and Ogg files.
+    """
 
     sample_rate_hz: int
     channels: int
@@ -84,6 +87,7 @@ class AudioInfo:
     subtype: str
     tags: Mapping[str, str] = field(default_factory=dict)
     endian: str = "FILE"
+    bit_rate: BitRate | None = None
 
     @property
     def duration_s(self) -> float:
@@ -171,7 +175,7 @@ def _takes(container: str, subtype: str, *, even: bool) -> bool:
     """Whether the length is kept: block codecs fill up their last block, chunks an odd byte."""
     known = subtype in BITS or subtype in ("FLOAT", "DOUBLE")
     known = known or (subtype in LOSSY and container in ("OGG", "MP3"))
-    pads = container in ("AIFF", "VOC") and _STORED_BYTES.get(subtype) == 1 and not even
+    pads = container in ("AIFF", "VOC") and STORED_BYTES.get(subtype) == 1 and not even
     pads = pads or (container == "PAF" and subtype == "PCM_24")
     return known and not pads and subtype in sf.available_subtypes(container)
 
@@ -195,7 +199,7 @@ def wide_enough(wanted: AudioFormat, *, channels: int, samples: int) -> AudioFor
     AudioFileError
         An AIFF beyond 4 GiB: the format has no 64-bit variant.
     """
-    size = samples * channels * _STORED_BYTES.get(wanted.subtype, BITS.get(wanted.subtype, 32) // 8)
+    size = samples * channels * STORED_BYTES.get(wanted.subtype, BITS.get(wanted.subtype, 32) // 8)
     if size + _HEADER_BYTES < _FOUR_GIB or wanted.container not in ("WAV", "WAVEX", "AIFF"):
         return wanted
     if wanted.container == "AIFF":
@@ -204,23 +208,3 @@ def wide_enough(wanted: AudioFormat, *, channels: int, samples: int) -> AudioFor
             "Write .w64, .caf or .wav instead."
         )
     return AudioFormat("RF64", wanted.subtype)
-
-
-def compression_level(subtype: str, *, bits_per_s: float, channels: int) -> float | None:
-    """Compression level, 0 best to 1 smallest, for about that many bits per second.
-
-    None for a subtype that has no such choice. The figures are those of the encoders at 44.1 and
-    48 kHz: Vorbis q 0 to 10, LAME V0 to V9, Opus 6 to 256 kbit/s a channel.
-    """
-    stereo_kbps = bits_per_s / 1000 * 2 / channels
-    rates: tuple[float, ...]
-    levels: tuple[float, ...]
-    if subtype == "VORBIS":
-        rates, levels = (64, 112, 160, 256, 500), (1.0, 0.7, 0.5, 0.2, 0.0)
-    elif subtype == "MPEG_LAYER_III":
-        rates, levels = (65, 100, 130, 190, 245), (1.0, 0.78, 0.55, 0.22, 0.0)
-    elif subtype == "OPUS":
-        rates, levels = (12, 512), (1.0, 0.0)
-    else:
-        return None
-    return float(np.interp(stereo_kbps, rates, levels))

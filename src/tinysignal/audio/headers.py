@@ -8,17 +8,18 @@ reads an MP3 file without a Xing header as if the bit rate of its first frame he
 from __future__ import annotations
 
 import io
-import mmap
+import math
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from tinysignal.audio.chunks import AIFF, MOST_CHUNKS, RIFF, SAMPLES, W64, Family, family_of, walk
 from tinysignal.errors import AudioFileError
 
-_MOST_CHUNKS = 1_000  # before the samples; libsndfile gives up at fewer than a million, too
 _OGG_PAGE_BYTES = 27 + 255 + 255 * 255  # the largest
+_NIST_HEADER_BYTES = 1 << 16
 # Lengths that writers leave when they cannot go back to the header: FFmpeg 2^32 - 1, sox
 # 2^31 - 4096 (WAV) and 2^31 - 2^24 (AIFF).
 _PLACEHOLDERS = ((0x7F000000, 0x7FFFFFFF), (0xFFFFF000, 0xFFFFFFFF))
@@ -30,12 +31,13 @@ def check_complete(path: Path) -> None:
     Raises
     ------
     AudioFileError
-        Truncated: WAV, RF64, W64, AIFF, AU, CAF or Ogg.
+        Truncated: any of libsndfile's containers that states its length.
     """
     with path.open("rb") as file:
         try:
             promise = _promise(file)
-        except (struct.error, OSError, ValueError):  # a header cut short, or sizes beyond any file
+        except (struct.error, OSError, ValueError, LookupError, ArithmeticError):
+            # A header cut short, or sizes beyond any file.
             promise = None  # libsndfile says what it makes of it
     if promise is None:
         return
@@ -48,103 +50,96 @@ def check_complete(path: Path) -> None:
         )
 
 
-def unstated_size(path: Path) -> int | None:
-    """Position of the size of a WAV file's samples if it is 0 although samples follow, else None.
+def w64_bytes(path: Path) -> int | None:
+    """Bytes of sound in a W64 file; libsndfile takes all that follows for sound as well."""
+    with path.open("rb") as file:
+        if family_of(file) is not W64:
+            return None
+        return next((c.size for c in walk(file, W64) if c.name[:4] in SAMPLES), None)
 
-    A recorder that loses power leaves such a header. In a file that is really empty, what follows
-    are chunks that the size of the whole file counts.
+
+def size_patches(path: Path) -> tuple[dict[int, bytes], str | None]:
+    """What to read instead of sizes in the header of a WAV or RF64 file, and a note on it.
+
+    A recorder that loses power leaves a length of 0, which becomes the placeholder of an unknown
+    one. (In a file that is really empty, what follows are chunks that the size of the whole file
+    counts.) libsndfile loses its way in RF64 after a chunk of an odd size, which becomes even.
+
+    Returns
+    -------
+    dict of int to bytes
+        By position.
+    str or None
     """
+    patches: dict[int, bytes] = {}
     with path.open("rb") as file:
         head = file.read(12)
-        if head[:4] != b"RIFF" or head[8:] != b"WAVE":
-            return None
+        if head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
+            return patches, None
+        wide = head[:4] == b"RF64"
         stated_end = 8 + struct.unpack("<I", head[4:8])[0]
-        for name, start, size in _chunks(file, "<"):
-            if name == b"data":
-                lost = size == 0 and stated_end <= start < path.stat().st_size
-                return start - 4 if lost else None
-    return None
+        for chunk in walk(file, RIFF):
+            if chunk.name == b"data":
+                followed = stated_end <= chunk.start < path.stat().st_size
+                if chunk.size == 0 and followed and not wide:
+                    note = "the input's header states no samples; it was read to its end"
+                    return {chunk.start - 4: b"\xff" * 4}, note
+                break
+            if wide and chunk.size % 2:
+                patches[chunk.start - 4] = struct.pack("<I", chunk.size + 1)
+    return patches, None
 
 
-class WithoutSize(io.FileIO):
-    """A WAV file with the placeholder of an unknown length where its header states 0."""
+class PatchedFile(io.FileIO):
+    """A file with other bytes at some positions."""
 
-    def __init__(self, path: Path, position: int) -> None:
+    def __init__(self, path: Path, patches: Mapping[int, bytes]) -> None:
         super().__init__(path)
-        self._position = position
+        self._bytes = {
+            position + index: byte
+            for position, content in patches.items()
+            for index, byte in enumerate(content)
+        }
 
     def readinto(self, buffer: Any) -> int:
         """Read as `io.FileIO` does."""
         start = self.tell()
         count = super().readinto(buffer) or 0
         view = memoryview(buffer).cast("B")
-        for position in range(self._position, self._position + 4):
+        for position, byte in self._bytes.items():
             if start <= position < start + count:
-                view[position - start] = 0xFF
+                view[position - start] = byte
         return count
 
 
 def _promise(file: BinaryIO) -> tuple[int, int] | None:
     """Where the samples start and how many bytes the header promises; None if it does not say."""
-    head = file.read(16)
-    if head[:4] in (b"RIFF", b"RF64", b"BW64", b"RIFX") and head[8:12] == b"WAVE":
-        file.seek(12)
-        return _riff(file, ">" if head[:4] == b"RIFX" else "<")
-    if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
-        file.seek(12)
-        return _aiff(file)
-    if head[:4] == b".snd":
-        offset, size = struct.unpack(">II", head[4:12])
-        return None if _is_placeholder(size) else (offset, size)
-    others = {b"riff": _w64, b"caff": _caf, b"OggS": _last_ogg_page}
-    return others[head[:4]](file) if head[:4] in others else None
-
-
-def _riff(file: BinaryIO, order: str) -> tuple[int, int] | None:
-    wide = None
-    for name, start, size in _chunks(file, order):
-        if name == b"ds64":
-            wide = struct.unpack("<QQ", file.read(16))[1]
-        if name == b"data":
-            if size == 0xFFFFFFFF and wide is not None:
-                return start, wide
-            return None if _is_placeholder(size) else (start, size)
+    family = family_of(file)
+    if family is not None:
+        return _promised_chunk(file, family)
+    file.seek(0)
+    head = file.read(128)
+    for magic, promise in _PROMISES.items():
+        if head.startswith(magic):
+            return promise(head, file)
     return None
 
 
-def _aiff(file: BinaryIO) -> tuple[int, int] | None:
-    for name, start, size in _chunks(file, ">"):
-        if name == b"SSND":
-            return None if _is_placeholder(size) else (start, size)
+def _promised_chunk(file: BinaryIO, family: Family) -> tuple[int, int] | None:
+    """Of WAV, RF64, W64, AIFF and CAF."""
+    for chunk in walk(file, family):
+        if chunk.name[:4] in SAMPLES:
+            unknown = family.size.size == 4 and _is_placeholder(chunk.size)
+            return None if unknown or chunk.size < 0 else (chunk.start, chunk.size)
     return None
 
 
-def _w64(file: BinaryIO) -> tuple[int, int] | None:
-    position = 40  # the riff chunk's identifier and length, the wave identifier
-    for _ in range(_MOST_CHUNKS):
-        file.seek(position)
-        header = file.read(24)
-        if len(header) < 24:
-            return None
-        size = struct.unpack("<Q", header[16:])[0]  # the 24 bytes of the header included
-        if header[:4] == b"data":
-            return position + 24, size - 24
-        position += max(24, -(-size // 8) * 8)
-    return None
+def _au(head: bytes, file: BinaryIO) -> tuple[int, int] | None:
+    offset, size = struct.unpack(">II", head[4:12])
+    return None if _is_placeholder(size) else (offset, size)
 
 
-def _caf(file: BinaryIO) -> tuple[int, int] | None:
-    position = 8  # the file's type, version and flags
-    for _ in range(_MOST_CHUNKS):
-        file.seek(position)
-        name, size = struct.unpack(">4sq", file.read(12))
-        if name == b"data":
-            return (position + 12, size) if size >= 0 else None  # -1: to the end of the file
-        position += 12 + max(0, size)
-    return None
-
-
-def _last_ogg_page(file: BinaryIO) -> tuple[int, int] | None:
+def _last_ogg_page(head: bytes, file: BinaryIO) -> tuple[int, int] | None:
     """RFC 3533, section 6: 27 bytes, the last of them the number of lengths that follow."""
     end = file.seek(0, os.SEEK_END)
     start = file.seek(max(0, end - _OGG_PAGE_BYTES))
@@ -157,58 +152,94 @@ def _last_ogg_page(file: BinaryIO) -> tuple[int, int] | None:
     return start + at, 27 + lengths + sum(page[27 : 27 + lengths])
 
 
-def _chunks(file: BinaryIO, order: str) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and length of every chunk, the file placed at its start."""
-    position = file.tell()
-    for _ in range(_MOST_CHUNKS):
-        file.seek(position)
-        header = file.read(8)
-        if len(header) < 8:
-            return
-        size = struct.unpack(f"{order}I", header[4:])[0]
-        yield header[:4], position + 8, size
-        position += 8 + size + size % 2
+def _avr(head: bytes, file: BinaryIO) -> tuple[int, int]:
+    stereo, bits = struct.unpack(">HH", head[12:16])
+    frames = struct.unpack(">I", head[26:30])[0]
+    return 128, frames * (2 if stereo else 1) * (bits // 8)
+
+
+def _nist(head: bytes, file: BinaryIO) -> tuple[int, int]:
+    """The header is text: its own length on the second line, then a name and a number a line."""
+    size = int(head[8:16])
+    file.seek(0)
+    lines = file.read(min(size, _NIST_HEADER_BYTES)).split(b"\n")
+    stated = {words[0]: words[-1] for words in map(bytes.split, lines) if words}
+    names = (b"sample_count", b"channel_count", b"sample_n_bytes")
+    return size, math.prod(int(stated.get(name, b"0")) for name in names)
+
+
+def _iff_voice(head: bytes, file: BinaryIO) -> tuple[int, int] | None:
+    body = (chunk for chunk in walk(file, AIFF) if chunk.name == b"BODY")
+    return next(((chunk.start, chunk.size) for chunk in body), None)
+
+
+def _voc(head: bytes, file: BinaryIO) -> tuple[int, int] | None:
+    """Blocks of one byte for their kind and three for their size; the last that is sound."""
+    at = struct.unpack("<H", head[20:22])[0]
+    for _ in range(MOST_CHUNKS):
+        file.seek(at)
+        block = file.read(4)
+        if len(block) < 4:  # the terminator is one byte
+            return None
+        size = int.from_bytes(block[1:], "little")
+        if file.seek(0, os.SEEK_END) < at + 4 + size:
+            return at + 4, size
+        at += 4 + size
+    return None
+
+
+def _wve(head: bytes, file: BinaryIO) -> tuple[int, int]:
+    return 32, struct.unpack(">I", head[18:22])[0]
+
+
+def _mat4(head: bytes, file: BinaryIO) -> tuple[int, int]:
+    """The second of two matrices, after the rate; its kind states the bytes of a number."""
+    order = "<" if head[:4] == bytes(4) else ">"
+    kind, rows, columns, _, named = struct.unpack(f"{order}5I", head[39:59])
+    return 59 + named, rows * columns * (8, 4, 4, 2, 2, 1)[kind // 10 % 10]
+
+
+def _mat5(head: bytes, file: BinaryIO) -> tuple[int, int] | None:
+    """The numbers of the second matrix: the fourth of its elements, each filled up to 8 bytes."""
+    order = "<" if head[126:128] == b"IM" else ">"
+
+    def element(at: int) -> tuple[int, int]:
+        file.seek(at)
+        kind, size = struct.unpack(f"{order}II", file.read(8))
+        return (0, 8) if kind >> 16 else (size, 8 + -(-size // 8) * 8)  # four bytes fit the header
+
+    at = 128 + 8 + element(128)[0] + 8
+    for _ in range(3):
+        at += element(at)[1]
+    return at + 8, element(at)[0]
+
+
+def _mpc2k(head: bytes, file: BinaryIO) -> tuple[int, int]:
+    return 42, struct.unpack("<I", head[30:34])[0] * (head[21] + 1) * 2
+
+
+def _sds(head: bytes, file: BinaryIO) -> tuple[int, int]:
+    """Packets of 127 bytes, 120 of them samples of two, three or four bytes; seven bits a byte."""
+    a, b, c = head[10:13]
+    samples = 120 // -(-head[6] // 7)
+    return 21, -(-(a | b << 7 | c << 14) // samples) * 127
+
+
+_PROMISES: dict[bytes, Callable[[bytes, BinaryIO], tuple[int, int] | None]] = {
+    b".snd": _au,
+    b"OggS": _last_ogg_page,
+    b"2BIT": _avr,
+    b"NIST_1A": _nist,
+    b"FORM": _iff_voice,
+    b"Creative Voice File": _voc,
+    b"ALawSoundFile": _wve,
+    bytes(4) + b"\1\0\0\0\1\0\0\0": _mat4,
+    b"\0\0\x03\xe8\0\0\0\1\0\0\0\1": _mat4,
+    b"MATLAB 5.0": _mat5,
+    b"\1\4": _mpc2k,
+    b"\xf0\x7e": _sds,
+}
 
 
 def _is_placeholder(size: int) -> bool:
     return any(low <= size <= high for low, high in _PLACEHOLDERS)
-
-
-# ISO 11172-3 and 13818-3, Layer III: kbit/s by index, and Hz by index for MPEG 1.
-_MP3_KBPS_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0)
-_MP3_KBPS_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0)
-_MP3_HZ = (44_100, 48_000, 32_000, 0)
-
-
-def mp3_samples(path: Path) -> int | None:
-    """Samples in the frames of an MP3 file that has no Xing, Info or VBRI header to tell.
-
-    None if it has one, or is not an MPEG Layer III file.
-    """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        position = 0
-        if content[:3] == b"ID3":
-            a, b, c, d = content[6:10]
-            position = 10 + (a << 21 | b << 14 | c << 7 | d)
-        first = content[position : position + 200]
-        if any(name in first for name in (b"Xing", b"Info", b"VBRI")):
-            return None
-        total = 0
-        while (frame := _mp3_frame(content[position : position + 4])) is not None:
-            size, samples = frame
-            position += size
-            total += samples
-        return total or None
-
-
-def _mp3_frame(header: bytes) -> tuple[int, int] | None:
-    """Bytes and samples of the frame that starts with these four bytes."""
-    if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE6 != 0xE2:
-        return None
-    version = header[1] >> 3 & 3  # 3: MPEG 1, 2: MPEG 2, 0: MPEG 2.5
-    kbps = (_MP3_KBPS_1 if version == 3 else _MP3_KBPS_2)[header[2] >> 4]
-    rate_hz = _MP3_HZ[header[2] >> 2 & 3] // {3: 1, 2: 2, 0: 4}.get(version, 1)
-    if version == 1 or not kbps or not rate_hz:
-        return None
-    samples = 1152 if version == 3 else 576
-    return samples * kbps * 125 // rate_hz + (header[2] >> 1 & 1), samples

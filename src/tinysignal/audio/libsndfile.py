@@ -13,15 +13,17 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
+from tinysignal.audio import mp3
+from tinysignal.audio.bitrate import BitRate, bit_rate, encoder_settings
 from tinysignal.audio.formats import (
     BITS,
     LOSSY,
+    STORED_BYTES,
     AudioFormat,
     AudioInfo,
-    compression_level,
     wide_enough,
 )
-from tinysignal.audio.headers import WithoutSize, check_complete, mp3_samples, unstated_size
+from tinysignal.audio.headers import PatchedFile, check_complete, size_patches, w64_bytes
 from tinysignal.audio.reader import SoundReader
 from tinysignal.audio.validate import MAX_AMPLITUDE, Signal, check_channels, check_rate
 from tinysignal.errors import AudioFileError, SignalError
@@ -69,10 +71,9 @@ class Reader(SoundReader):
         self._path = Path(path)
         check_readable(self._path)
         check_complete(self._path)
-        size_at = unstated_size(self._path)
-        self._raw = None if size_at is None else WithoutSize(self._path, size_at)
-        if self._raw is not None:
-            self.notes = ("the input's header states no samples; it was read to its end",)
+        patches, note = size_patches(self._path)
+        self._raw = PatchedFile(self._path, patches) if patches else None
+        self.notes = () if note is None else (note,)
         self._file = self._open()
         if self._file.frames >= _UNKNOWN_LENGTH:  # a FLAC file written into a pipe
             samples = sum(len(block) for block in self._raw_blocks(_BLOCK_SAMPLES))
@@ -80,6 +81,9 @@ class Reader(SoundReader):
             self._file = self._open()
         else:
             samples = self._file.frames
+        if self._file.format == "W64":
+            samples = min(samples, self._stated_samples())
+        facts = mp3.read_facts(self._path) if self._file.format == "MP3" else None
         self.info = AudioInfo(
             sample_rate_hz=self._file.samplerate,
             channels=self._file.channels,
@@ -88,10 +92,13 @@ class Reader(SoundReader):
             subtype=self._file.subtype,
             tags={k: v for k, v in self._file.copy_metadata().items() if v},
             endian=self._file.endian,
+            bit_rate=bit_rate(
+                self._path, duration_s=max(1, samples) / self._file.samplerate, facts=facts
+            ),
         )
         try:
             check_facts(self._path, self.info)
-            self._check_mp3()
+            self._check_length(None if facts is None else facts.samples)
         except AudioFileError:
             self.close()
             raise
@@ -113,7 +120,9 @@ class Reader(SoundReader):
         size = samples or max(1024, _BLOCK_SAMPLES // self.info.channels)
         position = 0
         for raw in self._raw_blocks(size):
-            block = np.ascontiguousarray(raw.T)
+            block = np.ascontiguousarray(raw[: self.info.samples - position].T)
+            if block.shape[1] == 0:
+                return
             check_finite(self._path, block, start=position, info=self.info)
             position += block.shape[1]
             yield block
@@ -123,10 +132,13 @@ class Reader(SoundReader):
                 f"ends at {position / self.info.sample_rate_hz:.3f} s. Copy it again."
             )
 
-    def _check_mp3(self) -> None:
-        if self.info.container != "MP3":
-            return
-        frames = mp3_samples(self._path)
+    def _stated_samples(self) -> int:
+        stored = STORED_BYTES.get(self._file.subtype, BITS.get(self._file.subtype, 32) // 8)
+        stated = w64_bytes(self._path)
+        return _UNKNOWN_LENGTH if stated is None else stated // (stored * self._file.channels)
+
+    def _check_length(self, frames: int | None) -> None:
+        """Samples in the frames of an MP3 file against what libsndfile makes of them."""
         if frames is not None and frames > self.info.samples + _MP3_SLACK:
             raise ForeignFileError(
                 f"{self._path}: an MP3 file of varying bit rate without a Xing header: only "
@@ -139,9 +151,10 @@ class Reader(SoundReader):
         try:
             return _Sequential(self._raw or _bare(self._path))
         except (sf.LibsndfileError, TypeError) as error:
-            what = getattr(error, "error_string", "headerless samples")
+            if self._raw is not None:
+                self._raw.close()
             raise ForeignFileError(
-                f"{self._path}: not a readable audio file ({what.rstrip('. ')})."
+                f"{self._path}: not a readable audio file ({_said(error)})."
             ) from None
 
     def _raw_blocks(self, samples: int) -> Iterator[Signal]:
@@ -151,10 +164,9 @@ class Reader(SoundReader):
             try:
                 block: Signal = self._file.read(samples, dtype="float32", always_2d=True)
             except sf.LibsndfileError as error:
-                what = error.error_string.rstrip(". ")
                 raise AudioFileError(
                     f"{self._path}: damaged or truncated after "
-                    f"{position / self._file.samplerate:.3f} s ({what}). Copy it again."
+                    f"{position / self._file.samplerate:.3f} s ({_said(error)}). Copy it again."
                 ) from None
             if len(block) == 0:
                 return
@@ -218,6 +230,12 @@ def check_finite(path: str | Path, block: Signal, *, start: int, info: AudioInfo
     )
 
 
+def _said(error: Exception) -> str:
+    """What libsndfile said, if it said something; soundfile's word for samples without a header."""
+    text = str(getattr(error, "error_string", "headerless samples")).rstrip(". ")
+    return "the encoder refused" if text.startswith("(Garbled") else text
+
+
 class Writer:
     """A sound file, written in blocks.
 
@@ -236,7 +254,7 @@ class Writer:
         The length to come; 0 if unknown.
     tags : mapping of str to str or None
         libsndfile's names: title, artist, album, comment, date, ...
-    bits_per_s : float or None
+    bit_rate : BitRate or None
         About what a lossy encoder shall use; None for its own choice.
     clamp : bool
         Whether lossy formats saturate at full scale as well.
@@ -266,7 +284,7 @@ class Writer:
         audio_format: AudioFormat,
         samples: int = 0,
         tags: Mapping[str, str] | None = None,
-        bits_per_s: float | None = None,
+        bit_rate: BitRate | None = None,
         clamp: bool = True,
     ) -> None:
         self._path = Path(path)
@@ -278,28 +296,11 @@ class Writer:
         self.lost_tags: list[str] = []
         self.notes: list[str] = []
         kind = self.audio_format
-        level = None
-        if bits_per_s is not None:
-            level = compression_level(kind.subtype, bits_per_s=bits_per_s, channels=channels)
-        variable = kind.subtype == "MPEG_LAYER_III" and level is not None
-        try:
-            self._file = _Sequential(
-                _bare(self._path),
-                "w",
-                samplerate=check_rate(sample_rate_hz),
-                channels=check_channels(channels),
-                format=kind.container,
-                subtype=kind.subtype,
-                endian=kind.endian,
-                compression_level=level,
-                bitrate_mode="VARIABLE" if variable else None,
-            )
-        except (sf.LibsndfileError, ValueError) as error:
-            what = getattr(error, "error_string", str(error)).rstrip(". ")
-            raise AudioFileError(
-                f"{self._path}: {kind.container} {kind.subtype} cannot be written with "
-                f"{channels} channels at {sample_rate_hz} Hz ({what})."
-            ) from None
+        rate_hz, channels = check_rate(sample_rate_hz), check_channels(channels)
+        settings = {}
+        if bit_rate is not None:
+            settings = encoder_settings(kind.subtype, bit_rate, rate_hz=rate_hz, channels=channels)
+        self._file = self._open(rate_hz, channels, settings)
         for name, text in (tags or {}).items():
             try:
                 setattr(self._file, name, text)
@@ -350,6 +351,8 @@ class Writer:
         self._file.close()
         if self.written == 0:
             return
+        if self.audio_format.container == "MP3":
+            mp3.state_length(self._path, samples=self.written)
         try:
             found = sf.info(_bare(self._path))
         except sf.LibsndfileError:
@@ -360,6 +363,29 @@ class Writer:
                 f"back as {found.frames} samples at {found.samplerate} Hz instead of "
                 f"{self.written} at {rate} Hz. Write another format, such as .wav."
             )
+
+    def _open(self, rate_hz: int, channels: int, settings: dict[str, Any]) -> _Sequential:
+        """Encoders refuse some rates together: then they get their own choice."""
+        kind = self.audio_format
+        try:
+            return _Sequential(
+                _bare(self._path),
+                "w",
+                samplerate=rate_hz,
+                channels=channels,
+                format=kind.container,
+                subtype=kind.subtype,
+                endian=kind.endian,
+                **settings,
+            )
+        except (sf.LibsndfileError, ValueError) as error:
+            if settings:
+                return self._open(rate_hz, channels, {})
+            what = getattr(error, "error_string", str(error)).rstrip(". ")
+            raise AudioFileError(
+                f"{self._path}: {kind.container} {kind.subtype} cannot be written with "
+                f"{channels} channels at {rate_hz} Hz ({what})."
+            ) from None
 
     def _encode(self, block: Signal) -> NDArray[Any]:
         bits = BITS.get(self.audio_format.subtype)

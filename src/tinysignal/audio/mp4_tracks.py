@@ -21,6 +21,14 @@ class UnmovableError(Exception):
     """The file is not laid out as these functions need it."""
 
 
+def has_quicktime_keys(path: Path) -> bool:
+    """Whether the tags of an MP4 or MOV file are QuickTime's list of keys, as phones write it."""
+    try:
+        return b"mdta" in _index(path)[0].to_bytes()
+    except (UnmovableError, struct.error, RecursionError, OSError):
+        return False
+
+
 @dataclass
 class Box:
     """A box of an index: its name, and its content or the boxes in it."""
