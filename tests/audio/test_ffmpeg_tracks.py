@@ -364,3 +364,13 @@ def test_flac_in_ogg_stays_flac_in_ogg(tmp_path: Path, clean: Clean) -> None:
     clean(tmp_path / "x.oga", tmp_path / "y.oga")
     assert streams(tmp_path / "y.oga") == [("audio", "flac")]
     assert read(tmp_path / "y.oga").shape == read(tmp_path / "x.oga").shape
+
+
+@pytest.mark.parametrize(("suffix", "container"), [("avi", "avi"), ("wav", "mp4"), ("mp3", "mp4")])
+def test_tags_of_a_film_or_of_another_name_are_not_called_damaged(
+    suffix: str, container: str, tmp_path: Path, clean: Clean
+) -> None:
+    source = tmp_path / f"x.{suffix}"
+    write_sound(source, "libmp3lame" if suffix == "avi" else "aac", container=container)
+    assert clean(source, tmp_path / "y.flac").notes == ()
+    assert clean(source, tmp_path / "y.mka").notes == ()

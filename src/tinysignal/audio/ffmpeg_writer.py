@@ -99,6 +99,12 @@ class TrackWriter:
     ) -> None:
         self._path, source = Path(path), Path(source)
         self._from = source
+        suffix = self._path.suffix.lower()
+        if suffix in ONLY_READ:
+            raise AudioFileError(
+                f"{path}: {suffix} can be read but not written. Pass --format wav, or -o with "
+                "another extension."
+            )
         self._av = import_av(path)
         self._clamp = clamp
         self.peak = 0.0
@@ -193,11 +199,6 @@ class TrackWriter:
 
     def _open(self, source: Path, sound_only: bool, rate_hz: int) -> Any:
         suffix = self._path.suffix.lower()
-        if suffix in ONLY_READ:
-            raise AudioFileError(
-                f"{self._path}: {suffix} can be read but not written. Pass --format wav, or -o "
-                "with another extension."
-            )
         muxer = _MUXER_OF.get(suffix)
         streams = [] if self._source is None else self._source.streams.video
         if muxer == "ipod" and (streams or not sound_only):

@@ -100,6 +100,8 @@ def open_tags(path: Path) -> Any:
         head = file.read(12)
     if head[:4] == b"RIFF" and head[8:] != b"WAVE":  # a film
         return None
+    if head[4:8] == b"ftyp":  # mutagen goes by the extension, too
+        return mp4.MP4(path)
     return mutagen.File(path)
 
 
