@@ -32,6 +32,10 @@ from tinysignal.upper_band import UpperBand
 _FRAMES_AT_ONCE, _BINS_AT_ONCE = 128, 1 << 18
 
 
+RULE = 2
+"""To be raised when the same model and options give another sound than before."""
+
+
 class Denoiser:
     """A denoising network, ready to run; made by `Denoiser.load`.
 
@@ -96,6 +100,11 @@ class Denoiser:
     def spec(self) -> DenoiserSpec:
         """What the model expects and promises."""
         return self._network.spec
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the model's file."""
+        return self._network.checksum
 
     @property
     def options(self) -> DenoiseOptions:

@@ -6,29 +6,31 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tinysignal import audio
 from tinysignal.audio.formats import CONTAINERS
-from tinysignal.batch import Outcome, Work, check_work, plan_work, run_batch, with_extras
+from tinysignal.batch import Outcome, Work, outcomes_of, passed_over_text, plan_work
+from tinysignal.batch.plan import checked, with_extras
 from tinysignal.cli.options import DENOISE_NAMES, Model, Report, chosen, with_options_of
-from tinysignal.cli.terminal import Console
+from tinysignal.cli.patterns import expanded
+from tinysignal.cli.progress import progress, report
+from tinysignal.cli.terminal import Console, on_one_line
 from tinysignal.denoise_file import FILES, FileOptions
 from tinysignal.denoiser import Denoiser
-from tinysignal.errors import ConfigError, MissingExtraError, TinysignalError
+from tinysignal.errors import ConfigError, MissingExtraError
 from tinysignal.files import json_text
 from tinysignal.gain import DenoiseOptions
 from tinysignal.model import DEFAULT_MODEL
 
-_PIPE = Path("-")
+_PIPE = "-"
 _SEPARATORS = ("/", os.sep)  # at the end of a path: a folder
 
 
@@ -70,9 +72,7 @@ def denoise(
         bool, typer.Option("--plot", help="Also draw spectrograms before and after: NAME.png.")
     ] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Files at once.")] = 1,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Redo outputs newer than their input.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo what is done.")] = False,
     as_json: Report = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr.")] = False,
     **options: Any,
@@ -80,49 +80,67 @@ def denoise(
     """Remove noise from recordings; rate, channels, length, format and tags stay.
 
     One file goes to -o, several to -d; with neither, NAME.clean.EXT is written beside NAME.EXT.
-    Without -o, an output newer than its input is skipped.
+    Without -o, what an earlier run made of the same input with the same options is skipped. Exit
+    status: 0 all done, 1 some or all failed, 2 wrong usage.
 
     Example: tinysignal denoise talk.wav -o clean.wav
     """
     sound = chosen(DenoiseOptions, options, rename=DENOISE_NAMES)
     stored = chosen(FileOptions, options)
+    console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False)
     suffix = _suffix(container)
     if plot and find_spec("matplotlib") is None:  # said before the work, not after it
         raise MissingExtraError("--plot", "plot")
     if folder is None and output is not None and output.endswith(_SEPARATORS):
         folder, output = Path(output), None
+    passed_over: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="tinysignal-") as spool:
-        if _PIPE in map(Path, [*inputs, output or ""]):
-            if as_json and output in ("-", None):
+        if _PIPE in [*inputs, output]:
+            if as_json and output in (_PIPE, None):
                 raise ConfigError("--json and a sound on stdout cannot share it. Pass -o FILE.")
             if residual or plot or folder is not None:
                 raise ConfigError("a pipe takes neither --residual, --plot nor -d.")
             work = [_piped(inputs, output, Path(spool), suffix)]
         elif output is None:
-            work = plan_work(inputs, out_folder=folder, suffix=suffix, residual=residual, plot=plot)
+            work = plan_work(
+                expanded(inputs),
+                out_folder=folder,
+                suffix=suffix,
+                residual=residual,
+                plot=plot,
+                passed_over=passed_over,
+            )
         else:
-            item = _single(list(map(Path, inputs)), output, folder, suffix)
+            item = _single(list(map(Path, expanded(inputs))), output, folder, suffix)
             work = [with_extras(item, residual=residual, plot=plot)]
         work = _with_residual_file(work, residual_file)
-        denoiser = Denoiser.load(model, **vars(sound))
-        console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False)
-        with _progress(work, console) as advance:
-            outcomes = run_batch(
+        kept, failed = [], 0
+        with progress(work, console) as advance:
+            outcomes = outcomes_of(
                 work,
-                denoiser,
+                Denoiser.load(model, **vars(sound)),
                 stored,
                 jobs=jobs,
                 # Who names the output wants it written, whatever stands there.
                 overwrite=overwrite or output is not None,
                 make_folders=folder is not None,
-                on_outcome=lambda outcome: _report(outcome, console),
-                on_seconds=advance,
+                on_seconds=advance.seconds,
+                new_records=output is None,
             )
-        if work[0].names[1] == "-" and outcomes[0].status == "done":
+            with closing(outcomes):
+                for outcome in outcomes:
+                    report(outcome, console)
+                    advance.outcome(outcome)
+                    failed += outcome.status == "failed"
+                    if as_json:
+                        kept.append(outcome)
+        if work[0].names[1] == _PIPE and not failed:
             _copy_to_stdout(work[0].target)
+    if passed_over:
+        console.print(on_one_line(passed_over_text(passed_over)), markup=False)
     if as_json:
-        print_json(outcomes, model)
-    return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
+        print_json(kept, model, passed_over)
+    return 1 if failed else 0
 
 
 def _suffix(container: str | None) -> str | None:
@@ -152,8 +170,7 @@ def _with_residual_file(work: list[Work], residual_file: Path | None) -> list[Wo
         if len(work) != 1:
             raise ConfigError("--residual-file takes one input. Pass --residual for several.")
         work = [replace(work[0], residual=residual_file)]
-    check_work(work)
-    return work
+    return checked(work)
 
 
 def _piped(
@@ -166,14 +183,14 @@ def _piped(
     if len(inputs) != 1:
         raise ConfigError("a pipe takes one input.")
     source = Path(inputs[0])
-    if source == _PIPE:
+    if inputs[0] == _PIPE:
         if _is_no_pipe(sys.stdin):
             raise ConfigError("INPUT is -, but stdin is not a pipe. Pipe a sound file into it.")
         source = spool / "stdin"
         with source.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
-    name = "-" if output is None else output
-    if name == "-":
+    name = output or _PIPE
+    if name == _PIPE:
         if _is_no_pipe(sys.stdout):
             raise ConfigError("stdout is not a pipe. Pass -o FILE, or pipe it into a program.")
         target = spool / f"stdout{suffix or '.wav'}"
@@ -193,60 +210,10 @@ def _copy_to_stdout(path: Path) -> None:
     sys.stdout.buffer.flush()
 
 
-@contextmanager
-def _progress(work: list[Work], console: Console) -> Iterator[Callable[[float], None]]:
-    """A bar over the seconds of sound, with the speed as a multiple of real time."""
-    if not console.is_terminal or console.quiet:
-        yield lambda seconds: None
-        return
-    columns = (
-        TextColumn("denoising"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f} %"),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=sum(map(_seconds, work)) or None, speed="")
-
-        def advance(seconds: float) -> None:
-            bar.advance(task, seconds)
-            state = bar.tasks[0]
-            if state.elapsed:
-                bar.update(task, speed=f"{state.completed / state.elapsed:.0f} x real time")
-
-        yield advance
-
-
-def _seconds(item: Work) -> float:
-    try:
-        return audio.info(item.source).duration_s
-    except TinysignalError:
-        return 0.0  # the run itself reports it
-
-
-def _report(outcome: Outcome, console: Console) -> None:
-    source, target = outcome.work.names
-    if outcome.error is not None:
-        # On one line, and on stderr even when the console is quiet.
-        loud = Console(stderr=True, soft_wrap=True, highlight=False) if console.quiet else console
-        loud.print(f"error: {' '.join(outcome.error.split())}", markup=False)
-    elif outcome.report is None:
-        console.print(f"{source}: skipped, {target} is newer (--overwrite redoes it)", markup=False)
-    else:
-        report = outcome.report
-        console.print(
-            f"{source} -> {target}: {report.duration_s:.1f} s, {report.speed:.0f} x real time",
-            markup=False,
-        )
-        for note in report.notes:
-            console.print(f"{target}: {note}", markup=False)
-
-
-def print_json(outcomes: list[Outcome], model: str) -> None:
+def print_json(outcomes: list[Outcome], model: str, passed_over: Counter[str]) -> None:
     """One JSON document on stdout."""
     statuses = [outcome.status for outcome in outcomes]
     counts = {status: statuses.count(status) for status in ("done", "skipped", "failed")}
     files = [outcome.to_dict() for outcome in outcomes]
-    document = {"model": model, **counts, "files": files}
+    document = {"model": model, **counts, "passed_over": dict(passed_over), "files": files}
     print(json_text(document))
