@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections import Counter
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
 import typer
 
 from tinysignal import audio
 from tinysignal.audio.formats import CONTAINERS
+from tinysignal.audio.pcm import PcmFormat, WavHead, read_wav_head
 from tinysignal.batch import Outcome, Work, outcomes_of, passed_over_text, plan_work
 from tinysignal.batch.plan import checked, with_extras
 from tinysignal.cli.options import DENOISE_NAMES, Model, Report, chosen, with_options_of
 from tinysignal.cli.patterns import expanded
 from tinysignal.cli.progress import progress, report
+from tinysignal.cli.streams import denoise_raw, denoise_wav
 from tinysignal.cli.terminal import Console, on_one_line
 from tinysignal.denoise_file import FILES, FileOptions
 from tinysignal.denoiser import Denoiser
@@ -31,6 +34,8 @@ from tinysignal.gain import DenoiseOptions
 from tinysignal.model import DEFAULT_MODEL
 
 _PIPE = "-"
+_CHANGING = ("subtype", "clip_mode", "keep_times")
+RAW = "Streams"  # heading of their options in --help
 _SEPARATORS = ("/", os.sep)  # at the end of a path: a folder
 
 
@@ -71,6 +76,17 @@ def denoise(
     plot: Annotated[
         bool, typer.Option("--plot", help="Also draw spectrograms before and after: NAME.png.")
     ] = False,
+    raw: Annotated[
+        int | None,
+        typer.Option(
+            "--raw", metavar="RATE", help="Bare samples from stdin to stdout.", rich_help_panel=RAW
+        ),
+    ] = None,
+    raw_channels: Annotated[int, typer.Option(min=1, help="Channels.", rich_help_panel=RAW)] = 1,
+    raw_format: Annotated[
+        Literal["s16le", "f32le"],
+        typer.Option(help="Integers or floating point.", rich_help_panel=RAW),
+    ] = "s16le",
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Files at once.")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo what is done.")] = False,
     as_json: Report = False,
@@ -84,63 +100,152 @@ def denoise(
     status: 0 all done, 1 some or all failed, 2 wrong usage.
 
     Example: tinysignal denoise talk.wav -o clean.wav
+
+    Example: arecord -t raw -f S16_LE -r 16000 | tinysignal denoise --raw 16000 - | aplay -t raw
+    -f S16_LE -r 16000
     """
     sound = chosen(DenoiseOptions, options, rename=DENOISE_NAMES)
     stored = chosen(FileOptions, options)
     console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False)
-    suffix = _suffix(container)
     if plot and find_spec("matplotlib") is None:  # said before the work, not after it
         raise MissingExtraError("--plot", "plot")
     if folder is None and output is not None and output.endswith(_SEPARATORS):
         folder, output = Path(output), None
+    asked = _Asked(inputs, output, folder, _suffix(container), residual, residual_file, plot)
+    if raw is not None:
+        if as_json or stored != FileOptions():
+            raise ConfigError("--raw takes no option of files, nor --json.")
+        asked.check_raw()
+        pcm = PcmFormat(raw, raw_channels, raw_format)
+        return denoise_raw(pcm, Denoiser.load(model, **vars(sound)), console)
     passed_over: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="tinysignal-") as spool:
-        if _PIPE in [*inputs, output]:
+        if asked.is_piped:
             if as_json and output in (_PIPE, None):
                 raise ConfigError("--json and a sound on stdout cannot share it. Pass -o FILE.")
-            if residual or plot or folder is not None:
-                raise ConfigError("a pipe takes neither --residual, --plot nor -d.")
-            work = [_piped(inputs, output, Path(spool), suffix)]
-        elif output is None:
-            work = plan_work(
-                expanded(inputs),
-                out_folder=folder,
-                suffix=suffix,
-                residual=residual,
-                plot=plot,
-                passed_over=passed_over,
-            )
+            asked.check_piped()
+            # What needs the whole file, or other samples than came, goes by way of files.
+            changed = any(options.get(name) is not None for name in _CHANGING)
+            head = WavHead(b"") if changed or not asked.may_flow else read_wav_head(_read)
+            if head.pcm is not None:
+                return denoise_wav(head, Denoiser.load(model, **vars(sound)), console)
+            work = [asked.spooled(Path(spool), head.content)]
         else:
-            item = _single(list(map(Path, expanded(inputs))), output, folder, suffix)
-            work = [with_extras(item, residual=residual, plot=plot)]
-        work = _with_residual_file(work, residual_file)
-        kept, failed = [], 0
-        with progress(work, console) as advance:
-            outcomes = outcomes_of(
-                work,
-                Denoiser.load(model, **vars(sound)),
-                stored,
-                jobs=jobs,
-                # Who names the output wants it written, whatever stands there.
-                overwrite=overwrite or output is not None,
-                make_folders=folder is not None,
-                on_seconds=advance.seconds,
-                new_records=output is None,
-            )
-            with closing(outcomes):
-                for outcome in outcomes:
-                    report(outcome, console)
-                    advance.outcome(outcome)
-                    failed += outcome.status == "failed"
-                    if as_json:
-                        kept.append(outcome)
+            work = asked.planned(passed_over)
+        work = checked(work)
+        kept: list[Outcome] | None = [] if as_json else None
+        failed = _run(
+            work,
+            console,
+            kept,
+            denoiser=Denoiser.load(model, **vars(sound)),
+            options=stored,
+            jobs=jobs,
+            # Who names the output wants it written, whatever stands there.
+            overwrite=overwrite or asked.output is not None,
+            make_folders=asked.folder is not None,
+            new_records=asked.output is None,
+        )
         if work[0].names[1] == _PIPE and not failed:
             _copy_to_stdout(work[0].target)
     if passed_over:
         console.print(on_one_line(passed_over_text(passed_over)), markup=False)
-    if as_json:
+    if kept is not None:
         print_json(kept, model, passed_over)
     return 1 if failed else 0
+
+
+def _run(work: list[Work], console: Console, kept: list[Outcome] | None, **how: Any) -> int:
+    """How many files failed; outcomes are told as they come, and kept only where asked."""
+    failed = 0
+    with progress(work, console) as advance:
+        outcomes = outcomes_of(work, on_seconds=advance.seconds, **how)
+        with closing(outcomes):
+            for outcome in outcomes:
+                report(outcome, console)
+                advance.outcome(outcome)
+                failed += outcome.status == "failed"
+                if kept is not None:
+                    kept.append(outcome)
+    return failed
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be read and written, as it was typed."""
+
+    inputs: list[str]
+    output: str | None
+    folder: Path | None
+    suffix: str | None
+    residual: bool
+    residual_file: Path | None
+    plot: bool
+
+    @property
+    def is_piped(self) -> bool:
+        return _PIPE in [*self.inputs, self.output]
+
+    @property
+    def may_flow(self) -> bool:
+        """Whether sound may go from one pipe to the other as it comes, if it is a WAV file."""
+        return (
+            self.inputs == [_PIPE]
+            and self.output in (_PIPE, None)
+            and self.suffix in (".wav", None)
+            and self.residual_file is None
+            and not _is_file(sys.stdin)
+        )
+
+    def check_raw(self) -> None:
+        if self.inputs != [_PIPE] or self.output not in (_PIPE, None):
+            raise ConfigError("--raw goes from stdin to stdout: pass - as the input, and no -o.")
+        self.check_piped()
+        if self.suffix or self.residual_file:
+            raise ConfigError("--raw takes neither --format nor --residual-file.")
+
+    def check_piped(self) -> None:
+        if self.residual or self.plot or self.folder is not None:
+            raise ConfigError("a pipe takes neither --residual, --plot nor -d.")
+        if len(self.inputs) != 1:
+            raise ConfigError("a pipe takes one input.")
+        if self.inputs[0] == _PIPE and _is_no_pipe(sys.stdin):
+            raise ConfigError("INPUT is -, but stdin is not a pipe. Pipe a sound file into it.")
+        if self.output in (_PIPE, None) and _is_no_pipe(sys.stdout):
+            raise ConfigError("stdout is not a pipe. Pass -o FILE, or pipe it into a program.")
+
+    def spooled(self, spool: Path, read: bytes) -> Work:
+        """One input from stdin, of which some is read, or one output to stdout, or both."""
+        source = Path(self.inputs[0])
+        if self.inputs[0] == _PIPE:
+            source = spool / "stdin"
+            with source.open("wb") as file:
+                file.write(read)
+                shutil.copyfileobj(sys.stdin.buffer, file)
+        name = self.output or _PIPE
+        target = spool / f"stdout{self.suffix or '.wav'}" if name == _PIPE else Path(name)
+        return Work(source, target, self.residual_file, shown=(self.inputs[0], name))
+
+    def planned(self, passed_over: Counter[str]) -> list[Work]:
+        """Files and folders."""
+        inputs = expanded(self.inputs)
+        if self.output is not None:
+            item = _single(list(map(Path, inputs)), self.output, self.folder, self.suffix)
+            work = [with_extras(item, residual=self.residual, plot=self.plot)]
+        else:
+            work = plan_work(
+                inputs,
+                out_folder=self.folder,
+                suffix=self.suffix,
+                residual=self.residual,
+                plot=self.plot,
+                passed_over=passed_over,
+            )
+        if self.residual_file is not None:
+            if len(work) != 1:
+                raise ConfigError("--residual-file takes one input. Pass --residual for several.")
+            work = [replace(work[0], residual=self.residual_file)]
+        return work
 
 
 def _suffix(container: str | None) -> str | None:
@@ -165,38 +270,16 @@ def _single(inputs: list[Path], output: str, folder: Path | None, suffix: str | 
     return Work(inputs[0], Path(output))
 
 
-def _with_residual_file(work: list[Work], residual_file: Path | None) -> list[Work]:
-    if residual_file is not None:
-        if len(work) != 1:
-            raise ConfigError("--residual-file takes one input. Pass --residual for several.")
-        work = [replace(work[0], residual=residual_file)]
-    return checked(work)
+def _read(size: int) -> bytes:
+    return sys.stdin.buffer.read(size)
 
 
-def _piped(
-    inputs: list[str],
-    output: str | None,
-    spool: Path,
-    suffix: str | None,
-) -> Work:
-    """One input from stdin, or one output to stdout, or both, by way of files."""
-    if len(inputs) != 1:
-        raise ConfigError("a pipe takes one input.")
-    source = Path(inputs[0])
-    if inputs[0] == _PIPE:
-        if _is_no_pipe(sys.stdin):
-            raise ConfigError("INPUT is -, but stdin is not a pipe. Pipe a sound file into it.")
-        source = spool / "stdin"
-        with source.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
-    name = output or _PIPE
-    if name == _PIPE:
-        if _is_no_pipe(sys.stdout):
-            raise ConfigError("stdout is not a pipe. Pass -o FILE, or pipe it into a program.")
-        target = spool / f"stdout{suffix or '.wav'}"
-    else:
-        target = Path(name)
-    return Work(source, target, shown=(inputs[0], name))
+def _is_file(stream: TextIO) -> bool:
+    """Whether it comes from a file, or what cannot be told."""
+    try:
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):
+        return True
 
 
 def _is_no_pipe(stream: TextIO | None) -> bool:
