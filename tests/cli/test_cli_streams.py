@@ -234,6 +234,8 @@ def test_other_sounds_go_through_a_pipe_by_way_of_a_file(kind: str, onset_model:
         (["--raw", "16000", "-", "-d", "out"], "a pipe takes neither"),
         (["--raw", "16000", "-", "--raw-format", "mulaw"], "mulaw"),
         (["--raw", "16000", "-", "--raw-channels", "0"], "raw-channels"),
+        (["--raw", "16000", "-", "--raw-channels", "33"], "raw-channels"),
+        (["--raw", "16", "-"], "--raw: sample rate 16 Hz"),
     ],
 )
 def test_bare_samples_take_only_what_makes_sense(arguments: list[str], found: str) -> None:

@@ -19,9 +19,17 @@ import typer
 from tinysignal import audio
 from tinysignal.audio.formats import CONTAINERS
 from tinysignal.audio.pcm import PcmFormat, WavHead, read_wav_head
+from tinysignal.audio.validate import MAX_CHANNELS
 from tinysignal.batch import Outcome, Work, outcomes_of, passed_over_text, plan_work
 from tinysignal.batch.plan import checked, with_extras
-from tinysignal.cli.options import DENOISE_NAMES, Model, Report, chosen, with_options_of
+from tinysignal.cli.options import (
+    DENOISE_NAMES,
+    Model,
+    Report,
+    check_rate_option,
+    chosen,
+    with_options_of,
+)
 from tinysignal.cli.patterns import expanded
 from tinysignal.cli.progress import progress, report
 from tinysignal.cli.streams import denoise_raw, denoise_wav
@@ -82,10 +90,12 @@ def denoise(
             "--raw", metavar="RATE", help="Bare samples from stdin to stdout.", rich_help_panel=RAW
         ),
     ] = None,
-    raw_channels: Annotated[int, typer.Option(min=1, help="Channels.", rich_help_panel=RAW)] = 1,
+    raw_channels: Annotated[
+        int, typer.Option(min=1, max=MAX_CHANNELS, help="Channels.", rich_help_panel=RAW)
+    ] = 1,
     raw_format: Annotated[
         Literal["s16le", "f32le"],
-        typer.Option(help="Integers or floating point.", rich_help_panel=RAW),
+        typer.Option(help="Samples of --raw: integers or floating point.", rich_help_panel=RAW),
     ] = "s16le",
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Files at once.")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo what is done.")] = False,
@@ -116,6 +126,7 @@ def denoise(
         if as_json or stored != FileOptions():
             raise ConfigError("--raw takes no option of files, nor --json.")
         asked.check_raw()
+        check_rate_option("--raw", raw)
         pcm = PcmFormat(raw, raw_channels, raw_format)
         return denoise_raw(pcm, Denoiser.load(model, **vars(sound)), console)
     passed_over: Counter[str] = Counter()
