@@ -11,6 +11,8 @@ only while the rumble is 6 dB louder than everything audible.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,7 +41,7 @@ class SubsonicStream:
         self._hop = hop_samples
         self._drift = _Butterworth(_DRIFT_HZ, hop_samples, sample_rate_hz, high_pass=False)
         self._audible = _Butterworth(_RUMBLE_HZ, hop_samples, sample_rate_hz, high_pass=True)
-        forget = np.exp(-hop_samples / (_MEMORY_S * sample_rate_hz))
+        forget = float(np.exp(-hop_samples / (_MEMORY_S * sample_rate_hz)))
         self._drift_share = _Share(*_DRIFT_GOES, forget=forget, channels=channels)
         self._rumble_share = _Share(*_RUMBLE_GOES, forget=forget, channels=channels)
 
@@ -79,16 +81,15 @@ class _Share:
     def __init__(self, some: float, all: float, *, forget: float, channels: int) -> None:
         self._some, self._range = some, np.log(all / some)
         self._forget = forget
-        self._powers = np.full((2, channels), _SILENCE)
+        self._powers = np.full(2 * channels, _SILENCE)
         self._last: Samples | None = None
 
     def __call__(self, part: Samples, rest: Samples) -> Samples:
         """The share in every sample, (channels, hops, hop_samples); it changes without a step."""
-        powers = np.stack([np.mean(np.square(part), axis=2), np.mean(np.square(rest), axis=2)])
-        for hop in np.moveaxis(powers, 2, 0):
-            self._powers = self._forget * self._powers + hop
-            hop[:] = self._powers
-        ratio = powers[0] / (powers[1] + _SILENCE)
+        powers = [np.einsum("chs,chs->ch", signal, signal) for signal in (part, rest)]
+        sums = _sums(self._powers, self._forget, np.concatenate(powers))[:, 1:]
+        self._powers = sums[:, -1]
+        ratio = sums[: len(part)] / (sums[len(part) :] + _SILENCE)
         now = np.clip(np.log(np.maximum(ratio / self._some, 1)) / self._range, 0, 1)
         first = now[:, :1] if self._last is None else self._last
         before = np.concatenate([first, now[:, :-1]], axis=1)
@@ -128,9 +129,23 @@ class _Butterworth:
         if state is None:
             state = blocks[:, 0].mean(axis=1) / (1 - self._pole)
         sums = np.cumsum(blocks / self._powers, axis=2)
-        for hop in range(blocks.shape[1]):
-            sums[:, hop] += (self._pole * state)[:, np.newaxis]
-            state = sums[:, hop, -1] * self._powers[-1]
-        self._state = state
+        states = _sums(
+            state, complex(self._pole * self._powers[-1]), sums[:, :, -1] * self._powers[-1]
+        )
+        self._state = states[:, -1]
+        sums += (self._pole * states[:, :-1])[..., np.newaxis]
         filtered: Samples = self._direct * blocks + (sums * (self._weight * self._powers)).real
         return filtered
+
+
+def _sums(start: NDArray[Any], factor: complex, values: NDArray[Any]) -> NDArray[Any]:
+    """``sum = factor * sum + value`` from a start on: (rows,), (rows, n) to (rows, n + 1).
+
+    In Python's own numbers, which for a few rows are faster than arrays.
+    """
+    rows = []
+    for total, row in zip(start.tolist(), values.tolist(), strict=True):
+        rows.append([total])
+        for value in row:
+            rows[-1].append(factor * rows[-1][-1] + value)
+    return np.array(rows)

@@ -22,6 +22,7 @@ import soundfile as sf
 from tinysignal import audio
 from tinysignal.batch.record import NAME as RECORD
 from tinysignal.cli.main import run
+from tinysignal.cli.patterns import expanded
 from tinysignal.denoiser import Denoiser
 
 Noisy = Callable[..., np.ndarray]
@@ -480,7 +481,8 @@ def test_a_clash_of_two_outputs_fails_those_two_and_no_other(
         "a.wav",
     ]
     assert str(folder / "a.wav") in report["files"][0]["error"]
-    assert captured.err.count("same place") == 2
+    shared = out / ("a.png" if extra == "--plot" else "a.flac")
+    assert captured.err.count(f"{shared} would be written for ") == 2
     assert {Path(name).stem for name in names_in(out)} == {"b"}
 
 
@@ -498,6 +500,13 @@ def test_what_a_folder_passes_over_is_counted_by_ending(
             "4 files passed over: .amrx (2), no ending (1), .txt (1)"
         )
         assert json.loads(said.out)["passed_over"] == {".amrx": 2, "": 1, ".txt": 1}
+
+
+@pytest.mark.parametrize(
+    "name", [r"\\?\C:\talks\a.wav", r"\\server\share\talk [1].wav", "./a.wav", "a/../b.wav", "-"]
+)
+def test_names_that_match_nothing_stay_as_they_were_typed(name: str) -> None:
+    assert expanded([name]) == [name]
 
 
 @pytest.mark.parametrize(

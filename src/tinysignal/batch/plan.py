@@ -208,7 +208,7 @@ def checked(work: list[Work]) -> list[Work]:
         An output that is an input, or two outputs of one input at the same place.
     """
     inputs = {file_identity(item.source): item.source for item in work}
-    makers: dict[object, list[int]] = {}
+    makers: dict[object, list[tuple[int, Path]]] = {}
     for index, item in enumerate(work):
         outputs = [(path, file_identity(path)) for path in item.outputs]
         for path, identity in outputs:
@@ -216,15 +216,16 @@ def checked(work: list[Work]) -> list[Work]:
                 raise ConfigError(
                     f"{path}: the output is the input {inputs[identity]}. Choose another name."
                 )
-            makers.setdefault(identity, []).append(index)
+            makers.setdefault(identity, []).append((index, path))
         if len({identity for _, identity in outputs}) < len(outputs):
             check_outputs([(item.source, path) for path, _ in outputs])
     for sharing in makers.values():
-        for index in sharing if len(sharing) > 1 else []:
-            others = [work[i].names[0] for i in sharing if i != index]
-            work[index] = replace(
-                work[index],
-                clash=f"would be written to the same place as {', '.join(others[:3])}"
-                f"{', ...' if len(others) > 3 else ''}. Run them apart, or into different folders.",
+        for index, path in sharing if len(sharing) > 1 else []:
+            others = [work[other].names[0] for other, _ in sharing if other != index]
+            shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+            clash = (
+                f"{path} would be written for {shown} as well. Run them apart, or into different "
+                "folders."
             )
+            work[index] = replace(work[index], clash=clash)
     return work

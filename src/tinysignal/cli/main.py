@@ -130,9 +130,9 @@ def _explained(error: Exception) -> tuple[str, int]:
     """Message of an error on one line, and its exit status."""
     if isinstance(error, _ClickError):
         message = error.format_message().replace("Value error, ", "")
-        if not message or "\n" in message:  # a command without arguments: its help
+        if type(error).__name__ == "NoArgsIsHelpError":  # its text is the help, if not yet shown
             return message, 2
-        return printable(f"error: {message}"), 2
+        return printable(f"error: {' '.join(message.split())}"), 2
     if isinstance(error, TinysignalError):
         status = 2 if isinstance(error, ConfigError | MissingExtraError) else 1
         return on_one_line(f"error: {error}"), status

@@ -1,0 +1,124 @@
+"""Several files at once: threads, as `tinysignal denoise --jobs` has them, beside processes.
+
+    python benchmarks/jobs.py
+    python benchmarks/tables.py
+
+Folders of noise in files of several kinds are denoised by one thread, by several threads, and by as
+many processes that each load the model and take their share of the files. Runs alternate; the
+medians count. The seconds of processes hold their start, as those of a command would. ``beyond`` is
+what a file costs in one thread beyond the denoiser's call: open, read, write, move in place.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from processes import machine
+from tinysignal import Denoiser, audio
+from tinysignal.batch import Outcome, Work, plan_work, run_batch
+from tinysignal.files import atomic
+
+REPORT = Path(__file__).resolve().parent / "reports" / "jobs.json"
+# Name, files, seconds, channels, rate.
+FOLDERS = (
+    ("400 WAV files of 0.1 s", 400, 0.1, 1, 16_000, ".wav"),
+    ("60 WAV files of 10 s", 60, 10.0, 1, 16_000, ".wav"),
+    ("60 Opus files of 10 s", 60, 10.0, 1, 48_000, ".opus"),
+    ("6 stereo FLAC files of 2 min at 48 kHz", 6, 120.0, 2, 48_000, ".flac"),
+)
+
+
+def main() -> None:
+    """Measure, write the report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=REPORT)
+    options = parser.parse_args()
+    rows = []
+    for folder in FOLDERS:
+        with tempfile.TemporaryDirectory() as place:
+            rows.append(measured(Path(place), folder, options.jobs, options.runs))
+        print(rows[-1], file=sys.stderr)
+    report = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine(pinned=False),
+        "jobs": options.jobs,
+        "runs": options.runs,
+        "folders": rows,
+    }
+    with atomic(options.output) as path:
+        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def measured(
+    place: Path, folder: tuple[str, int, float, int, int, str], jobs: int, runs: int
+) -> dict[str, object]:
+    """Median seconds of each way."""
+    name, files, seconds, channels, rate_hz, suffix = folder
+    noise = np.random.default_rng(0).normal(0, 0.1, (channels, round(seconds * rate_hz)))
+    first = place / "in" / f"0{suffix}"
+    first.parent.mkdir()
+    audio.write(first, noise, sample_rate_hz=rate_hz)
+    for i in range(1, files):
+        first.with_stem(str(i)).write_bytes(first.read_bytes())
+    work = plan_work([place / "in"], out_folder=place / "out")
+    denoiser = Denoiser.load()
+
+    def threads(count: int) -> None:
+        checked(run_batch(work, denoiser, jobs=count, overwrite=True, make_folders=True))
+
+    def processes() -> None:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(jobs, mp_context=spawn) as pool:
+            list(pool.map(share, [work[i::jobs] for i in range(jobs)]))
+
+    def network() -> None:
+        signal = noise.astype(np.float32)
+        for _ in range(files):
+            denoiser(signal, sample_rate_hz=rate_hz)
+
+    ways: dict[str, Callable[[], None]] = {
+        "one": lambda: threads(1),
+        "threads": lambda: threads(jobs),
+        "processes": processes,
+        "network": network,
+    }
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(runs):
+        for way, run in ways.items():
+            started = time.perf_counter()
+            run()
+            times[way].append(time.perf_counter() - started)
+    medians = {way: round(statistics.median(values), 3) for way, values in times.items()}
+    beyond_ms = 1000 * (medians["one"] - medians["network"]) / files
+    return {"name": name, "files": files, **medians, "beyond_ms": round(beyond_ms, 2)}
+
+
+def share(work: list[Work]) -> None:
+    """What one process does."""
+    checked(run_batch(work, Denoiser.load(), overwrite=True))
+
+
+def checked(outcomes: list[Outcome]) -> None:
+    """Nothing may fail."""
+    for outcome in outcomes:
+        if outcome.error is not None:
+            sys.exit(outcome.error)
+
+
+if __name__ == "__main__":
+    main()
