@@ -210,10 +210,10 @@ def jobs(report: Report) -> str:
     machine = report["machine"]
     return page(
         "Several files at once",
-        f"`tinysignal denoise FOLDER --jobs N` uses threads. Medians of {report['runs']} "
-        f"alternating runs on {machine['cores']} cores; processes include their start and the load "
-        "of the model in each. The last column is what a file costs in one thread beyond the "
-        "denoiser's call: open, read, write, move in place. "
+        "`tinysignal denoise FOLDER --jobs N` uses threads. The fastest of "
+        f"{report['runs']} alternating runs on {machine['cores']} cores; processes include their "
+        "start and the load of the model in each. The last column is what a file costs in one "
+        "thread beyond the denoiser's call: open, read, write, move in place. "
         f"{machine['cpu']}, Python {machine['python']}; {report['date']}.",
         table(["", "one", f"{count} threads", f"{count} processes", "beyond, a file"], rows),
     )

@@ -6,6 +6,7 @@
     reader.py         what the two readers have in common
     validate.py       the one validator of signals, rates and channels
     formats.py        containers and subtypes
+    pcm.py            bare samples, and WAV files that flow through pipes
     headers.py        files that end before their header says
     libsndfile.py     Reader and Writer of libsndfile's formats
     ffmpeg.py         the sound track of a film, and what only FFmpeg reads

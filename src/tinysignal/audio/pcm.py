@@ -91,7 +91,8 @@ class PcmFormat:
             elif not self.is_float:
                 values = values / 2.0 ** (_BITS[self.kind] - 1)
         rows = values.reshape(-1, self.channels).T
-        return np.ascontiguousarray(rows, np.float32)
+        with np.errstate(over="ignore"):  # to infinity, which whoever takes it refuses
+            return np.ascontiguousarray(rows, np.float32)
 
     def encode(self, signal: Signal) -> bytes:
         """Bytes of float32 (channels, time); integers are rounded, and saturate at full scale."""

@@ -154,6 +154,7 @@ def _print_table(answers: dict[Path, Probabilities], classes: tuple[str, ...], t
         order = np.argsort(-answer, kind="stable")[:top]
         best, *others = [(classes[i], f"{answer[i]:.1%}") for i in order]
         runners = ", ".join(f"{name} ({share})" for name, share in others)
-        cells = [*best, runners, str(path)] if top > 1 else [*best, str(path)]
+        name = on_one_line(str(path))
+        cells = [*best, runners, name] if top > 1 else [*best, name]
         table.add_row(*map(escape, cells))
     Console().print(table)

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from tinysignal import audio
 from tinysignal.cli.options import Report
-from tinysignal.cli.terminal import Console
+from tinysignal.cli.terminal import Console, on_one_line
 from tinysignal.errors import ConfigError
 from tinysignal.files import json_text
 from tinysignal.model import (
@@ -49,7 +49,7 @@ def info(
     table = Table("", "", show_header=False, box=None)
     table.columns[1].overflow = "fold"
     for name, value in found.items():
-        table.add_row(name, escape(_shown(value)))
+        table.add_row(name, escape(on_one_line(_shown(value))))
     Console().print(table)
 
 
