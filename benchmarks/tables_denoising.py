@@ -208,8 +208,10 @@ def jobs(report: Report) -> str:
         for row in report["folders"]
     ]
     machine = report["machine"]
+    busy = report["load"] > machine["cores"] + count
     return page(
         "Several files at once",
+        *(["**A trial on a busy machine, not a measurement.**"] if busy else []),
         "`tinysignal denoise FOLDER --jobs N` uses threads. The fastest of "
         f"{report['runs']} alternating runs on {machine['cores']} cores; processes include their "
         "start and the load of the model in each. The last column is what a file costs in one "

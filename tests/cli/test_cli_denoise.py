@@ -623,3 +623,17 @@ def test_without_json_outcomes_are_dropped_as_they_are_told(
     assert run(["denoise", str(tmp_path), "-m", str(onset_model)]) == 0
     assert len(alive) == 6
     assert most <= 2
+
+
+def test_a_file_written_by_name_is_redone_by_a_folder_run_with_other_options(
+    talk: Path, onset_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, model = tmp_path / "out", ["-m", str(onset_model)]
+    to_folder = ["denoise", str(talk), "-d", str(folder), *model]
+    assert run(to_folder) == 0
+    assert run(["denoise", str(talk), "-o", str(folder / talk.name), "--mix", "0.5", *model]) == 0
+    capsys.readouterr()
+    assert run(to_folder) == 0
+    assert "skipped" not in capsys.readouterr().err
+    assert run(["denoise", str(talk), "-o", str(tmp_path / "alone.wav"), *model]) == 0
+    assert not (tmp_path / RECORD).exists()  # a name needs no record
