@@ -28,6 +28,7 @@ Source = tuple[str, Callable[[Report], str]]
 PAGES: dict[str, Source] = {
     "docs/benchmarks/denoisers.md": ("peers", tables_denoising.denoisers),
     "docs/benchmarks/cost.md": ("cost", tables_denoising.cost),
+    "docs/benchmarks/jobs.md": ("jobs", tables_denoising.jobs),
     "docs/benchmarks/transparency.md": ("transparency", tables_denoising.transparency),
     "docs/benchmarks/full_band.md": ("full_band", tables_denoising.full_band),
     "docs/benchmarks/sync.md": ("sync", tables_sync.sync),

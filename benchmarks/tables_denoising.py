@@ -193,6 +193,34 @@ def _seconds(row: Report) -> list[str]:
     ]
 
 
+# Several files at once: jobs.json
+
+
+def jobs(report: Report) -> str:
+    """Threads beside processes, and what a file costs beyond the network."""
+    count = report["jobs"]
+    rows = [
+        [
+            row["name"],
+            *(f"{row[way]:.3g} s" for way in ("one", "threads", "processes")),
+            f"{row['beyond_ms']:.1f} ms",
+        ]
+        for row in report["folders"]
+    ]
+    machine = report["machine"]
+    busy = report["load"] > machine["cores"] + count
+    return page(
+        "Several files at once",
+        *(["**A trial on a busy machine, not a measurement.**"] if busy else []),
+        "`tinysignal denoise FOLDER --jobs N` uses threads. The fastest of "
+        f"{report['runs']} alternating runs on {machine['cores']} cores; processes include their "
+        "start and the load of the model in each. The last column is what a file costs in one "
+        "thread beyond the denoiser's call: open, read, write, move in place. "
+        f"{machine['cpu']}, Python {machine['python']}; {report['date']}.",
+        table(["", "one", f"{count} threads", f"{count} processes", "beyond, a file"], rows),
+    )
+
+
 # What a denoiser leaves alone: transparency.json
 
 

@@ -192,12 +192,23 @@ def test_structure_is_kept(tmp_path: Path) -> None:
     assert beside.target == tmp_path / "in" / "y.clean.flac"
 
 
-def test_two_inputs_for_one_output_are_refused(tmp_path: Path) -> None:
+def test_two_inputs_for_one_output_are_planned_as_a_clash(tmp_path: Path) -> None:
     touch(tmp_path / "a" / "x.wav", tmp_path / "b" / "x.wav", tmp_path / "a" / "x.flac")
-    with pytest.raises(ConfigError, match="would be written twice"):
-        plan_work([tmp_path / "a", tmp_path / "b"], out_folder=tmp_path / "out")
-    with pytest.raises(ConfigError, match="would be written twice"):
-        plan_work([tmp_path / "a"], out_folder=tmp_path / "out", suffix=".wav")
+    touch(tmp_path / "a" / "y.wav")
+    work = plan_work([tmp_path / "a", tmp_path / "b"], out_folder=tmp_path / "out")
+    clashing = [item.source for item in work if item.clash]
+    assert clashing == [tmp_path / "a" / "x.wav", tmp_path / "b" / "x.wav"]
+    assert str(tmp_path / "b" / "x.wav") in str(work[1].clash)
+    work = plan_work([tmp_path / "a"], out_folder=tmp_path / "out", suffix=".wav")
+    assert [item.source.name for item in work if item.clash] == ["x.flac", "x.wav"]
+    (twice,) = plan_work([tmp_path / "a" / "y.wav"] * 2)
+    assert twice.clash is None
+
+
+def test_a_plan_refuses_to_overwrite_an_input(tmp_path: Path) -> None:
+    touch(tmp_path / "x.wav", tmp_path / "x.clean.wav")
+    with pytest.raises(ConfigError, match="the output is the input"):
+        plan_work([tmp_path / "x.wav", tmp_path / "x.clean.wav"])
 
 
 @pytest.mark.parametrize("link", ["none", "symbolic", "hard", "folder"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -24,7 +25,7 @@ from tinysignal.audio.metadata import carry, header_tags
 from tinysignal.audio.reader import SoundReader
 from tinysignal.audio.validate import Signal
 from tinysignal.denoiser import Denoiser
-from tinysignal.errors import ConfigError
+from tinysignal.errors import AudioFileError, ConfigError
 from tinysignal.files import atomic
 from tinysignal.options import Options, option
 
@@ -45,6 +46,8 @@ class FileOptions(Options):
         integer or a lossy one. ``rescale``: the whole file is written again, just quiet enough;
         ``clamp``: samples saturate and are counted; ``none``: lossy encoders get them as they are,
         integers saturate.
+    keep_times : bool
+        Whether the outputs get the input's times of access and of change.
     subtype : str or None
         libsndfile's name: PCM_16, FLOAT, ...; None for the input's own.
     track : str or None
@@ -61,6 +64,9 @@ class FileOptions(Options):
         "rescale",
         "Beyond full scale: write all more quietly, saturate, or do nothing.",
         group=FILES,
+    )
+    keep_times: bool = option(
+        False, "Give the output the times of access and change of its input.", group=FILES
     )
     subtype: str | None = option(
         None, "Such as PCM_16, PCM_24, FLOAT.", group=FILES, shown="the input's"
@@ -194,7 +200,8 @@ def denoise_file(
     Raises
     ------
     AudioFileError
-        The input cannot be read, or the output's container cannot be written.
+        The input cannot be read or changed while it was read, or the output's container cannot be
+        written.
     FileError
         The output cannot be written.
     ConfigError
@@ -217,6 +224,7 @@ def denoise_file(
     options = options or FileOptions()
     source, target = Path(source), Path(target)
     started = time.perf_counter()
+    before = _status(source)
     with ExitStack() as stack:
         tracks = options.tracks_of(source)
         if len(tracks) > 1 and target.suffix.lower() not in VIDEO_SUFFIXES - SOUND_ONLY:
@@ -245,7 +253,14 @@ def denoise_file(
             )
         elif done.clipped and options.clip_mode == "clamp":
             done.notes.append(f"{done.clipped} samples beyond full scale were clipped")
+        if before is None or _changes(_status(source)) != _changes(before):
+            raise AudioFileError(
+                f"{source}: changed while it was read. Try again when it is whole."
+            )
         job.carry_metadata(outputs, done)
+    if options.keep_times:
+        for made in [target] if residual is None else [target, Path(residual)]:
+            os.utime(made, ns=(before.st_atime_ns, before.st_mtime_ns))
     return FileReport(
         samples=done.samples,
         sample_rate_hz=info.sample_rate_hz,
@@ -388,6 +403,17 @@ class _Job:
             note = f"not kept by {container}: {', '.join(dict.fromkeys(lost))}"
             if lost and note not in done.notes:
                 done.notes.append(note)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None  # the reader says why
+
+
+def _changes(status: os.stat_result | None) -> tuple[int, int] | None:
+    return None if status is None else (status.st_size, status.st_mtime_ns)
 
 
 def residual_suffix(target: Path) -> str:

@@ -24,11 +24,16 @@ from tinysignal.model import (
 )
 from tinysignal.spec import DenoiserSpec
 from tinysignal.stft import IstftStream, Signal, Spectrum, StftSize, StftStream
+from tinysignal.subsonic import SubsonicStream
 from tinysignal.upper_band import UpperBand
 
 # Frames of one run: more take more memory and, out of the cache, more time. Many wide channels
 # take fewer, by channels * frames * bins.
 _FRAMES_AT_ONCE, _BINS_AT_ONCE = 128, 1 << 18
+
+
+RULE = 2
+"""To be raised when the same model and options give another sound than before."""
 
 
 class Denoiser:
@@ -95,6 +100,11 @@ class Denoiser:
     def spec(self) -> DenoiserSpec:
         """What the model expects and promises."""
         return self._network.spec
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the model's file."""
+        return self._network.checksum
 
     @property
     def options(self) -> DenoiseOptions:
@@ -227,18 +237,24 @@ class DenoiserStream:
     def reset(self) -> None:
         """Forget the signal so far; the next block starts a new one."""
         spec = self._network.spec
-        gains = self._channels if self._options.channel_mode == "independent" else 1
-        self._state = self._network.initial_state(gains)
+        size, channels, rate_hz = self._size, self._channels, self._sample_rate_hz
+        self._state = self._network.initial_state(channels)
         self._first_above = gain.first_above(spec.bins)
         self._upper = None
-        if self._size.bins > spec.bins:
+        if size.bins > spec.bins:
             self._upper = UpperBand(
-                self._size, self._sample_rate_hz, self._first_above, gains, spec.lookahead_frames
+                size, rate_hz, self._first_above, channels, spec.lookahead_frames
             )
-        self._analysis = StftStream(self._size, self._channels)
-        self._synthesis = IstftStream(self._size, self._channels)
-        self._waiting = np.zeros((self._channels, 0, self._size.bins), np.complex64)
+        self._links = None
+        if channels > 1 and self._options.channel_mode == "shared":
+            self._links = gain.ChannelLinks(channels, size.bins, rate_hz / size.hop_samples)
+        self._kept = gain.kept(self._options)
+        self._subsonic = SubsonicStream(size.hop_samples, rate_hz, channels)
+        self._analysis = StftStream(size, channels)
+        self._synthesis = IstftStream(size, channels)
+        self._waiting = np.zeros((channels, 0, size.bins), np.complex64)
         self._to_drop = spec.lookahead_frames  # gains of frames before the first
+        self._unreturned = np.zeros((channels, 0), np.float32)  # of the input
         self._samples_in = self._samples_out = 0
 
     def feed(self, block: NDArray[Any]) -> Signal:
@@ -267,14 +283,10 @@ class DenoiserStream:
                 f"the stream was opened with {self._channels} channels."
             )
         samples = check_block(rows)
-        self._samples_in += samples.shape[1]
         pieces = [np.zeros((self._channels, 0), np.float32)]
         for start in range(0, samples.shape[1], self._samples_at_once):
-            piece = samples[:, start : start + self._samples_at_once]
-            pieces.append(self._denoise(self._analysis.feed(piece)))
-        output = np.concatenate(pieces, axis=1)
-        self._samples_out += output.shape[1]
-        return output
+            pieces.append(self._next(samples[:, start : start + self._samples_at_once]))
+        return np.concatenate(pieces, axis=1)
 
     def flush(self) -> Signal:
         """End the signal: return the rest of it and reset.
@@ -286,10 +298,12 @@ class DenoiserStream:
         """
         size = self._size
         missing = size.frames(self._samples_in) * size.hop_samples - self._samples_in
-        tail = self._analysis.feed(np.zeros((self._channels, missing), np.float32))
+        padding = np.zeros((self._channels, missing), np.float32)
+        rest = np.concatenate([self._subsonic.flush(), padding], axis=1)
+        tail = self._analysis.feed(rest)
         ahead = np.zeros((self._channels, self._network.spec.lookahead_frames, size.bins))
         spectrum = np.concatenate([tail, ahead.astype(np.complex64)], axis=1)
-        output = self._denoise(spectrum)[:, : self._samples_in - self._samples_out]
+        output = self._blended(self._denoise(spectrum)[:, : self._samples_in - self._samples_out])
         self.reset()
         return output
 
@@ -315,6 +329,21 @@ class DenoiserStream:
             yield self.feed(block)
         yield self.flush()
 
+    def _next(self, samples: Signal) -> Signal:
+        self._samples_in += samples.shape[1]
+        if self._kept:
+            self._unreturned = np.concatenate([self._unreturned, samples], axis=1)
+        output = self._denoise(self._analysis.feed(self._subsonic.feed(samples)))
+        self._samples_out += output.shape[1]
+        return self._blended(output)
+
+    def _blended(self, output: Signal) -> Signal:
+        """With the fraction of the input that stays."""
+        if not self._kept:
+            return output
+        given, self._unreturned = np.split(self._unreturned, [output.shape[1]], axis=1)
+        return np.float32(self._kept) * given + np.float32(1 - self._kept) * output
+
     def _denoise(self, spectrum: Spectrum) -> Signal:
         if spectrum.shape[1] == 0:
             return np.zeros((self._channels, 0), np.float32)
@@ -324,32 +353,29 @@ class DenoiserStream:
         factor = factor[:, dropped:]
         waiting = np.concatenate([self._waiting, spectrum], axis=1)
         heard, self._waiting = np.split(waiting, [factor.shape[1]], axis=1)
+        if self._links is not None:
+            factor = self._links(factor, heard)
         return self._synthesis.feed(gain.applied(factor, heard, model=self._network.spec.name))
 
     def _gain(self, spectrum: Spectrum) -> NDArray[Any]:
-        """Gain of every bin, (channels or 1, frames, bins), ``lookahead_frames`` late.
+        """Gain of every bin, (channels, frames, bins), ``lookahead_frames`` late.
 
         Real, or complex where the network changes phases as well.
         """
-        spec, options = self._network.spec, self._options
+        spec = self._network.spec
         seen = min(spec.bins, self._size.bins)
-        heard = spectrum[:, :, :seen]
-        if options.channel_mode == "shared" and self._channels > 1:
-            heard = gain.shared_spectrum(heard)
-        inside = np.zeros((*heard.shape[:2], spec.bins), np.complex64)
+        inside = np.zeros((*spectrum.shape[:2], spec.bins), np.complex64)
         # A longer window sums more samples: back to the scale of the model's own.
         scale = np.float32(spec.window_samples / self._size.window_samples)
-        np.multiply(heard, scale, out=inside[:, :, :seen])
+        np.multiply(spectrum[:, :, :seen], scale, out=inside[:, :, :seen])
         inside_gain, self._state = self._network.run(inside, self._state)
-        result = np.empty((*heard.shape[:2], self._size.bins), inside_gain.dtype)
+        result = np.empty(spectrum.shape, inside_gain.dtype)
         result[:, :, :seen] = inside_gain[:, :, :seen]
         if self._upper is not None:
             above = spectrum[:, :, self._first_above :]
-            if len(heard) < len(above):
-                above = gain.shared_spectrum(above)
             kept = gain.guide(inside, inside_gain)
             result[:, :, self._first_above :] = self._upper(above, kept)
-        return gain.adjusted(result, options)
+        return result
 
 
 def denoise(

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import secrets
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -114,7 +115,11 @@ def make_folder(folder: Path) -> None:
 
 
 def find_files(
-    folder: Path, suffixes: Collection[str], *, leave_out: Path | None = None
+    folder: Path,
+    suffixes: Collection[str],
+    *,
+    leave_out: Path | None = None,
+    passed_over: Counter[str] | None = None,
 ) -> list[Path]:
     """Files in a folder and its subfolders that have one of the extensions, sorted by path.
 
@@ -127,6 +132,8 @@ def find_files(
         In lower case, with their dot: ``.png``.
     leave_out : Path or None
         A subfolder that is not searched.
+    passed_over : Counter or None
+        Is told the extensions, in lower case, of the files that have none of these.
 
     Returns
     -------
@@ -137,7 +144,7 @@ def find_files(
     FileError
         A folder that does not exist or cannot be read.
     """
-    left_out = None if leave_out is None else leave_out.resolve()
+    left_out = None if leave_out is None else file_identity(leave_out)
     found = []
 
     def refuse(error: OSError) -> None:
@@ -147,9 +154,15 @@ def find_files(
         here = Path(where)
         folders[:] = [f for f in folders if not f.startswith(".")]
         if left_out is not None:
-            folders[:] = [f for f in folders if (here / f).resolve() != left_out]
-        shown = [Path(name) for name in names if not name.startswith(".")]
-        found += [here / path for path in shown if path.suffix.lower() in suffixes]
+            folders[:] = [f for f in folders if file_identity(here / f) != left_out]
+        for name in names:
+            suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - of many names, no Path each
+            if name.startswith("."):
+                continue
+            if suffix in suffixes:
+                found.append(here / name)
+            elif passed_over is not None:
+                passed_over[suffix] += 1
     return sorted(found)
 
 
@@ -168,10 +181,10 @@ def check_outputs(files: Iterable[tuple[Path, Path]], *, also_written: Iterable[
     ConfigError
     """
     files = list(files)
-    inputs = {_identity(source): source for source, _ in files}
+    inputs = {file_identity(source): source for source, _ in files}
     outputs: dict[object, Path] = {}
     for source, target in [*files, *((path, path) for path in also_written)]:
-        identity = _identity(target)
+        identity = file_identity(target)
         if identity in inputs:
             raise ConfigError(
                 f"{target}: the output is the input {inputs[identity]}. Choose another name."
@@ -184,12 +197,12 @@ def check_outputs(files: Iterable[tuple[Path, Path]], *, also_written: Iterable[
         outputs[identity] = source
 
 
-def _identity(path: Path) -> object:
+def file_identity(path: Path) -> object:
     """Equal for two paths of one file, be it through symbolic or hard links."""
     try:
         status = path.stat()
-    except OSError:
-        return os.path.realpath(path)
+    except (OSError, ValueError):  # a name with a zero in it
+        return os.path.normcase(os.path.realpath(path))
     return (status.st_dev, status.st_ino)
 
 

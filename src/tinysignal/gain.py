@@ -24,6 +24,11 @@ ChannelMode = Literal["shared", "independent"]
 _EDGE, _GUIDE = 1 / 32, 5 / 8
 _MOST_GAIN = 1e6  # from the largest bin before to the largest after
 _SILENCE = 1e-8  # magnitude far below one 24-bit step
+_INAUDIBLE = 1e-30  # product of two magnitudes
+
+_LINK_MEMORY_S = 0.1  # of the coherence of two channels, an amplitude from 0 to 1:
+_APART, _TOGETHER = 0.9, 0.98  # different sounds, and the same
+_PRODUCTS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +40,8 @@ class DenoiseOptions(Options):
     Parameters
     ----------
     channel_mode : {"shared", "independent"}
-        ``shared``: one gain for all channels, from their mean power, which keeps the stereo image.
-        ``independent``: a gain for every channel.
+        ``shared``: one gain for the channels that carry the same sound, which keeps the stereo
+        image. ``independent``: a gain for every channel, as for speakers who have one each.
     attenuation_limit_db : float or None
         The attenuation of noise alone, 0 or more; None for as much as the model can. The fraction
         ``10 ** (-attenuation_limit_db / 20)`` of the input stays in the output.
@@ -60,7 +65,8 @@ class DenoiseOptions(Options):
 
     channel_mode: ChannelMode = option(
         "shared",
-        "One gain for all channels, which keeps the stereo image, or one for each.",
+        "One gain for what channels share, which keeps the stereo image; independent where "
+        "every speaker has a channel.",
         group="Sound",
     )
     attenuation_limit_db: float | None = option(
@@ -76,24 +82,58 @@ class DenoiseOptions(Options):
     )
 
 
-def shared_spectrum(spectrum: Spectrum) -> Spectrum:
-    """One spectrum for all channels: the root of their mean power, the phase of their sum.
+class ChannelLinks:
+    """One gain for the channels that carry the same sound, so that its stereo image stays.
+
+    Two channels are linked in the bins where their sounds are coherent, in whatever phase: there,
+    both get the mean of their gains, weighted by power. Channels that carry different sounds keep
+    their own gains. Blocks of any number of frames give the same.
 
     Parameters
     ----------
-    spectrum : complex64 (channels, frames, bins)
-
-    Returns
-    -------
-    complex64 (1, frames, bins)
-        Real and positive where the channels cancel, as they have no common phase there.
+    channels, bins : int
+    frames_per_s : float
     """
-    magnitude = np.sqrt(np.mean(np.abs(spectrum) ** 2, axis=0, keepdims=True))
-    total = spectrum.sum(axis=0, keepdims=True)
-    size = np.abs(total)
-    direction = np.divide(total, size, out=np.ones_like(total), where=size > 0)
-    shared: Spectrum = magnitude * direction
-    return shared
+
+    def __init__(self, channels: int, bins: int, frames_per_s: float) -> None:
+        self._forget = np.float32(np.exp(-1 / (_LINK_MEMORY_S * frames_per_s)))
+        # Sums of products of two channels, each with all, conjugated.
+        self._products = np.zeros((channels, channels, bins), np.complex64)
+
+    def __call__(self, gains: NDArray[Any], spectrum: Spectrum) -> NDArray[Any]:
+        """The gains of channels that are linked.
+
+        Parameters
+        ----------
+        gains : (channels, frames, bins)
+        spectrum : complex64 (channels, frames, bins)
+            What they are for.
+        """
+        linked = np.empty_like(gains)
+        frames_at_once = max(1, _PRODUCTS_AT_ONCE // self._products.size)
+        for start in range(0, gains.shape[1], frames_at_once):
+            piece = slice(start, start + frames_at_once)
+            weights = self._weights(spectrum[:, piece])
+            total = weights.sum(axis=1)
+            mean = np.einsum("cdtf,dtf->ctf", weights, gains[:, piece])
+            silent = total == 0
+            linked[:, piece] = np.where(silent, gains[:, piece], mean / (total + silent))
+        return linked
+
+    def _weights(self, spectrum: Spectrum) -> NDArray[np.float32]:
+        """How much each channel counts for another, (channels, channels, frames, bins)."""
+        products = spectrum[:, np.newaxis] * spectrum[np.newaxis].conj()
+        for frame in np.moveaxis(products, 2, 0):
+            self._products *= self._forget
+            self._products += frame
+            frame[:] = self._products
+        power = np.einsum("cctf->ctf", products).real
+        level = np.sqrt(power)
+        both = level[:, np.newaxis] * level[np.newaxis]
+        heard = both > _INAUDIBLE  # below, float32 has no digits left to divide
+        coherence = np.divide(np.abs(products), both, out=np.zeros_like(both), where=heard)
+        weights = np.clip((coherence - _APART) / (_TOGETHER - _APART), 0, 1) * power[np.newaxis]
+        return np.asarray(weights, np.float32)
 
 
 def first_above(bins: int) -> int:
@@ -123,16 +163,15 @@ def guide(heard: Spectrum, gain: NDArray[Any]) -> NDArray[np.float32]:
     return kept
 
 
-def adjusted(gain: NDArray[Any], options: DenoiseOptions) -> NDArray[Any]:
-    """The gain blended with that of the input, 1, for the attenuation limit and ``mix``.
+def kept(options: DenoiseOptions) -> float:
+    """The fraction of the input that stays in the output, for the attenuation limit and ``mix``.
 
-    A limit of ``L`` dB keeps the fraction ``10 ** (-L / 20)`` of the input, so that noise alone
-    falls by ``L`` and what remains of it sounds as it did.
+    A limit of ``L`` dB keeps ``10 ** (-L / 20)``, so that noise alone falls by ``L`` and what
+    remains of it sounds as it did.
     """
-    for denoised in (1 - _kept(options.attenuation_limit_db), options.mix):
-        if denoised < 1:
-            gain = np.float32(1 - denoised) + np.float32(denoised) * gain
-    return gain
+    limit_db = options.attenuation_limit_db
+    limited = 0.0 if limit_db is None else 10 ** (-limit_db / 20)
+    return 1 - (1 - limited) * options.mix
 
 
 def applied(gain: NDArray[Any], spectrum: Spectrum, *, model: str) -> Spectrum:
@@ -154,8 +193,3 @@ def applied(gain: NDArray[Any], spectrum: Spectrum, *, model: str) -> Spectrum:
 def _largest(spectrum: Spectrum) -> float:
     """The largest real or imaginary part."""
     return float(np.abs(spectrum.view(np.float32)).max(initial=0))
-
-
-def _kept(limit_db: float | None) -> float:
-    """The fraction of the input that an attenuation limit keeps."""
-    return 0.0 if limit_db is None else 10 ** (-limit_db / 20)

@@ -9,10 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,9 @@ import pytest
 import soundfile as sf
 
 from tinysignal import audio
+from tinysignal.batch.record import NAME as RECORD
 from tinysignal.cli.main import run
+from tinysignal.cli.patterns import expanded
 from tinysignal.denoiser import Denoiser
 
 Noisy = Callable[..., np.ndarray]
@@ -36,7 +39,9 @@ def talk(tmp_path: Path, make_noisy: Noisy) -> Path:
 
 
 def names_in(folder: Path) -> list[str]:
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    """Files, but for the record of what was made."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != RECORD]
+    return sorted(str(path.relative_to(folder)) for path in paths)
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -238,7 +243,7 @@ def test_a_pipe_carries_a_whole_file_and_nothing_else(
         (["talk.wav", "-o", "bare"], 2, "is a folder"),
         (["talk.wav", "-o", "a.wav", "-d", "b"], 2, "only one of them"),
         (["talk.wav", "nan.wav", "-o", "a.wav"], 2, "one input"),
-        (["talk.wav", "talk.wav"], 2, "would be written twice"),
+        (["talk.wav", "--residual-file", "talk.clean.wav"], 2, "would be written twice"),
         (["talk.wav", "--subtype", "PCM_99"], 2, "expected one of"),
         (["talk.wav", "--format", "flac", "--subtype", "FLOAT"], 1, "FLAC takes one of"),
         (["talk.wav", "--format", "docx"], 2, "expected one of"),
@@ -456,3 +461,201 @@ def test_no_line_of_a_library_reaches_the_screen(tmp_path: Path, onset_model: Pa
     lines = done.stderr.splitlines()
     assert done.returncode == 1
     assert [line.startswith("error: ") for line in lines] == [True, True], done.stderr
+
+
+def test_denoise_without_arguments_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["denoise"]) == 2
+    said = capsys.readouterr()
+    assert "Usage: tinysignal denoise" in said.out + said.err
+    assert "error" not in said.err
+
+
+def test_a_file_that_is_named_twice_is_done_once(
+    talk: Path, onset_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = tmp_path / "." / "talk.wav"
+    assert run(["denoise", str(talk), str(again), "-m", str(onset_model), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["done"] == 1
+
+
+@pytest.mark.parametrize("extra", ["--format", "--plot"])
+def test_a_clash_of_two_outputs_fails_those_two_and_no_other(
+    extra: str,
+    talk: Path,
+    onset_model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if extra == "--plot":
+        pytest.importorskip("matplotlib", reason="the picture needs the 'plot' extra")
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    talk.rename(folder / "a.wav")
+    audio.write(folder / "a.flac", np.zeros(8000), sample_rate_hz=16_000)
+    audio.write(folder / "b.wav", np.zeros(8000), sample_rate_hz=16_000)
+    asked = ["--plot"] if extra == "--plot" else ["--format", "flac"]
+    command = ["denoise", str(folder), "-d", str(out), "-m", str(onset_model), "--json", *asked]
+    assert run(command) == 1
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    assert [Path(f["input"]).name for f in report["files"] if f["status"] == "failed"] == [
+        "a.flac",
+        "a.wav",
+    ]
+    assert str(folder / "a.wav") in report["files"][0]["error"]
+    shared = out / ("a.png" if extra == "--plot" else "a.flac")
+    assert captured.err.count(f"{shared} would be written for ") == 2
+    assert {Path(name).stem for name in names_in(out)} == {"b"}
+
+
+def test_what_a_folder_passes_over_is_counted_by_ending(
+    talk: Path, onset_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.amrx", "deep/b.AMRX", "notes.txt", "README", ".hidden.xyz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    command = ["denoise", str(tmp_path), "-m", str(onset_model), "--json"]
+    for _ in range(2):
+        assert run(command) == 0
+        said = capsys.readouterr()
+        assert said.err.splitlines()[-1] == (
+            "4 files passed over: .amrx (2), no ending (1), .txt (1)"
+        )
+        assert json.loads(said.out)["passed_over"] == {".amrx": 2, "": 1, ".txt": 1}
+
+
+@pytest.mark.parametrize(
+    "name", [r"\\?\C:\talks\a.wav", r"\\server\share\talk [1].wav", "./a.wav", "a/../b.wav", "-"]
+)
+def test_names_that_match_nothing_stay_as_they_were_typed(name: str) -> None:
+    assert expanded([name]) == [name]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("*.wav", {"a.wav", "[b].wav"}),
+        ("[b].wav", {"[b].wav"}),  # a name that exists is no pattern
+        ("[a].wav", {"a.wav"}),
+        ("**/*.wav", {"a.wav", "[b].wav", "deep/er/c.wav"}),
+        ("d*", {"deep/er/c.wav"}),
+    ],
+)
+def test_patterns_that_the_shell_leaves_are_expanded(
+    pattern: str,
+    found: set[str],
+    talk: Path,
+    onset_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "in"
+    for name in ("a.wav", "[b].wav", "deep/er/c.wav", "d.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(talk.read_bytes())
+    (folder / "d.txt").unlink()
+    monkeypatch.chdir(folder)
+    assert run(["denoise", pattern, "-m", str(onset_model), "--json"]) == 0
+    files = json.loads(capsys.readouterr().out)["files"]
+    assert {Path(file["input"]).as_posix() for file in files} == found
+
+
+def test_a_pattern_without_a_match_is_a_missing_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["denoise", "*.wav"]) == 1
+    assert "*.wav: cannot be read (No such file" in one_line(capsys)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="such names are not possible there")
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("talk:smile:.wav", "talk:smile:.wav"),
+        ("[bold]x[red].wav", "[bold]x[red].wav"),
+        ("two\nlines.wav", r"two\nlines.wav"),
+        ("tab\there\x1b[31m.wav", r"tab\there\x1b[31m.wav"),
+    ],
+)
+def test_names_are_shown_as_they_are_on_one_line(
+    name: str,
+    shown: str,
+    talk: Path,
+    onset_model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = talk.rename(tmp_path / name)
+    out = tmp_path / "out"
+    command = ["denoise", str(source), "-d", str(out), "-m", str(onset_model)]
+    assert run(command) == 0
+    assert capsys.readouterr().err.startswith(f"{tmp_path}/{shown} -> {out}/{shown}: 1.5 s")
+    assert run(command) == 0
+    assert capsys.readouterr().err.startswith(f"{tmp_path}/{shown}: skipped")
+    source.write_bytes(b"no sound")
+    for arguments in (command, [*command, "-q"], ["info", str(source)]):
+        assert run(arguments) == 1
+        assert f"{tmp_path}/{shown}: " in one_line(capsys)
+
+
+def test_the_times_of_a_file_are_kept_if_asked(
+    talk: Path, onset_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.utime(talk, ns=(10**18 + 1, 10**18 + 3))
+    command = ["denoise", str(talk), "-m", str(onset_model), "--json", "--residual"]
+    assert run([*command, "--keep-times"]) == 0
+    for name in ("talk.clean.wav", "talk.clean.residual.wav"):
+        made = (tmp_path / name).stat()
+        assert (made.st_atime_ns, made.st_mtime_ns) == (10**18 + 1, 10**18 + 3)
+    capsys.readouterr()
+    assert run([*command, "--keep-times"]) == 0
+    assert json.loads(capsys.readouterr().out)["skipped"] == 1
+    os.utime(talk, ns=(10**18, 10**18 + 5))
+    assert run([*command, "--keep-times"]) == 0
+    assert json.loads(capsys.readouterr().out)["done"] == 1
+
+
+def test_without_json_outcomes_are_dropped_as_they_are_told(
+    talk: Path, onset_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many files there are: at no time is more than one outcome alive."""
+    alive: list[weakref.ref[Any]] = []
+    most = 0
+
+    def watched(*arguments: Any, **options: Any) -> Iterator[Any]:
+        nonlocal most
+        for work in arguments[0]:
+            outcome = Told(work)
+            alive.append(weakref.ref(outcome))
+            most = max(most, sum(ref() is not None for ref in alive))
+            yield outcome
+            del outcome
+
+    class Told(SimpleNamespace):
+        status, error, report = "skipped", None, None
+
+        def __init__(self, work: Any) -> None:
+            super().__init__(work=work)
+
+    monkeypatch.setattr("tinysignal.cli.denoise.outcomes_of", watched)
+    for i in range(5):
+        (tmp_path / f"{i}.wav").write_bytes(b"x")
+    assert run(["denoise", str(tmp_path), "-m", str(onset_model)]) == 0
+    assert len(alive) == 6
+    assert most <= 2
+
+
+def test_a_file_written_by_name_is_redone_by_a_folder_run_with_other_options(
+    talk: Path, onset_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, model = tmp_path / "out", ["-m", str(onset_model)]
+    to_folder = ["denoise", str(talk), "-d", str(folder), *model]
+    assert run(to_folder) == 0
+    assert run(["denoise", str(talk), "-o", str(folder / talk.name), "--mix", "0.5", *model]) == 0
+    capsys.readouterr()
+    assert run(to_folder) == 0
+    assert "skipped" not in capsys.readouterr().err
+    assert run(["denoise", str(talk), "-o", str(tmp_path / "alone.wav"), *model]) == 0
+    assert not (tmp_path / RECORD).exists()  # a name needs no record

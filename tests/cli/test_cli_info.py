@@ -96,3 +96,10 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("arguments", [[], ["denoise"], ["frobnicate"]])
 def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
     assert run(arguments) == 2
+
+
+def test_a_folder_without_a_model_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["info", str(tmp_path)]) == 2
+    assert f"{tmp_path}: a folder without a model" in capsys.readouterr().err

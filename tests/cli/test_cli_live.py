@@ -187,7 +187,7 @@ def test_an_unknown_device_is_named(
 def test_an_absurd_rate_is_not_blamed_on_the_device(
     card: FakeCard, onset_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["live", "-m", str(onset_model), "--rate", "10"]) == 1
+    assert run(["live", "-m", str(onset_model), "--rate", "10"]) == 2
     error = capsys.readouterr().err
     assert "10" in error
     assert "--list-devices" not in error
@@ -212,3 +212,24 @@ def test_live_names_its_extra(
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     assert run(["live"]) == 2
     assert "tinysignal[play]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["live"], ["play", "x.wav"]])
+def test_a_missing_portaudio_names_what_to_install(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Finder:
+        """As sounddevice's import fails where the system has no PortAudio."""
+
+        @staticmethod
+        def find_spec(name: str, path: object = None, target: object = None) -> None:
+            if name == "sounddevice":
+                raise OSError("PortAudio library not found")
+
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+    assert run(command) == 1
+    error = capsys.readouterr().err
+    assert "libportaudio2" in error
+    assert "brew install portaudio" in error
+    assert error.count("\n") == 1

@@ -74,6 +74,19 @@ def test_a_spec_is_shown_escaped(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="such names are not possible there")
+def test_a_name_of_two_lines_is_shown_on_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    sound = tmp_path / "two\nlines.wav"
+    soundfile.write(sound, np.zeros(4_000), 16_000)
+    assert run(["info", str(sound)]) == 0
+    assert r"two\nlines.wav" in capsys.readouterr().out
+    assert run(["info", str(sound), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["file"] == str(sound)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="such names are not possible there")
 def test_file_names_are_shown_escaped(
     onset_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@
     chunks.py         chunks of WAV, RF64, W64, AIFF and CAF, carried over as they are
     tags.py           tags, covers and chapters from any kind to any kind
     metadata.py       all that is not sound, carried from a file to its denoised copy
+    pcm.py            bare samples, and WAV files that flow through pipes
     headers.py        files that end before their header says
     mp3.py            frames of MP3
     libsndfile.py     Reader and Writer of libsndfile's formats

@@ -16,7 +16,8 @@ from rich.table import Table
 from tinysignal.batch import find_sounds
 from tinysignal.classifier import Classifier, Probabilities
 from tinysignal.cli.options import Report
-from tinysignal.cli.terminal import Console, printable
+from tinysignal.cli.patterns import expanded
+from tinysignal.cli.terminal import Console, on_one_line
 from tinysignal.errors import (
     ConfigError,
     FileError,
@@ -34,7 +35,7 @@ _SHOWN_PIXELS = 280  # the least side of a shown input
 
 def classify(
     inputs: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(metavar="IMAGE...", help="Pictures or folders; sounds for a sound model."),
     ],
     *,
@@ -59,7 +60,7 @@ def classify(
     """
     classifier = Classifier.load(_bundled() if model is None else model)
     kind = classifier.spec.input.kind
-    found, problems = _find(inputs, kind)
+    found, problems = _find(list(map(Path, expanded(inputs))), kind)
     _check_show_input(show_input, found)
     for problem in problems:
         _tell(problem)
@@ -111,7 +112,7 @@ def _find(inputs: list[Path], kind: str) -> tuple[list[Path], list[str]]:
 
 
 def _tell(problem: str) -> None:
-    print(printable(f"error: {' '.join(problem.split())}"), file=sys.stderr)
+    print(on_one_line(f"error: {problem}"), file=sys.stderr)
 
 
 def _check_show_input(target: Path | None, found: list[Path]) -> None:
@@ -153,6 +154,7 @@ def _print_table(answers: dict[Path, Probabilities], classes: tuple[str, ...], t
         order = np.argsort(-answer, kind="stable")[:top]
         best, *others = [(classes[i], f"{answer[i]:.1%}") for i in order]
         runners = ", ".join(f"{name} ({share})" for name, share in others)
-        cells = [*best, runners, str(path)] if top > 1 else [*best, str(path)]
+        name = on_one_line(str(path))
+        cells = [*best, runners, name] if top > 1 else [*best, name]
         table.add_row(*map(escape, cells))
     Console().print(table)

@@ -13,7 +13,7 @@ import typer
 from tinysignal.budget import BUDGET, Budget
 from tinysignal.cli.compress_report import show_report, show_sweep
 from tinysignal.cli.options import DataDir, with_options_of
-from tinysignal.cli.terminal import printable
+from tinysignal.cli.terminal import on_one_line, printable
 from tinysignal.errors import ConfigError, MissingExtraError
 from tinysignal.files import json_text
 from tinysignal.train.config import DATA, OUTPUT
@@ -168,8 +168,8 @@ def compress(
         print(json_text(found))
     else:
         show(found)
-        print(f"run: {output}")
-        print(f"next: tinysignal evaluate {output}")
+        print(on_one_line(f"run: {output}"))
+        print(on_one_line(f"next: tinysignal evaluate {output}"))
     for note in found["notes"]:
         _print_message(f"note: {note}")
 

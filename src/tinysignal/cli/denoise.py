@@ -4,31 +4,46 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tinysignal import audio
 from tinysignal.audio.formats import CONTAINERS
-from tinysignal.batch import Outcome, Work, check_work, plan_work, run_batch, with_extras
-from tinysignal.cli.options import DENOISE_NAMES, Model, Report, chosen, with_options_of
-from tinysignal.cli.terminal import Console
+from tinysignal.audio.pcm import PcmFormat, WavHead, read_wav_head
+from tinysignal.audio.validate import MAX_CHANNELS
+from tinysignal.batch import Outcome, Work, outcomes_of, passed_over_text, plan_work
+from tinysignal.batch.plan import checked, with_extras
+from tinysignal.cli.options import (
+    DENOISE_NAMES,
+    Model,
+    Report,
+    check_rate_option,
+    chosen,
+    with_options_of,
+)
+from tinysignal.cli.patterns import expanded
+from tinysignal.cli.progress import progress, report
+from tinysignal.cli.streams import denoise_raw, denoise_wav
+from tinysignal.cli.terminal import Console, on_one_line
 from tinysignal.denoise_file import FILES, FileOptions
 from tinysignal.denoiser import Denoiser
-from tinysignal.errors import ConfigError, MissingExtraError, TinysignalError
+from tinysignal.errors import ConfigError, MissingExtraError
 from tinysignal.files import json_text
 from tinysignal.gain import DenoiseOptions
 from tinysignal.model import DEFAULT_MODEL
 
-_PIPE = Path("-")
+_PIPE = "-"
+_CHANGING = ("subtype", "clip_mode", "keep_times")
+RAW = "Streams"  # heading of their options in --help
 _SEPARATORS = ("/", os.sep)  # at the end of a path: a folder
 
 
@@ -69,10 +84,21 @@ def denoise(
     plot: Annotated[
         bool, typer.Option("--plot", help="Also draw spectrograms before and after: NAME.png.")
     ] = False,
+    raw: Annotated[
+        int | None,
+        typer.Option(
+            "--raw", metavar="RATE", help="Bare samples from stdin to stdout.", rich_help_panel=RAW
+        ),
+    ] = None,
+    raw_channels: Annotated[
+        int, typer.Option(min=1, max=MAX_CHANNELS, help="Channels.", rich_help_panel=RAW)
+    ] = 1,
+    raw_format: Annotated[
+        Literal["s16le", "f32le"],
+        typer.Option(help="Samples of --raw: integers or floating point.", rich_help_panel=RAW),
+    ] = "s16le",
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Files at once.")] = 1,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Redo outputs newer than their input.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo what is done.")] = False,
     as_json: Report = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr.")] = False,
     **options: Any,
@@ -80,49 +106,157 @@ def denoise(
     """Remove noise from recordings; rate, channels, length, format and tags stay.
 
     One file goes to -o, several to -d; with neither, NAME.clean.EXT is written beside NAME.EXT.
-    Without -o, an output newer than its input is skipped.
+    Without -o, what an earlier run made of the same input with the same options is skipped. Exit
+    status: 0 all done, 1 some or all failed, 2 wrong usage.
 
     Example: tinysignal denoise talk.wav -o clean.wav
+
+    Example: arecord -t raw -f S16_LE -r 16000 | tinysignal denoise --raw 16000 - | aplay -t raw
+    -f S16_LE -r 16000
     """
     sound = chosen(DenoiseOptions, options, rename=DENOISE_NAMES)
     stored = chosen(FileOptions, options)
-    suffix = _suffix(container)
+    console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False)
     if plot and find_spec("matplotlib") is None:  # said before the work, not after it
         raise MissingExtraError("--plot", "plot")
     if folder is None and output is not None and output.endswith(_SEPARATORS):
         folder, output = Path(output), None
+    asked = _Asked(inputs, output, folder, _suffix(container), residual, residual_file, plot)
+    if raw is not None:
+        if as_json or stored != FileOptions():
+            raise ConfigError("--raw takes no option of files, nor --json.")
+        asked.check_raw()
+        check_rate_option("--raw", raw)
+        pcm = PcmFormat(raw, raw_channels, raw_format)
+        return denoise_raw(pcm, Denoiser.load(model, **vars(sound)), console)
+    passed_over: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="tinysignal-") as spool:
-        if _PIPE in map(Path, [*inputs, output or ""]):
-            if as_json and output in ("-", None):
+        if asked.is_piped:
+            if as_json and output in (_PIPE, None):
                 raise ConfigError("--json and a sound on stdout cannot share it. Pass -o FILE.")
-            if residual or plot or folder is not None:
-                raise ConfigError("a pipe takes neither --residual, --plot nor -d.")
-            work = [_piped(inputs, output, Path(spool), suffix)]
-        elif output is None:
-            work = plan_work(inputs, out_folder=folder, suffix=suffix, residual=residual, plot=plot)
+            asked.check_piped()
+            # What needs the whole file, or other samples than came, goes by way of files.
+            changed = any(options.get(name) is not None for name in _CHANGING)
+            head = WavHead(b"") if changed or not asked.may_flow else read_wav_head(_read)
+            if head.pcm is not None:
+                return denoise_wav(head, Denoiser.load(model, **vars(sound)), console)
+            work = [asked.spooled(Path(spool), head.content)]
         else:
-            item = _single(list(map(Path, inputs)), output, folder, suffix)
-            work = [with_extras(item, residual=residual, plot=plot)]
-        work = _with_residual_file(work, residual_file)
-        denoiser = Denoiser.load(model, **vars(sound))
-        console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False)
-        with _progress(work, console) as advance:
-            outcomes = run_batch(
-                work,
-                denoiser,
-                stored,
-                jobs=jobs,
-                # Who names the output wants it written, whatever stands there.
-                overwrite=overwrite or output is not None,
-                make_folders=folder is not None,
-                on_outcome=lambda outcome: _report(outcome, console),
-                on_seconds=advance,
-            )
-        if work[0].names[1] == "-" and outcomes[0].status == "done":
+            work = asked.planned(passed_over)
+        work = checked(work)
+        kept: list[Outcome] | None = [] if as_json else None
+        failed = _run(
+            work,
+            console,
+            kept,
+            denoiser=Denoiser.load(model, **vars(sound)),
+            options=stored,
+            jobs=jobs,
+            # Who names the output wants it written, whatever stands there.
+            overwrite=overwrite or asked.output is not None,
+            make_folders=asked.folder is not None,
+            new_records=asked.output is None,
+        )
+        if work[0].names[1] == _PIPE and not failed:
             _copy_to_stdout(work[0].target)
-    if as_json:
-        print_json(outcomes, model)
-    return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
+    if passed_over:
+        console.print(on_one_line(passed_over_text(passed_over)), markup=False)
+    if kept is not None:
+        print_json(kept, model, passed_over)
+    return 1 if failed else 0
+
+
+def _run(work: list[Work], console: Console, kept: list[Outcome] | None, **how: Any) -> int:
+    """How many files failed; outcomes are told as they come, and kept only where asked."""
+    failed = 0
+    with progress(work, console) as advance:
+        outcomes = outcomes_of(work, on_seconds=advance.seconds, **how)
+        with closing(outcomes):
+            for outcome in outcomes:
+                report(outcome, console)
+                advance.outcome(outcome)
+                failed += outcome.status == "failed"
+                if kept is not None:
+                    kept.append(outcome)
+    return failed
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be read and written, as it was typed."""
+
+    inputs: list[str]
+    output: str | None
+    folder: Path | None
+    suffix: str | None
+    residual: bool
+    residual_file: Path | None
+    plot: bool
+
+    @property
+    def is_piped(self) -> bool:
+        return _PIPE in [*self.inputs, self.output]
+
+    @property
+    def may_flow(self) -> bool:
+        """Whether sound may go from one pipe to the other as it comes, if it is a WAV file."""
+        return (
+            self.inputs == [_PIPE]
+            and self.output in (_PIPE, None)
+            and self.suffix in (".wav", None)
+            and self.residual_file is None
+            and not _is_file(sys.stdin)
+        )
+
+    def check_raw(self) -> None:
+        if self.inputs != [_PIPE] or self.output not in (_PIPE, None):
+            raise ConfigError("--raw goes from stdin to stdout: pass - as the input, and no -o.")
+        self.check_piped()
+        if self.suffix or self.residual_file:
+            raise ConfigError("--raw takes neither --format nor --residual-file.")
+
+    def check_piped(self) -> None:
+        if self.residual or self.plot or self.folder is not None:
+            raise ConfigError("a pipe takes neither --residual, --plot nor -d.")
+        if len(self.inputs) != 1:
+            raise ConfigError("a pipe takes one input.")
+        if self.inputs[0] == _PIPE and _is_no_pipe(sys.stdin):
+            raise ConfigError("INPUT is -, but stdin is not a pipe. Pipe a sound file into it.")
+        if self.output in (_PIPE, None) and _is_no_pipe(sys.stdout):
+            raise ConfigError("stdout is not a pipe. Pass -o FILE, or pipe it into a program.")
+
+    def spooled(self, spool: Path, read: bytes) -> Work:
+        """One input from stdin, of which some is read, or one output to stdout, or both."""
+        source = Path(self.inputs[0])
+        if self.inputs[0] == _PIPE:
+            source = spool / "stdin"
+            with source.open("wb") as file:
+                file.write(read)
+                shutil.copyfileobj(sys.stdin.buffer, file)
+        name = self.output or _PIPE
+        target = spool / f"stdout{self.suffix or '.wav'}" if name == _PIPE else Path(name)
+        return Work(source, target, self.residual_file, shown=(self.inputs[0], name))
+
+    def planned(self, passed_over: Counter[str]) -> list[Work]:
+        """Files and folders."""
+        inputs = expanded(self.inputs)
+        if self.output is not None:
+            item = _single(list(map(Path, inputs)), self.output, self.folder, self.suffix)
+            work = [with_extras(item, residual=self.residual, plot=self.plot)]
+        else:
+            work = plan_work(
+                inputs,
+                out_folder=self.folder,
+                suffix=self.suffix,
+                residual=self.residual,
+                plot=self.plot,
+                passed_over=passed_over,
+            )
+        if self.residual_file is not None:
+            if len(work) != 1:
+                raise ConfigError("--residual-file takes one input. Pass --residual for several.")
+            work = [replace(work[0], residual=self.residual_file)]
+        return work
 
 
 def _suffix(container: str | None) -> str | None:
@@ -147,39 +281,16 @@ def _single(inputs: list[Path], output: str, folder: Path | None, suffix: str | 
     return Work(inputs[0], Path(output))
 
 
-def _with_residual_file(work: list[Work], residual_file: Path | None) -> list[Work]:
-    if residual_file is not None:
-        if len(work) != 1:
-            raise ConfigError("--residual-file takes one input. Pass --residual for several.")
-        work = [replace(work[0], residual=residual_file)]
-    check_work(work)
-    return work
+def _read(size: int) -> bytes:
+    return sys.stdin.buffer.read(size)
 
 
-def _piped(
-    inputs: list[str],
-    output: str | None,
-    spool: Path,
-    suffix: str | None,
-) -> Work:
-    """One input from stdin, or one output to stdout, or both, by way of files."""
-    if len(inputs) != 1:
-        raise ConfigError("a pipe takes one input.")
-    source = Path(inputs[0])
-    if source == _PIPE:
-        if _is_no_pipe(sys.stdin):
-            raise ConfigError("INPUT is -, but stdin is not a pipe. Pipe a sound file into it.")
-        source = spool / "stdin"
-        with source.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
-    name = "-" if output is None else output
-    if name == "-":
-        if _is_no_pipe(sys.stdout):
-            raise ConfigError("stdout is not a pipe. Pass -o FILE, or pipe it into a program.")
-        target = spool / f"stdout{suffix or '.wav'}"
-    else:
-        target = Path(name)
-    return Work(source, target, shown=(inputs[0], name))
+def _is_file(stream: TextIO) -> bool:
+    """Whether it comes from a file, or what cannot be told."""
+    try:
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):
+        return True
 
 
 def _is_no_pipe(stream: TextIO | None) -> bool:
@@ -193,60 +304,10 @@ def _copy_to_stdout(path: Path) -> None:
     sys.stdout.buffer.flush()
 
 
-@contextmanager
-def _progress(work: list[Work], console: Console) -> Iterator[Callable[[float], None]]:
-    """A bar over the seconds of sound, with the speed as a multiple of real time."""
-    if not console.is_terminal or console.quiet:
-        yield lambda seconds: None
-        return
-    columns = (
-        TextColumn("denoising"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f} %"),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=sum(map(_seconds, work)) or None, speed="")
-
-        def advance(seconds: float) -> None:
-            bar.advance(task, seconds)
-            state = bar.tasks[0]
-            if state.elapsed:
-                bar.update(task, speed=f"{state.completed / state.elapsed:.0f} x real time")
-
-        yield advance
-
-
-def _seconds(item: Work) -> float:
-    try:
-        return audio.info(item.source).duration_s
-    except TinysignalError:
-        return 0.0  # the run itself reports it
-
-
-def _report(outcome: Outcome, console: Console) -> None:
-    source, target = outcome.work.names
-    if outcome.error is not None:
-        # On one line, and on stderr even when the console is quiet.
-        loud = Console(stderr=True, soft_wrap=True, highlight=False) if console.quiet else console
-        loud.print(f"error: {' '.join(outcome.error.split())}", markup=False)
-    elif outcome.report is None:
-        console.print(f"{source}: skipped, {target} is newer (--overwrite redoes it)", markup=False)
-    else:
-        report = outcome.report
-        console.print(
-            f"{source} -> {target}: {report.duration_s:.1f} s, {report.speed:.0f} x real time",
-            markup=False,
-        )
-        for note in report.notes:
-            console.print(f"{target}: {note}", markup=False)
-
-
-def print_json(outcomes: list[Outcome], model: str) -> None:
+def print_json(outcomes: list[Outcome], model: str, passed_over: Counter[str]) -> None:
     """One JSON document on stdout."""
     statuses = [outcome.status for outcome in outcomes]
     counts = {status: statuses.count(status) for status in ("done", "skipped", "failed")}
     files = [outcome.to_dict() for outcome in outcomes]
-    document = {"model": model, **counts, "files": files}
+    document = {"model": model, **counts, "passed_over": dict(passed_over), "files": files}
     print(json_text(document))

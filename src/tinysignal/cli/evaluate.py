@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tinysignal.cli.options import Report
-from tinysignal.cli.terminal import Console
+from tinysignal.cli.terminal import Console, on_one_line
 from tinysignal.denoiser import Denoiser
 from tinysignal.errors import ConfigError, MissingExtraError
 from tinysignal.evaluation import (
@@ -218,7 +218,7 @@ def _print_classifier_tables(title: str, report: ClassificationReport) -> None:
     for mistake in report.worst[:_MARKED]:
         name = mistake.name or f"example {mistake.index}"
         verdict = f"{mistake.true} -> {mistake.predicted}, {mistake.probability:.1%} sure"
-        console.print(escape(f"Confident mistake: {name}, {verdict}."), soft_wrap=True)
+        console.print(escape(on_one_line(f"Confident mistake: {name}, {verdict}.")), soft_wrap=True)
 
 
 def _print_classes(console: Console, report: ClassificationReport) -> None:

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from tinysignal import audio
 from tinysignal.cli.options import Report
-from tinysignal.cli.terminal import Console
+from tinysignal.cli.terminal import Console, on_one_line
+from tinysignal.errors import ConfigError
 from tinysignal.files import json_text
 from tinysignal.model import (
     bundled_models,
@@ -36,6 +37,10 @@ def info(
     Example: tinysignal info talk.wav
     """
     path = Path(item)
+    if path.is_dir() and not (path / "model.onnx").exists() and item not in bundled_models():
+        raise ConfigError(
+            f"{item}: a folder without a model. Pass a sound file, or a run's folder."
+        )
     is_model = path.suffix.lower() == ".onnx" or path.is_dir() or item in bundled_models()
     found = model_info(item) if is_model else sound_info(item)
     if as_json:
@@ -44,7 +49,7 @@ def info(
     table = Table("", "", show_header=False, box=None)
     table.columns[1].overflow = "fold"
     for name, value in found.items():
-        table.add_row(name, escape(_shown(value)))
+        table.add_row(name, escape(on_one_line(_shown(value))))
     Console().print(table)
 
 

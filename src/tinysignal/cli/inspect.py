@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tinysignal.cli.terminal import Console, printable
+from tinysignal.cli.terminal import Console, on_one_line, printable
 from tinysignal.errors import ConfigError, MissingExtraError
 from tinysignal.files import check_writable, json_text
 
@@ -103,9 +103,9 @@ def inspect(
         print(json_text(inspection.to_json()))
     else:
         _print_table(inspection)
-        print(f"page: {page}")
+        print(on_one_line(f"page: {page}"))
         if pictures:
-            print(f"pictures: {len(written) - 1} in {_pictures(page)}")
+            print(on_one_line(f"pictures: {len(written) - 1} in {_pictures(page)}"))
     if open_page:
         webbrowser.open(page.resolve().as_uri())
 

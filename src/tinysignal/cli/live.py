@@ -17,7 +17,14 @@ from rich.table import Table
 from rich.text import Text
 
 from tinysignal import audio
-from tinysignal.cli.options import DENOISE_NAMES, Model, Report, chosen, with_options_of
+from tinysignal.cli.options import (
+    DENOISE_NAMES,
+    Model,
+    Report,
+    check_rate_option,
+    chosen,
+    with_options_of,
+)
 from tinysignal.cli.terminal import Console
 from tinysignal.denoise_file import FileOptions, denoise_file
 from tinysignal.denoiser import Denoiser, DenoiserStream
@@ -29,6 +36,10 @@ from tinysignal.model import DEFAULT_MODEL
 _SHOWN_EVERY_S = 0.1
 _METER_DB, _METER_WIDTH = 60, 20  # the meter's lowest level below full scale, and its columns
 _SILENCE = 1e-10
+_PORTAUDIO = (
+    "'apt install libportaudio2' on Debian and Ubuntu, 'dnf install portaudio' on Fedora, "
+    "'pacman -S portaudio' on Arch, 'brew install portaudio' on macOS"
+)
 
 
 @dataclass
@@ -84,6 +95,8 @@ def live(
     Example: tinysignal live --output 'Virtual Cable'
     """
     sound = chosen(DenoiseOptions, options, rename=DENOISE_NAMES)
+    if sample_rate_hz is not None:
+        check_rate_option("--rate", sample_rate_hz)
     device = load_sounddevice()
     try:
         if list_devices:
@@ -256,7 +269,9 @@ def load_sounddevice() -> Any:
     except ImportError:
         raise MissingExtraError("Playing and recording sound", "play") from None
     except OSError as error:  # the module is there, PortAudio is not
-        raise unusable(error) from None
+        raise AudioFileError(
+            f"the PortAudio library is missing ({error}). Install it: {_PORTAUDIO}."
+        ) from None
     return sounddevice
 
 

@@ -21,7 +21,7 @@ from tinysignal.cli.evaluate import evaluate
 from tinysignal.cli.info import info
 from tinysignal.cli.inspect import inspect
 from tinysignal.cli.live import live, play
-from tinysignal.cli.terminal import printable
+from tinysignal.cli.terminal import on_one_line, printable
 from tinysignal.cli.train import app as train_app
 from tinysignal.errors import ConfigError, MissingExtraError, TinysignalError
 
@@ -138,7 +138,8 @@ def run(arguments: list[str]) -> int:
         status = ended.status
     except (_ClickError, TinysignalError, OSError) as error:
         message, status = _explained(error)
-        print(message, file=sys.stderr)
+        if message:
+            print(message, file=sys.stderr)
     # Newer typers return the status of an interrupt.
     if status in (_INTERRUPTED, *(128 + number for number in _ENDS)):
         print("error: interrupted.", file=sys.stderr)
@@ -147,12 +148,12 @@ def run(arguments: list[str]) -> int:
 
 def _explained(error: Exception) -> tuple[str, int]:
     """Message of an error on one line, and its exit status."""
-    status = 1
-    message = str(error)
     if isinstance(error, _ClickError):
-        message, status = error.format_message().replace("Value error, ", ""), 2
-        if "\n" in message:  # help text of a command without arguments
-            return message, status
-    elif isinstance(error, ConfigError | MissingExtraError):
-        status = 2
-    return printable(f"error: {' '.join(message.split())}"), status
+        message = error.format_message().replace("Value error, ", "")
+        if type(error).__name__ == "NoArgsIsHelpError":  # its text is the help, if not yet shown
+            return message, 2
+        return printable(f"error: {' '.join(message.split())}"), 2
+    if isinstance(error, TinysignalError):
+        status = 2 if isinstance(error, ConfigError | MissingExtraError) else 1
+        return on_one_line(f"error: {error}"), status
+    return printable(f"error: {' '.join(str(error).split())}"), 1

@@ -10,7 +10,8 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from tinysignal.errors import ConfigError
+from tinysignal.audio.validate import check_rate
+from tinysignal.errors import ConfigError, SignalError
 from tinysignal.options import Options, in_words, option_of, value_type
 from tinysignal.train.config import DATA, OUTPUT
 
@@ -99,6 +100,19 @@ def chosen(
         name, _, rest = str(error).partition(" ")
         flag = names.get(name, name).replace("_", "-")
         raise ConfigError(f"--{flag} {rest}") from None
+
+
+def check_rate_option(flag: str, rate_hz: int) -> None:
+    """Refuse a rate that no denoiser takes.
+
+    Raises
+    ------
+    ConfigError
+    """
+    try:
+        check_rate(rate_hz)
+    except SignalError as error:
+        raise ConfigError(f"{flag}: {error}") from None
 
 
 def _parameter(config: type[Options], field: str, name: str) -> inspect.Parameter:

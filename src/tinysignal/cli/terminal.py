@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from typing import Any
 
 import rich.console
 from rich.console import ConsoleOptions, RenderableType
@@ -18,12 +19,23 @@ def printable(text: str) -> str:
     return "".join(c if c == "\n" or _is_shown(c) else ascii(c)[1:-1] for c in text)
 
 
+def on_one_line(text: str) -> str:
+    """The text as `printable`, with its line ends escaped as well: a name may hold some."""
+    return printable(text).replace("\n", "\\n")
+
+
 def _is_shown(character: str) -> bool:
     return character not in _REORDERING and unicodedata.category(character) not in _UNSHOWN
 
 
 class Console(rich.console.Console):
-    """Rich's console; what it is given to show is made `printable`, its own codes are not."""
+    """Rich's console; what it is given to show is made `printable`, its own codes are not.
+
+    ``:smile:`` stays as it is: it may be part of a name.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(emoji=False, **options)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None

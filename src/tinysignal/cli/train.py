@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from tinysignal.cli.options import AsJson, ConfigFile, DataDir, Quiet, Resume, with_options_of
+from tinysignal.cli.terminal import on_one_line
 from tinysignal.errors import ConfigError, MissingExtraError
 from tinysignal.files import json_text
 from tinysignal.train.classification.config import ClassifierConfig
@@ -140,7 +141,7 @@ def _train(
     )
     summary(folder, metrics)
     if result.interrupted:
-        print(f"Stopped early. Continue with --resume -o {folder}.", file=sys.stderr)
+        print(on_one_line(f"Stopped early. Continue with --resume -o {folder}."), file=sys.stderr)
 
 
 def _new_folder(data: str) -> Path:
@@ -161,8 +162,8 @@ def _classifier_summary(folder: Path, metrics: dict[str, Any]) -> None:
     split, what = _split(metrics)
     examples = metrics["data"][split]
     print(f"accuracy on {examples} {what} examples: {metrics[split]['accuracy']:.2%}")
-    print(f"model: {folder / MODEL}")
-    print(f"next: tinysignal evaluate {folder}, tinysignal inspect {folder}")
+    print(on_one_line(f"model: {folder / MODEL}"))
+    print(on_one_line(f"next: tinysignal evaluate {folder}, tinysignal inspect {folder}"))
 
 
 def _denoiser_summary(folder: Path, metrics: dict[str, Any]) -> None:
@@ -173,4 +174,4 @@ def _denoiser_summary(folder: Path, metrics: dict[str, Any]) -> None:
             before, after = scores[f"{ratio}_noisy_db"], scores[f"{ratio}_denoised_db"]
             print(f"{title} on {what} data: {before:.2f} dB in, {after:.2f} dB out")
         print(f"mean squared error of magnitudes: {scores['mse']:.3g}")
-    print(f"model: {folder / MODEL}")
+    print(on_one_line(f"model: {folder / MODEL}"))

@@ -48,6 +48,7 @@ class DenoisingModel:
     session: ort.InferenceSession
     state_shapes: dict[str, tuple[int, ...]]  # without the channel axis
     is_complex: bool = False
+    checksum: str = ""  # SHA-256 of the file
 
     def initial_state(self, channels: int) -> State:
         """The state at the start of a signal."""
@@ -162,7 +163,9 @@ def load_denoising_model(model: str | Path = DEFAULT_MODEL, *, threads: int = 1)
             )
         shapes = _state_shapes(graph, spec.bins)
         session = open_session(content, threads=threads, fold=graph.folds_quickly)
-        network = DenoisingModel(spec, session, shapes, graph.inputs[0].name == "spectrum")
+        is_complex = graph.inputs[0].name == "spectrum"
+        checksum = hashlib.sha256(content).hexdigest()
+        network = DenoisingModel(spec, session, shapes, is_complex, checksum)
         _try_out(network)
     return network
 

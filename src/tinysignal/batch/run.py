@@ -1,0 +1,296 @@
+"""Work done, several files at once; one that fails does not stop the others."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tinysignal.batch.plan import Work, plan_work
+from tinysignal.batch.record import Records
+from tinysignal.denoise_file import FileOptions, FileReport, denoise_file
+from tinysignal.denoiser import Denoiser
+from tinysignal.errors import TinysignalError
+from tinysignal.files import make_folder
+from tinysignal.plots import save_before_after
+
+_AHEAD = 8  # files for each job that may wait for the report of an earlier one
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one input."""
+
+    work: Work
+    status: str  # done, skipped, failed
+    report: FileReport | None = None
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of a JSON report; what is unknown is None."""
+        work = self.work
+        return {
+            "input": work.names[0],
+            "output": work.names[1],
+            "status": self.status,
+            "error": self.error,
+            "residual": None if work.residual is None else str(work.residual),
+            "plot": None if work.plot is None else str(work.plot),
+            **(FileReport.nothing() if self.report is None else self.report.to_dict()),
+        }
+
+
+def denoise_folder(
+    folder: str | Path,
+    out_folder: str | Path,
+    *,
+    denoiser: Denoiser | None = None,
+    options: FileOptions | None = None,
+    suffix: str | None = None,
+    jobs: int = 1,
+    overwrite: bool = False,
+) -> list[Outcome]:
+    """Denoise every sound file in a folder and its subfolders into another folder.
+
+    What an earlier run has made of the same input, with the same model and options, is skipped. A
+    file that fails does not stop the others.
+
+    Parameters
+    ----------
+    folder, out_folder : str or Path
+        ``out_folder`` and its subfolders are made if they are missing.
+    denoiser : Denoiser or None
+        None for the bundled default.
+    options : FileOptions or None
+        How the outputs are stored; None for as their inputs are.
+    suffix : str or None
+        Extension of the outputs, such as ``.flac``; None for that of the input.
+    jobs : int
+        Files at once.
+    overwrite : bool
+        Whether to redo what is done.
+
+    Returns
+    -------
+    list of Outcome
+        One for each file, sorted by path; look at its ``status`` and ``error``.
+
+    Raises
+    ------
+    FileError, AudioFileError
+        The folder cannot be read or holds no sound file, or the output folder cannot be made.
+    ConfigError
+        An output is an input.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from pathlib import Path
+    >>> from tinysignal import audio
+    >>> from tinysignal.batch import denoise_folder
+    >>> Path("talks").mkdir()
+    >>> noise = np.random.default_rng(0).normal(0, 0.01, 16000)
+    >>> audio.write("talks/first.wav", noise, sample_rate_hz=16000)
+    >>> for outcome in denoise_folder("talks", "cleaned"):
+    ...     print(outcome.status, outcome.work.target.as_posix())
+    done cleaned/first.wav
+    """
+    work = plan_work([folder], out_folder=out_folder, suffix=suffix)
+    return run_batch(
+        work,
+        denoiser or Denoiser.load(),
+        options,
+        jobs=jobs,
+        overwrite=overwrite,
+        make_folders=True,
+    )
+
+
+def run_batch(
+    work: list[Work],
+    denoiser: Denoiser,
+    options: FileOptions | None = None,
+    *,
+    jobs: int = 1,
+    overwrite: bool = False,
+    make_folders: bool = False,
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+    on_seconds: Callable[[float], None] = lambda seconds: None,
+) -> list[Outcome]:
+    """Denoise all inputs; they are reported in their order, whichever ends first.
+
+    Parameters
+    ----------
+    work : list of Work
+        See `plan_work`.
+    denoiser : Denoiser
+    options : FileOptions or None
+    jobs : int
+        Files at once.
+    overwrite : bool
+        Whether to redo what is done.
+    make_folders : bool
+        Whether to make the folders of the outputs.
+    on_outcome : callable
+        Called with each `Outcome`, in the order of the inputs, from this thread.
+    on_seconds : callable
+        Called with the seconds of sound that were done since its last call, from any thread.
+
+    Returns
+    -------
+    list of Outcome
+        One for each input; what failed is among them.
+
+    Raises
+    ------
+    FileError
+        A folder cannot be made.
+
+    Example
+    -------
+    >>> from tinysignal import Denoiser
+    >>> from tinysignal.batch import plan_work, run_batch
+    >>> work = plan_work(["absent.wav"])
+    >>> (outcome,) = run_batch(work, Denoiser.load(mix=0.8), on_outcome=lambda done: None)
+    >>> outcome.status, outcome.error
+    ('failed', 'absent.wav: cannot be read (No such file or directory).')
+    """
+    found = []
+    made = outcomes_of(
+        work,
+        denoiser,
+        options,
+        jobs=jobs,
+        overwrite=overwrite,
+        make_folders=make_folders,
+        on_seconds=on_seconds,
+    )
+    with closing(made):
+        for outcome in made:
+            found.append(outcome)
+            on_outcome(outcome)
+    return found
+
+
+def outcomes_of(
+    work: Iterable[Work],
+    denoiser: Denoiser,
+    options: FileOptions | None = None,
+    *,
+    jobs: int = 1,
+    overwrite: bool = False,
+    make_folders: bool = False,
+    on_seconds: Callable[[float], None] = lambda seconds: None,
+    new_records: bool = True,
+) -> Generator[Outcome, None, None]:
+    """As `run_batch`, one outcome after the other: none is kept, however many there are.
+
+    Parameters
+    ----------
+    work, denoiser, options, jobs, overwrite, make_folders, on_seconds
+        As in `run_batch`.
+    new_records : bool
+        Whether a folder of outputs without a record gets one, see `Records`.
+
+    Yields
+    ------
+    Outcome
+
+    Raises
+    ------
+    FileError
+        As `run_batch`.
+
+    Example
+    -------
+    >>> from tinysignal import Denoiser
+    >>> from tinysignal.batch import outcomes_of, plan_work
+    >>> work = plan_work(["absent.wav", "lost.wav"])
+    >>> [outcome.status for outcome in outcomes_of(work, Denoiser.load(), jobs=2)]
+    ['failed', 'failed']
+    """
+    stop = threading.Event()
+    records = Records(denoiser, options)
+    made: set[Path] = set()
+
+    def on_block(seconds: float) -> None:
+        if stop.is_set():
+            raise _StoppedError
+        on_seconds(seconds)
+
+    def one(item: Work) -> Outcome:
+        if item.clash is not None:
+            return Outcome(item, "failed", error=f"{item.names[0]}: {item.clash}")
+        if not overwrite and records.is_done(item):
+            return Outcome(item, "skipped")
+        outcome = _one(item, denoiser, options, on_block)
+        if outcome.status == "done":
+            records.add(item, new=new_records)
+        return outcome
+
+    def submitted(pool: ThreadPoolExecutor) -> Iterator[Future[Outcome]]:
+        for item in work:
+            folder = item.target.parent
+            if make_folders and item.clash is None and folder not in made:
+                make_folder(folder)
+                made.add(folder)
+            yield pool.submit(one, item)
+
+    # Threads, not processes: the network, the FFT and the codecs work outside Python's lock (see
+    # benchmarks/jobs.py), and only the main thread is ever interrupted, so a worker cleans up.
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        futures = submitted(pool)
+        waiting = deque(islice(futures, _AHEAD * jobs))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(islice(futures, 1))
+    except BaseException:
+        stop.set()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class _StoppedError(BaseException):
+    """The run is over; leave what is half done."""
+
+
+def _one(
+    item: Work, denoiser: Denoiser, options: FileOptions | None, on_block: Callable[[float], None]
+) -> Outcome:
+    source, target = item.source, item.target
+    try:
+        report = denoise_file(
+            source,
+            target,
+            denoiser=denoiser,
+            options=options,
+            residual=item.residual,
+            on_block=on_block,
+        )
+        if item.plot is not None:
+            save_before_after(source, target, item.plot)
+    except TinysignalError as error:
+        message = str(error).replace(str(source), item.names[0]).replace(str(target), item.names[1])
+        return Outcome(item, "failed", error=message)
+    except Exception as error:  # noqa: BLE001 - a fault of ours in one file must not end the others
+        return Outcome(item, "failed", error=f"{item.names[0]}: {_unforeseen(error)}")
+    return Outcome(item, "done", report)
+
+
+def _unforeseen(error: Exception) -> str:
+    """What and where, on one line."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    return (
+        f"unexpected error ({what:.300}; {Path(place.filename).name}, line {place.lineno}). "
+        "Please report this line as a fault of tinysignal."
+    )
