@@ -16,7 +16,8 @@ from tinysignal.compress.profile import Profile, profile
 from tinysignal.compress.solve import from_moments, from_rows
 from tinysignal.compress.structure import is_within, prepare, replace_module
 from tinysignal.errors import ConfigError
-from tinysignal.nets.introspection import Forward, evaluating, first_input, guarded
+from tinysignal.nets.batches import run
+from tinysignal.nets.introspection import Forward, evaluating, first_input
 
 REFINE_STEPS = 300
 _MOST_ROWS = 20_000
@@ -227,9 +228,9 @@ def _gather(
                     raise _Reached
 
             handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
-        for batch, _ in profiled.batches:
+        for batch in profiled.batches:
             try:
-                guarded(profiled.forward, network, batch)
+                run(network, batch, profiled.forward)
             except _Reached:
                 continue
     return {name: torch.cat(parts) for name, parts in found.items()}
