@@ -21,6 +21,7 @@ from tinysignal.nets.introspection import Forward, evaluating, first_input
 
 REFINE_STEPS = 300
 _MOST_ROWS = 20_000
+_FEWEST_ROWS, _MOST_TARGETS = 1_000, 40_000_000  # bound of the outputs of one layer, 160 MB
 _MOST_VALUES = 200_000_000  # bound of the stored inputs of all layers, 800 MB as float32
 
 
@@ -202,10 +203,12 @@ def _strides(profiled: Profile) -> dict[str, int]:
     """Subsampling step of the rows of every layer, bounded by memory and time."""
     widths = sum(layer.weight.shape[1] for layer in profiled.layers)
     most = min(_MOST_ROWS, max(1, _MOST_VALUES // widths))
+    examples = sum(batch.examples for batch in profiled.batches)
     strides = {}
     for layer in profiled.layers:
         few = min(most, WIDE_ROWS) if layer.weight.shape[1] > WIDE else most
-        strides[layer.name] = max(1, math.ceil(layer.inputs.rows / few))
+        few = min(few, max(_FEWEST_ROWS, _MOST_TARGETS // layer.weight.shape[0]))
+        strides[layer.name] = max(1, math.ceil(layer.rows_per_example * examples / few))
     return strides
 
 
@@ -220,10 +223,10 @@ def _gather(
             module = network.get_submodule(name)
 
             def before(module: nn.Module, args: Any, kwargs: Any, name: str = name) -> None:
-                rows = profiled.layer(name).family.rows(module, first_input(args, kwargs))
+                family, given = profiled.layer(name).family, first_input(args, kwargs)
                 start = -counts[name] % strides[name]
-                counts[name] += len(rows)
-                found[name].append(rows[start :: strides[name]].clone())
+                counts[name] += family.count(module, given)
+                found[name].append(family.some_rows(module, given, start, strides[name]).clone())
                 if len(names) == 1 and profiled.layer(name).calls == 1:
                     raise _Reached
 

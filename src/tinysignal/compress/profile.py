@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tinysignal.compress.factorize import MomentSum
 from tinysignal.compress.layer_profile import LayerProfile, Skipped
 from tinysignal.compress.layers import Family, family_of
-from tinysignal.compress.structure import candidates, is_within, prepare
+from tinysignal.compress.structure import candidates, is_within, prepare, replace_module
 from tinysignal.errors import ConfigError, DataError, ModelError
 from tinysignal.nets.batches import Batch, heads, read_batch, run
 from tinysignal.nets.introspection import (
@@ -152,6 +152,8 @@ def profile(
     network, replaced = prepare(model)
     found = list(candidates(network))
     left = _left_whole([name for name, _, _ in found], ignore, only)
+    usable = [name for name, _, reason in found if reason is None and name not in left]
+    left |= _unreplaceable(network, usable, held[0], forward)
     return _profiled(
         network,
         replaced,
@@ -160,6 +162,45 @@ def profile(
         parameters=sum(p.numel() for p in model.parameters()),
         left=left,
     )
+
+
+def _unreplaceable(
+    network: nn.Module, names: list[str], batch: Batch, forward: Forward | None
+) -> dict[str, str]:
+    """Layers without which the network does not run, although a factored layer stands for them.
+
+    Such as a layer whose type the network asks for. All are replaced at once; one by one only if
+    that fails.
+    """
+    small = batch.take(slice(2)) or batch
+
+    def trial(cut: list[str]) -> str | None:
+        kept = {name: network.get_submodule(name) for name in cut}
+        try:
+            for name, module in kept.items():
+                family = _family(module)
+                empty = family.empty(module, family.decompositions(module)[0], 1)
+                replace_module(network, name, family.replacement(module, empty))
+            with evaluating(network):
+                run(network, small, forward)
+        except DataError as error:
+            return str(error)
+        finally:
+            for name, module in kept.items():
+                replace_module(network, name, module)
+        return None
+
+    with evaluating(network):
+        run(network, small, forward)  # the network itself has to run
+    inside = [name for name in names if name]
+    if trial(inside) is None:
+        return {}
+    refused = {name: trial([name]) for name in inside}
+    return {
+        name: f"the network does not run with a factored layer here: {why}"
+        for name, why in refused.items()
+        if why is not None
+    }
 
 
 def on_batches(profiled: Profile, held: Batches) -> Profile:
@@ -265,16 +306,18 @@ def _watch(
 
     def before(module: nn.Module, args: Any, kwargs: Any) -> None:
         name = named[module]
-        rows = _rows(module, first_input(args, kwargs))
-        if not torch.isfinite(rows).all():
+        family, given = _family(module), first_input(args, kwargs)
+        if not torch.isfinite(first_tensor(given)).all():
             raise DataError(
                 f"the inputs of layer '{name}' hold NaN or infinity on the calibration data, "
                 "expected finite numbers."
             )
-        seen.uses[name] += len(rows)
-        seen.latest_rows = len(rows)
+        count = family.count(module, given)
+        seen.uses[name] += count
+        seen.latest_rows = count
         seen.calls[name] += 1
-        seen.sums[name].add(rows[:: math.ceil(len(rows) / _MOST_ROWS_A_CALL) or 1])
+        step = math.ceil(count / _MOST_ROWS_A_CALL) or 1
+        seen.sums[name].add(family.some_rows(module, given, 0, step))
         if name not in seen.order:
             seen.order.append(name)
 
@@ -347,10 +390,6 @@ def _family(module: nn.Module) -> Family:
     family = family_of(module)
     assert family is not None
     return family
-
-
-def _rows(module: nn.Module, given: Any) -> Tensor:
-    return _family(module).rows(module, given)
 
 
 def _matrix_size(module: nn.Module) -> int:
