@@ -54,7 +54,8 @@ def apply(
     Returns
     -------
     nn.Module
-        Network of plain torch modules; a factored layer is an nn.Sequential.
+        Network in which a factored layer is an nn.Sequential of plain torch modules that answers for
+        the attributes of the layer that it replaces.
 
     Raises
     ------
@@ -70,7 +71,7 @@ def apply(
     >>> net = torch.nn.Sequential(torch.nn.Linear(30, 40), torch.nn.ReLU(), torch.nn.Linear(40, 9))
     >>> found = profile(net, [torch.randn(300, 30)])
     >>> apply(net, plan(found, rank=5), found)[0]
-    Sequential(
+    FactoredLinear(
       (0): Linear(in_features=30, out_features=5, bias=False)
       (1): Linear(in_features=5, out_features=40, bias=True)
     )

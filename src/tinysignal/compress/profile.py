@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from tinysignal.compress.factorize import MomentSum
 from tinysignal.compress.layer_profile import LayerProfile, Skipped
 from tinysignal.compress.layers import Family, family_of
-from tinysignal.compress.structure import candidates, is_within, prepare, replace_module
+from tinysignal.compress.structure import candidates, is_within, prepare
+from tinysignal.compress.trial import unreplaceable
 from tinysignal.errors import ConfigError, DataError, ModelError
 from tinysignal.nets.batches import Batch, heads, read_batch, run
 from tinysignal.nets.introspection import (
@@ -153,7 +154,7 @@ def profile(
     found = list(candidates(network))
     left = _left_whole([name for name, _, _ in found], ignore, only)
     usable = [name for name, _, reason in found if reason is None and name not in left]
-    left |= _unreplaceable(network, usable, held[0], forward)
+    left |= unreplaceable(network, usable, held[0], forward)
     return _profiled(
         network,
         replaced,
@@ -162,45 +163,6 @@ def profile(
         parameters=sum(p.numel() for p in model.parameters()),
         left=left,
     )
-
-
-def _unreplaceable(
-    network: nn.Module, names: list[str], batch: Batch, forward: Forward | None
-) -> dict[str, str]:
-    """Layers without which the network does not run, although a factored layer stands for them.
-
-    Such as a layer whose type the network asks for. All are replaced at once; one by one only if
-    that fails.
-    """
-    small = batch.take(slice(2)) or batch
-
-    def trial(cut: list[str]) -> str | None:
-        kept = {name: network.get_submodule(name) for name in cut}
-        try:
-            for name, module in kept.items():
-                family = _family(module)
-                empty = family.empty(module, family.decompositions(module)[0], 1)
-                replace_module(network, name, family.replacement(module, empty))
-            with evaluating(network):
-                run(network, small, forward)
-        except DataError as error:
-            return str(error)
-        finally:
-            for name, module in kept.items():
-                replace_module(network, name, module)
-        return None
-
-    with evaluating(network):
-        run(network, small, forward)  # the network itself has to run
-    inside = [name for name in names if name]
-    if trial(inside) is None:
-        return {}
-    refused = {name: trial([name]) for name in inside}
-    return {
-        name: f"the network does not run with a factored layer here: {why}"
-        for name, why in refused.items()
-        if why is not None
-    }
 
 
 def on_batches(profiled: Profile, held: Batches) -> Profile:
