@@ -215,9 +215,9 @@ def test_a_forward_function_gets_the_batch_as_it_came() -> None:
         return out
 
     found = profile(nn.Sequential(nn.Linear(24, 24)), [(ids, mask)], forward=forward)
-    assert isinstance(seen[0], tuple)
-    assert torch.equal(seen[0][0], ids)
-    assert torch.equal(seen[0][1], mask)
+    assert isinstance(seen[-1], tuple)
+    assert torch.equal(seen[-1][0], ids)
+    assert torch.equal(seen[-1][1], mask)
     assert found.batches[0].labels is None  # a mask is no label
 
 

@@ -54,7 +54,7 @@ def apply(
     Returns
     -------
     nn.Module
-        Network in which a factored layer is an nn.Sequential of plain torch modules that answers for
+        Network in which a factored layer is an nn.Sequential of plain torch modules. It answers for
         the attributes of the layer that it replaces.
 
     Raises
