@@ -131,7 +131,10 @@ def test_the_largest_drop_is_kept_on_the_calibration_data(
 ) -> None:
     def right(net: nn.Module) -> float:
         with torch.no_grad():
-            hits = [(net.eval()(x).argmax(1) == y).float().mean() for x, y in profiled.batches]
+            hits = [
+                (net.eval()(b.inputs).argmax(1) == b.labels).float().mean()
+                for b in profiled.batches
+            ]
         return 100 * float(sum(hits)) / len(hits)
 
     small, smaller = (

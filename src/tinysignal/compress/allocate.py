@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from tinysignal.compress.layer_profile import LayerProfile
+from tinysignal.compress.output_loss import OutputLoss
 from tinysignal.compress.plan import Choice, Choices
-from tinysignal.compress.profile import Batches, Profile
+from tinysignal.compress.profile import Profile
 from tinysignal.compress.solve import from_moments, prefix
-from tinysignal.errors import ConfigError
-from tinysignal.nets.introspection import Forward, evaluating, first_tensor, guarded
 
 _LADDER = (1, 2, 3, 4, 6, 8, 10, 13, 16, 20, 26, 32, 40, 52, 64, 80, 104, 128, 160, 208, 256)
-_MOST_EXAMPLES = 256  # examples for the loss of a single compressed layer
 _NESTED = ("low_rank", "channel")  # decompositions whose lower ranks are prefixes of higher ones
 
 
@@ -46,58 +40,6 @@ class Candidate:
 
 
 Candidates = dict[str, list[Candidate]]  # for each layer, its lower convex hull by cost
-
-
-class OutputLoss:
-    """Distance of a network's outputs from those of the original, on calibration data.
-
-    Parameters
-    ----------
-    profile : Profile
-    loss : {"auto", "kl", "mse"}
-        See `tinysignal.compress.plan`.
-    """
-
-    def __init__(
-        self, profile: Profile, batches: Batches, loss: str, *, most: int = _MOST_EXAMPLES
-    ) -> None:
-        if loss not in ("auto", "kl", "mse"):
-            raise ConfigError(f"loss is '{loss}', expected auto, kl or mse.")
-        self._run: Forward = profile.forward
-        self._inputs = _some(batches, most)
-        parts = self._parts(profile.network)
-        self.original = _flat(parts)
-        labelled = any(labels is not None for _, labels in batches)
-        classes = parts[0].ndim == 2 and parts[0].shape[1] > 1
-        self.kind = loss if loss != "auto" else ("kl" if labelled or classes else "mse")
-
-    def _parts(self, network: nn.Module) -> list[Tensor]:
-        with evaluating(network):
-            return [first_tensor(guarded(self._run, network, one)) for one in self._inputs]
-
-    def __call__(self, network: nn.Module) -> float:
-        """Loss of a network: nats per example, or error relative to the variance of the outputs."""
-        outputs = _flat(self._parts(network))
-        if self.kind == "kl":
-            target = self.original.log_softmax(1)
-            divergence = functional.kl_div(
-                outputs.log_softmax(1), target, reduction="batchmean", log_target=True
-            )
-            return float(divergence)
-        spread = self.original.var(dim=0, correction=0).sum().clamp_min(1e-30)
-        return float((outputs - self.original).square().sum(dim=1).mean() / spread)
-
-
-def _flat(parts: list[Tensor]) -> Tensor:
-    """Outputs of all batches as one matrix, float64 (rows, values)."""
-    return torch.cat([one.reshape(-1, one.shape[-1]) for one in parts]).double()
-
-
-def _some(batches: Batches, most: int) -> list[Any]:
-    """Inputs of at most ``most`` examples, an equal number from each batch of Tensors."""
-    share = math.ceil(most / len(batches))
-    few = batches[:: math.ceil(len(batches) / most)]
-    return [one[:share] if isinstance(one, Tensor) else one for one, _ in few]
 
 
 def find_candidates(

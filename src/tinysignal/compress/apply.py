@@ -16,10 +16,12 @@ from tinysignal.compress.profile import Profile, profile
 from tinysignal.compress.solve import from_moments, from_rows
 from tinysignal.compress.structure import is_within, prepare, replace_module
 from tinysignal.errors import ConfigError
-from tinysignal.nets.introspection import Forward, evaluating, first_input, guarded
+from tinysignal.nets.batches import run
+from tinysignal.nets.introspection import Forward, evaluating, first_input
 
 REFINE_STEPS = 300
 _MOST_ROWS = 20_000
+_FEWEST_ROWS, _MOST_TARGETS = 1_000, 40_000_000  # bound of the outputs of one layer, 160 MB
 _MOST_VALUES = 200_000_000  # bound of the stored inputs of all layers, 800 MB as float32
 
 
@@ -52,7 +54,8 @@ def apply(
     Returns
     -------
     nn.Module
-        Network of plain torch modules; a factored layer is an nn.Sequential.
+        Network in which a factored layer is an nn.Sequential of plain torch modules. It answers for
+        the attributes of the layer that it replaces.
 
     Raises
     ------
@@ -68,7 +71,7 @@ def apply(
     >>> net = torch.nn.Sequential(torch.nn.Linear(30, 40), torch.nn.ReLU(), torch.nn.Linear(40, 9))
     >>> found = profile(net, [torch.randn(300, 30)])
     >>> apply(net, plan(found, rank=5), found)[0]
-    Sequential(
+    FactoredLinear(
       (0): Linear(in_features=30, out_features=5, bias=False)
       (1): Linear(in_features=5, out_features=40, bias=True)
     )
@@ -201,10 +204,12 @@ def _strides(profiled: Profile) -> dict[str, int]:
     """Subsampling step of the rows of every layer, bounded by memory and time."""
     widths = sum(layer.weight.shape[1] for layer in profiled.layers)
     most = min(_MOST_ROWS, max(1, _MOST_VALUES // widths))
+    examples = sum(batch.examples for batch in profiled.batches)
     strides = {}
     for layer in profiled.layers:
         few = min(most, WIDE_ROWS) if layer.weight.shape[1] > WIDE else most
-        strides[layer.name] = max(1, math.ceil(layer.inputs.rows / few))
+        few = min(few, max(_FEWEST_ROWS, _MOST_TARGETS // layer.weight.shape[0]))
+        strides[layer.name] = max(1, math.ceil(layer.rows_per_example * examples / few))
     return strides
 
 
@@ -219,17 +224,17 @@ def _gather(
             module = network.get_submodule(name)
 
             def before(module: nn.Module, args: Any, kwargs: Any, name: str = name) -> None:
-                rows = profiled.layer(name).family.rows(module, first_input(args, kwargs))
+                family, given = profiled.layer(name).family, first_input(args, kwargs)
                 start = -counts[name] % strides[name]
-                counts[name] += len(rows)
-                found[name].append(rows[start :: strides[name]].clone())
+                counts[name] += family.count(module, given)
+                found[name].append(family.some_rows(module, given, start, strides[name]).clone())
                 if len(names) == 1 and profiled.layer(name).calls == 1:
                     raise _Reached
 
             handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
-        for batch, _ in profiled.batches:
+        for batch in profiled.batches:
             try:
-                guarded(profiled.forward, network, batch)
+                run(network, batch, profiled.forward)
             except _Reached:
                 continue
     return {name: torch.cat(parts) for name, parts in found.items()}

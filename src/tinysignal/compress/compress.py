@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,9 +11,11 @@ from torch import nn
 
 from tinysignal.compress.apply import REFINE_STEPS, apply
 from tinysignal.compress.plan import Plan
-from tinysignal.compress.profile import Profile, examples_in, profile
-from tinysignal.compress.search import accuracy, plan
-from tinysignal.nets.introspection import Forward, count_macs, guarded
+from tinysignal.compress.profile import Profile, Score, profile
+from tinysignal.compress.search import Weights, accuracy, plan
+from tinysignal.errors import ConfigError
+from tinysignal.nets.batches import run
+from tinysignal.nets.introspection import Forward, count_macs
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Compressed:
     plan : Plan
     before, after : dict of str to float
         Parameters, multiply-accumulates per example and, for labelled calibration data, accuracy
-        on them in percent.
+        on them in percent; or the given score.
     """
 
     network: nn.Module = field(repr=False)
@@ -42,8 +45,8 @@ class Compressed:
         rows = [("", "before", "after", "kept")]
         for key, value in self.before.items():
             found = self.after[key]
-            kept = f"{found / value:.1%}" if value and key != _ACCURACY else ""
-            form = "{:.2f} %" if key == _ACCURACY else "{:.0f}"
+            kept = f"{found / value:.1%}" if value and key not in _SCORES else ""
+            form = _SCORES.get(key, "{:.0f}")
             rows.append((key, form.format(value), form.format(found), kept))
         rows += [("", "", "", ""), ("layer", "full rank", "rank", "decomposition")]
         for layer in self.plan.layers:
@@ -59,6 +62,7 @@ class Compressed:
 
 
 _ACCURACY = "accuracy"
+_SCORES = {_ACCURACY: "{:.2f} %", "score": "{:.4g}"}
 
 
 def compress(
@@ -75,7 +79,9 @@ def compress(
     only: Sequence[str] = (),
     min_rank: int = 4,
     loss: str = "auto",
+    weights: Weights | None = None,
     forward: Forward | None = None,
+    score: Score | None = None,
     refine: int = REFINE_STEPS,
     seed: int = 0,
 ) -> Compressed:
@@ -94,10 +100,10 @@ def compress(
         ``activation`` to the calibration data in the original network, ``svd`` to the weights.
     ignore, only : sequence of str
         Names or patterns of layers to leave whole, and of the only layers to factor.
-    min_rank, loss
+    min_rank, loss, weights
         See `plan`.
-    forward : callable or None
-        ``forward(model, inputs)`` gives the outputs; None for ``model(inputs)``.
+    forward, score : callable or None
+        See `profile`.
     refine, seed
         See `apply`.
 
@@ -121,7 +127,7 @@ def compress(
     >>> sum(p.numel() for p in result.network.parameters()) <= 0.5 * 1609
     True
     """
-    found = profile(model, batches, forward=forward, ignore=ignore, only=only)
+    found = profile(model, batches, forward=forward, score=score, ignore=ignore, only=only)
     chosen = plan(
         found,
         rank=rank,
@@ -132,6 +138,7 @@ def compress(
         method=method,
         min_rank=min_rank,
         loss=loss,
+        weights=weights,
     )
     network = apply(model, chosen, found, refine=refine, seed=seed)
     before, after = (_measured(found, net) for net in (model, network))
@@ -139,12 +146,15 @@ def compress(
 
 
 def _measured(found: Profile, net: nn.Module) -> dict[str, float]:
-    batch = found.batches[0][0]
-    macs = count_macs(net, lambda: guarded(found.forward, net, batch))
+    batch = found.batches[0]
+    macs = count_macs(net, lambda: run(net, batch, found.forward))
     measured = {
         "parameters": float(sum(p.numel() for p in net.parameters())),
-        "multiply-accumulates": macs / max(1, examples_in(batch)),
+        "multiply-accumulates": macs / max(1, batch.examples),
     }
-    if any(labels is not None for _, labels in found.batches):
-        measured[_ACCURACY] = accuracy(found, net, found.batches)
+    if found.score is not None:
+        measured["score"] = accuracy(found, net, found.batches)
+    else:
+        with suppress(ConfigError):  # without labels
+            measured[_ACCURACY] = accuracy(found, net, found.batches)
     return measured

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -15,18 +15,22 @@ from tinysignal.compress.factorize import MomentSum
 from tinysignal.compress.layer_profile import LayerProfile, Skipped
 from tinysignal.compress.layers import Family, family_of
 from tinysignal.compress.structure import candidates, is_within, prepare
+from tinysignal.compress.trial import unreplaceable
 from tinysignal.errors import ConfigError, DataError, ModelError
+from tinysignal.nets.batches import Batch, heads, read_batch, run
 from tinysignal.nets.introspection import (
     Forward,
-    call,
     evaluating,
     first_input,
     first_tensor,
-    guarded,
     layer_macs,
+    shape_text,
 )
 
-Batches = tuple[tuple[Any, Tensor | None], ...]  # inputs, and labels or None, of each batch
+Batches = tuple[Batch, ...]
+Score = Callable[[Any, Any], Any]
+"""``score(outputs, batch)``, higher is better; the batch as the loader yielded it."""
+
 _MOST_ROWS_A_CALL = 16_384  # subsamples the many similar positions of a convolution
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.ELU, nn.Tanh, nn.Sigmoid)
 
@@ -45,10 +49,14 @@ class Profile:
         Parameters of the whole network.
     macs : float
         Multiply-accumulates of the known layers for one example.
-    batches : tuple
-        Calibration batches: (inputs, labels or None).
-    forward : callable
-        ``forward(network, inputs)`` gives the outputs.
+    outputs : dict of str to str
+        Shapes of all outputs that a cut is held to, by name.
+    batches : tuple of Batch
+        Calibration batches.
+    forward : callable or None
+        ``forward(network, batch)`` gives the outputs.
+    score : callable or None
+        ``score(outputs, batch)``, see `profile`.
     network : nn.Module
         Copy of the network in which every factorable matrix is a module.
     replaced : dict of str to nn.Module
@@ -59,16 +67,20 @@ class Profile:
     skipped: tuple[Skipped, ...]
     parameters: int
     macs: float
+    outputs: dict[str, str]
     batches: Batches = field(repr=False)
-    forward: Forward = field(repr=False)
+    forward: Forward | None = field(repr=False)
+    score: Score | None = field(repr=False)
     network: nn.Module = field(repr=False)
     replaced: dict[str, nn.Module] = field(repr=False)
 
     def __repr__(self) -> str:
         left = f", {len(self.skipped)} left whole" if self.skipped else ""
+        held = ", ".join(f"{name} {shape}".strip() for name, shape in self.outputs.items())
         return (
             f"Profile({len(self.layers)} layers to factor{left}; {self.parameters} parameters, "
-            f"{self.macs:.4g} multiply-accumulates an example; {len(self.batches)} batches)"
+            f"{self.macs:.4g} multiply-accumulates an example; {len(self.batches)} batches; "
+            f"outputs {held})"
         )
 
     def layer(self, name: str) -> LayerProfile:
@@ -87,6 +99,7 @@ def profile(
     batches: Iterable[Any],
     *,
     forward: Forward | None = None,
+    score: Score | None = None,
     ignore: Sequence[str] = (),
     only: Sequence[str] = (),
 ) -> Profile:
@@ -99,10 +112,14 @@ def profile(
     model : nn.Module
         Trained network; it is not changed.
     batches : iterable
-        Inputs, or pairs (inputs, labels) with an integer Tensor of labels. They are kept in memory
-        for `plan` and `apply`; a few thousand examples are enough.
+        Inputs; tuples that begin with the inputs, such as (inputs, labels) or (inputs, targets,
+        index), where integers that follow the inputs are labels; or dicts, passed by name. They
+        are kept in memory for `plan` and `apply`; a few thousand examples are enough.
     forward : callable or None
-        ``forward(model, inputs)`` gives the outputs; None for ``model(inputs)``.
+        ``forward(model, batch)`` gives the outputs for a batch as it came; None to call the model.
+    score : callable or None
+        ``score(outputs, batch)`` for ``max_accuracy_drop`` and reports, higher is better; None for
+        the accuracy on the labels in percent.
     ignore : sequence of str
         Names or patterns (``head``, ``encoder.*``) of layers to leave whole, with their submodules.
     only : sequence of str
@@ -128,20 +145,21 @@ def profile(
     >>> net = torch.nn.Sequential(torch.nn.Linear(20, 30), torch.nn.ReLU(), torch.nn.Linear(30, 5))
     >>> profile(net, [torch.randn(200, 20)], ignore=["2"])
     Profile(1 layers to factor, 1 left whole; 785 parameters, 750 multiply-accumulates an example; \
-1 batches)
+1 batches; outputs 200 x 5)
     """
-    run = call if forward is None else forward
-    held = tuple(_split(batch) for batch in batches)
+    held = tuple(read_batch(model, batch, forward) for batch in batches)
     if not held:
         raise DataError("0 calibration batches, expected 1 or more with a few hundred examples.")
     network, replaced = prepare(model)
     found = list(candidates(network))
     left = _left_whole([name for name, _, _ in found], ignore, only)
+    usable = [name for name, _, reason in found if reason is None and name not in left]
+    left |= unreplaceable(network, usable, held[0], forward)
     return _profiled(
         network,
         replaced,
         held,
-        run,
+        (forward, score),
         parameters=sum(p.numel() for p in model.parameters()),
         left=left,
     )
@@ -153,7 +171,7 @@ def on_batches(profiled: Profile, held: Batches) -> Profile:
         profiled.network,
         profiled.replaced,
         held,
-        profiled.forward,
+        (profiled.forward, profiled.score),
         parameters=profiled.parameters,
         left={one.name: one.reason for one in profiled.skipped},
     )
@@ -163,7 +181,7 @@ def _profiled(
     network: nn.Module,
     replaced: dict[str, nn.Module],
     held: Batches,
-    run: Forward,
+    given: tuple[Forward | None, Score | None],
     *,
     parameters: int,
     left: dict[str, str],
@@ -173,13 +191,14 @@ def _profiled(
     ]
     factorable = {name: module for name, module, reason in found if reason is None}
     skipped = [Skipped(name, type(m).__name__, r) for name, m, r in found if r is not None]
-    seen = _watch(network, factorable, held, run)
+    forward, score = given
+    seen = _watch(network, factorable, held, forward)
     skipped += [
         Skipped(name, type(module).__name__, "not reached in calibration")
         for name, module in factorable.items()
         if seen.sums[name].rows == 0
     ]
-    examples = max(1, sum(examples_in(inputs) for inputs, _ in held))
+    examples = max(1, sum(batch.examples for batch in held))
     profiled = tuple(
         _layer(name, factorable[name], seen, (examples, len(held)), replaced)
         for name in seen.order
@@ -192,7 +211,18 @@ def _profiled(
             "least one."
         )
     macs = sum(layer.macs for layer in profiled) + seen.other_macs / examples
-    return Profile(profiled, tuple(skipped), parameters, macs, held, run, network, replaced)
+    return Profile(
+        profiled,
+        tuple(skipped),
+        parameters,
+        macs,
+        seen.outputs,
+        held,
+        forward,
+        score,
+        network,
+        replaced,
+    )
 
 
 def _left_whole(names: list[str], ignore: Sequence[str], only: Sequence[str]) -> dict[str, str]:
@@ -212,25 +242,6 @@ def _left_whole(names: list[str], ignore: Sequence[str], only: Sequence[str]) ->
     return left
 
 
-def _split(batch: Any) -> tuple[Any, Tensor | None]:
-    if isinstance(batch, list | tuple) and len(batch) == 2:
-        inputs, labels = batch
-        if isinstance(labels, Tensor) and not labels.is_floating_point():
-            return inputs, labels
-    return batch, None
-
-
-def examples_in(inputs: Any) -> int:
-    """Number of examples in a batch: the length of its first tensor."""
-    if isinstance(inputs, Tensor):
-        return len(inputs) if inputs.ndim else 1
-    if isinstance(inputs, dict):
-        return examples_in(next(iter(inputs.values()), None))
-    if isinstance(inputs, list | tuple) and inputs:
-        return examples_in(inputs[0])
-    return 1
-
-
 class _Seen:
     """Statistics that the hooks collect."""
 
@@ -243,26 +254,32 @@ class _Seen:
         self.other_macs = 0
         self.latest: tuple[Any, str] = (None, "")  # output and name of the layer called last
         self.latest_rows = 0
+        self.outputs: dict[str, str] = {}
 
 
 def _watch(
-    network: nn.Module, factorable: dict[str, nn.Module], held: Batches, run: Forward
+    network: nn.Module,
+    factorable: dict[str, nn.Module],
+    held: Batches,
+    forward: Forward | None,
 ) -> _Seen:
     seen = _Seen(factorable)
     named = {module: name for name, module in factorable.items()}
 
     def before(module: nn.Module, args: Any, kwargs: Any) -> None:
         name = named[module]
-        rows = _rows(module, first_input(args, kwargs))
-        if not torch.isfinite(rows).all():
+        family, given = _family(module), first_input(args, kwargs)
+        if not torch.isfinite(first_tensor(given)).all():
             raise DataError(
                 f"the inputs of layer '{name}' hold NaN or infinity on the calibration data, "
                 "expected finite numbers."
             )
-        seen.uses[name] += len(rows)
-        seen.latest_rows = len(rows)
+        count = family.count(module, given)
+        seen.uses[name] += count
+        seen.latest_rows = count
         seen.calls[name] += 1
-        seen.sums[name].add(rows[:: math.ceil(len(rows) / _MOST_ROWS_A_CALL) or 1])
+        step = math.ceil(count / _MOST_ROWS_A_CALL) or 1
+        seen.sums[name].add(family.some_rows(module, given, 0, step))
         if name not in seen.order:
             seen.order.append(name)
 
@@ -290,8 +307,16 @@ def _watch(
             if module in named:
                 handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
             handles.append(module.register_forward_hook(after, with_kwargs=True))
-        for inputs, _ in held:
-            guarded(run, network, inputs)
+        for batch in held:
+            found = heads(run(network, batch, forward))
+            if not found:
+                raise DataError(
+                    "the network's outputs hold no tensor of floating-point numbers. Return one "
+                    "from forward=."
+                )
+            seen.outputs = seen.outputs or {
+                name: shape_text(output.shape) for name, output in found.items()
+            }
     return seen
 
 
@@ -327,10 +352,6 @@ def _family(module: nn.Module) -> Family:
     family = family_of(module)
     assert family is not None
     return family
-
-
-def _rows(module: nn.Module, given: Any) -> Tensor:
-    return _family(module).rows(module, given)
 
 
 def _matrix_size(module: nn.Module) -> int:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from tinysignal.budget import Budget
 from tinysignal.compress.allocate import (
     Candidates,
-    OutputLoss,
     allocate,
     discounted,
     find_candidates,
     total_cost,
 )
 from tinysignal.compress.apply import compressed
+from tinysignal.compress.output_loss import OutputLoss
 from tinysignal.compress.plan import (
     Choices,
     Plan,
@@ -27,7 +27,8 @@ from tinysignal.compress.plan import (
 )
 from tinysignal.compress.profile import Batches, Profile, on_batches
 from tinysignal.errors import ConfigError
-from tinysignal.nets.introspection import evaluating, first_tensor, guarded
+from tinysignal.nets.batches import heads, right_answers, run
+from tinysignal.nets.introspection import evaluating
 
 _BISECTIONS = 6
 _HELD_OUT = 2048  # examples for the comparison of plans
@@ -35,13 +36,21 @@ _DISCOUNTS = (1.5, 2.5)
 _REFINE = 100  # refinement steps in the comparison, fewer than in the final network
 
 Measured = dict[str, Any]
+Weights = Mapping[str, float]  # of outputs, by name
 
 
 def _searched(
-    profile: Profile, budget: Budget, *, method: str, min_rank: int, loss: str
+    profile: Profile,
+    budget: Budget,
+    *,
+    method: str,
+    min_rank: int,
+    loss: str,
+    weights: Weights | None,
 ) -> tuple[Choices, Measured]:
     """Choices for a budget of the whole network, and the measurements that decided them."""
-    search = _Search(profile, method, min_rank, loss, by_macs=budget.macs is not None)
+    output_loss = (loss, weights)
+    search = _Search(profile, method, min_rank, output_loss, by_macs=budget.macs is not None)
     if budget.max_accuracy_drop is not None:
         return search.smallest(accuracy_test(search, budget.max_accuracy_drop))
     value = budget.value
@@ -59,12 +68,18 @@ class _Search:
     """Search over allocations: fitted on one half of the calibration data, scored on the other."""
 
     def __init__(
-        self, profile: Profile, method: str, min_rank: int, loss: str, *, by_macs: bool
+        self,
+        profile: Profile,
+        method: str,
+        min_rank: int,
+        loss: tuple[str, Weights | None],
+        *,
+        by_macs: bool,
     ) -> None:
         fit, self.held = halves(profile.batches)
         self.profile = on_batches(profile, fit)
         self.method, self.by_macs = method, by_macs
-        output_loss = OutputLoss(self.profile, fit, loss)
+        output_loss = OutputLoss(self.profile, fit, loss[0], weights=loss[1])
         self.candidates: dict[str, Candidates] = {
             "measured loss": find_candidates(
                 self.profile, output_loss, method, min_rank=min_rank, by_macs=by_macs
@@ -74,7 +89,7 @@ class _Search:
             for factor in _DISCOUNTS:
                 name = f"measured loss, discount {factor:g} per layer"
                 self.candidates[name] = discounted(self.candidates["measured loss"], factor)
-        self.judge = OutputLoss(self.profile, self.held, output_loss.kind, most=_HELD_OUT)
+        self.judge = OutputLoss(self.profile, self.held, output_loss.heads, most=_HELD_OUT)
         self.whole = profile.macs if by_macs else float(profile.parameters)
         self.least = allocate(
             self.profile, self.candidates["measured loss"], None, by_macs=by_macs
@@ -147,36 +162,38 @@ def halves(batches: Batches) -> tuple[Batches, Batches]:
     """Two halves of the batches, or of the examples of a single batch."""
     if len(batches) > 1:
         return batches[::2], batches[1::2]
-    inputs, labels = batches[0]
-    if not isinstance(inputs, Tensor) or len(inputs) < 2:
-        return batches, batches
-    first, second = slice(None, None, 2), slice(1, None, 2)
-    return tuple(  # type: ignore[return-value]
-        ((inputs[part], None if labels is None else labels[part]),) for part in (first, second)
-    )
+    first, second = (batches[0].take(slice(start, None, 2)) for start in (0, 1))
+    return (batches, batches) if first is None or second is None else ((first,), (second,))
 
 
 def accuracy(profile: Profile, network: nn.Module, batches: Batches) -> float:
-    """Accuracy on the labelled examples, in percent.
+    """Score of the profile, averaged over examples; or accuracy on the labels in percent.
+
+    Of several outputs, the first that fits the labels is judged.
 
     Raises
     ------
     ConfigError
-        No batch has labels.
+        There is no score, and no batch has labels that fit an output.
     """
-    right = count = 0
+    total = count = 0.0
     with evaluating(network):
-        for inputs, labels in batches:
-            if labels is not None:
-                outputs = first_tensor(guarded(profile.forward, network, inputs))
-                right += int((outputs.argmax(dim=-1) == labels.to(outputs.device)).sum())
-                count += labels.numel()
+        for batch in batches:
+            outputs = run(network, batch, profile.forward)
+            if profile.score is not None:
+                total += float(profile.score(outputs, batch.whole)) * batch.examples
+                count += batch.examples
+            elif batch.labels is not None:
+                found = (right_answers(one, batch.labels) for one in heads(outputs).values())
+                right, counted = next((one for one in found if one is not None), (0, 0))
+                total += 100 * right
+                count += counted
     if not count:
         raise ConfigError(
-            "the calibration batches have no labels, expected (inputs, labels) for "
-            "max_accuracy_drop."
+            "the calibration batches have no labels that fit an output, expected (inputs, "
+            "labels) for max_accuracy_drop. Give them, or score=."
         )
-    return 100 * right / count
+    return total / count
 
 
 def accuracy_test(search: _Search, drop: float) -> Callable[[nn.Module], bool]:
@@ -196,6 +213,7 @@ def plan(
     method: str = "sequential",
     min_rank: int = 4,
     loss: str = "auto",
+    weights: Weights | None = None,
 ) -> Plan:
     """Choose the rank and the decomposition of each layer for a budget.
 
@@ -211,7 +229,10 @@ def plan(
     loss : {"auto", "kl", "mse"}
         Loss of a compressed layer: ``kl``, the divergence of the class probabilities from the
         original's, or ``mse``, the squared error relative to the variance of the outputs. ``auto``
-        is ``kl`` for labelled calibration data or outputs of shape (examples, 2 or more).
+        is ``kl`` for outputs that fit the labels or have the shape (examples, 2 or more). The
+        losses of several outputs are added.
+    weights : mapping of str to float or None
+        Weights of outputs by name, as the profile shows them; 1 for the others.
 
     Returns
     -------
@@ -237,7 +258,7 @@ def plan(
         macs=macs,
         max_accuracy_drop=max_accuracy_drop,
     )
-    return plan_for(profile, budget, method=method, min_rank=min_rank, loss=loss)
+    return plan_for(profile, budget, method=method, min_rank=min_rank, loss=loss, weights=weights)
 
 
 def plan_for(
@@ -247,6 +268,7 @@ def plan_for(
     method: str = "sequential",
     min_rank: int = 4,
     loss: str = "auto",
+    weights: Weights | None = None,
 ) -> Plan:
     """Plan for a `Budget`; other parameters as of `plan`."""
     check_method(method)
@@ -256,5 +278,7 @@ def plan_for(
         return assemble(profile, uniform(profile, budget.rank), method, budget)
     if budget.energy is not None:
         return assemble(profile, by_energy(profile, budget.energy, method), method, budget)
-    choices, measured = _searched(profile, budget, method=method, min_rank=min_rank, loss=loss)
+    choices, measured = _searched(
+        profile, budget, method=method, min_rank=min_rank, loss=loss, weights=weights
+    )
     return assemble(profile, choices, method, budget, measured)

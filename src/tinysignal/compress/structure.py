@@ -5,17 +5,22 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 
-from torch import nn
-from torch.nn.utils import parametrize
+from torch import Tensor, nn
+from torch.nn.utils import parametrize, prune
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from tinysignal.compress.layers import Recurrent, family_of, is_pair, merged
+
+_HOOKS = (WeightNorm, SpectralNorm, prune.BasePruningMethod)
 
 
 def prepare(model: nn.Module, *, merge: bool = True) -> tuple[nn.Module, dict[str, nn.Module]]:
     """Copy of a network in which every factorable matrix is a module.
 
-    Stacked recurrent layers are separated, and pairs of Linears from an earlier compression are
-    merged. The copy computes the same function.
+    Weights that hooks or parametrizations compute are computed once, stacked recurrent layers are
+    separated, and pairs of Linears from an earlier compression are merged. The copy computes the
+    same function.
 
     Parameters
     ----------
@@ -30,22 +35,79 @@ def prepare(model: nn.Module, *, merge: bool = True) -> tuple[nn.Module, dict[st
     dict of str to nn.Module
         The replaced modules by their names.
     """
-    network = copy.deepcopy(model)
+    network = copied(model)
+    replaced = _folded(network)
     counts = parameter_uses(network)
-    replaced: dict[str, nn.Module] = {}
-    for name, module in list(network.named_modules(remove_duplicate=False)):
+    for name, module in list(network.named_modules()):
         if any(name.startswith(f"{done}.") for done in replaced):
             continue
         family = family_of(module)
         if family is not None and not in_recurrent(network, name):
             split = family.split(module) if why_not(module, counts) is None else None
             if split is not None:
-                replaced[name] = module
+                replaced.setdefault(name, module)
                 network = replace_module(network, name, split)
         elif merge and is_pair(module) and all(why_not(part, counts) is None for part in module):
             replaced[name] = module
             network = replace_module(network, name, merged(module))
     return network, replaced
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """Copy of a network, also after a pass with gradients through weights that a hook computes."""
+    computed = {
+        id(value): value.detach().clone()
+        for module in model.modules()
+        for value in vars(module).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
+    return copy.deepcopy(model, computed)
+
+
+def _folded(network: nn.Module) -> dict[str, nn.Module]:
+    """Modules with computed weights as they were, by name; in the network they are plain."""
+    found = {}
+    for name, module in network.named_modules():
+        if is_computed(module) and family_of(module) is not None:
+            found[name] = copy.deepcopy(module, _detached(module))
+            _fold(module)
+    return found
+
+
+def is_computed(module: nn.Module) -> bool:
+    """Whether a known hook or a parametrization computes the weight of a module."""
+    hooks = module._forward_pre_hooks.values()
+    return parametrize.is_parametrized(module) or any(isinstance(h, _HOOKS) for h in hooks)
+
+
+def _detached(module: nn.Module) -> dict[int, Tensor]:
+    tensors = (value for value in vars(module).values() if isinstance(value, Tensor))
+    return {id(value): value.detach().clone() for value in tensors if not value.is_leaf}
+
+
+def _fold(module: nn.Module) -> None:
+    """Replace computed weights by their values in evaluation mode."""
+    training, module.training = module.training, False
+    if parametrize.is_parametrized(module):
+        # Torch's own removal takes the weight from a class that copies of the module share.
+        computed = {name: getattr(module, name).detach() for name in _parametrizations(module)}
+        trained = any(p.requires_grad for p in module.parameters())
+        del module._modules["parametrizations"]
+        module.__class__ = type(module).__bases__[0]
+        for name, value in computed.items():
+            module.register_parameter(name, nn.Parameter(value.clone(), requires_grad=trained))
+    for key, hook in list(module._forward_pre_hooks.items()):
+        if isinstance(hook, prune.BasePruningMethod):
+            prune.remove(module, hook._tensor_name)  # type: ignore[no-untyped-call]
+        elif isinstance(hook, _HOOKS):
+            hook.remove(module)
+            del module._forward_pre_hooks[key]
+    module.training = training
+
+
+def _parametrizations(module: nn.Module) -> list[str]:
+    held = module._modules["parametrizations"]
+    return list(held._modules) if held is not None else []
 
 
 def is_within(name: str, outer: str) -> bool:
@@ -61,23 +123,26 @@ def in_recurrent(network: nn.Module, name: str) -> bool:
 
 
 def replace_module(network: nn.Module, name: str, module: nn.Module) -> nn.Module:
-    """Network with a module replaced by its name, in place; "" replaces the whole network."""
+    """Network with a module replaced under all of its names, in place; "" replaces all of it."""
     if not name:
         return module
-    parent, _, last = name.rpartition(".")
-    owner = network.get_submodule(parent)
-    setattr(owner, last, module)
-    if isinstance(owner, nn.TransformerEncoderLayer):
-        # The fused path reads linear1.weight instead of calling the module. Without a known
-        # activation, neither the layer nor its encoder takes that path.
-        owner.activation_relu_or_gelu = 0
+    old = network.get_submodule(name)
+    for owner in network.modules():
+        for last, child in list(owner._modules.items()):
+            if child is not old:
+                continue
+            owner._modules[last] = module
+            if isinstance(owner, nn.TransformerEncoderLayer):
+                # The fused path reads linear1.weight instead of calling the module. Without a
+                # known activation, neither the layer nor its encoder takes that path.
+                owner.activation_relu_or_gelu = 0
     return network
 
 
 def parameter_uses(network: nn.Module) -> dict[int, int]:
     """Number of modules that hold each parameter, by the ``id`` of the parameter."""
     counts: dict[int, int] = {}
-    for _, module in network.named_modules(remove_duplicate=False):
+    for module in network.modules():
         for parameter in module._parameters.values():
             if parameter is not None:
                 counts[id(parameter)] = counts.get(id(parameter), 0) + 1
@@ -94,9 +159,9 @@ def candidates(network: nn.Module) -> Iterator[tuple[str, nn.Module, str | None]
         if isinstance(module, nn.MultiheadAttention):
             whole.append(name)
             yield name, module, "MultiheadAttention is left whole"
-        elif parametrize.is_parametrized(module):
+        elif is_computed(module):
             whole.append(name)
-            yield name, module, "its weight is parametrized"
+            yield name, module, f"{type(module).__name__} with a computed weight is not factored"
         elif any(p.ndim >= 2 for p in module.parameters(recurse=False)):
             yield name, module, why_not(module, counts)
 
@@ -108,6 +173,8 @@ def why_not(module: nn.Module, counts: dict[int, int]) -> str | None:
         return f"{type(module).__name__} is not factored"
     if any(counts.get(id(parameter), 0) > 1 for parameter in own):
         return "its weight is shared with another layer"
+    if isinstance(getattr(module, "weight", None), Tensor) and "weight" not in module._parameters:
+        return "its weight is computed by a hook that is not known here"
     if not all(p.is_floating_point() for p in own):
         return "its weight is not floating-point"
     reason = family.why_not(module)

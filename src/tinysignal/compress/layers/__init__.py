@@ -3,8 +3,9 @@
 ::
 
     family.py       interface of a family, and the registry
-    linear.py       Linear
-    convolution.py  Conv1d, Conv2d
+    factored.py     factored layers that answer for the layers they replace
+    linear.py       Linear, and Hugging Face's Conv1D
+    convolution.py  Conv1d, Conv2d, and subclasses that pad their input
     recurrent.py    RNN, GRU, LSTM
 
 A new family is a subclass of `Family` whose instance is passed to `register`.

@@ -14,7 +14,7 @@ Strides, paddings and dilations are kept. The matrix of a convolution is its wei
 from __future__ import annotations
 
 from math import ceil, prod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -28,28 +28,55 @@ from tinysignal.compress.factorize import (
     truncate,
     variances,
 )
-from tinysignal.compress.layers.family import Family, on_cpu, register, zeros
+from tinysignal.compress.layers.factored import FactoredConv
+from tinysignal.compress.layers.family import Family, on_cpu, register, register_test, zeros
 
 Conv = nn.Conv1d | nn.Conv2d
 CHANNEL, SPATIAL, TUCKER = "channel", "spatial", "tucker"
 
 
-def patches(module: Conv, given: Tensor) -> Tensor:
-    """Input patches of all output positions, float (positions, inputs * kernel)."""
-    if given.ndim == len(module.kernel_size) + 1:
-        given = given[None]
+def patches(module: Conv, given: Tensor, start: int = 0, step: int = 1) -> Tensor:
+    """Input patches of output positions, float (positions, inputs * kernel).
+
+    One example is unfolded after the other, and only the positions ``start``, ``start + step``, ...
+    are kept.
+    """
+    given = _batched(module, given)
     around = list(module._reversed_padding_repeated_twice)
-    if any(around):
-        mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-        given = functional.pad(given, around, mode=mode)
     flat = isinstance(module, nn.Conv1d)
-    columns = functional.unfold(
-        given[:, :, None] if flat else given,
-        _plane(module.kernel_size),
-        dilation=_plane(module.dilation),
-        stride=_plane(module.stride),
-    )
-    return columns.transpose(1, 2).flatten(0, 1)
+    found = []
+    for one in given:
+        single = one[None]
+        if any(around):
+            mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+            single = functional.pad(single, around, mode=mode)
+        columns = functional.unfold(
+            single[:, :, None] if flat else single,
+            _plane(module.kernel_size),
+            dilation=_plane(module.dilation),
+            stride=_plane(module.stride),
+        )[0].T
+        found.append(columns[start::step].clone() if step > 1 else columns)
+        start = (start - len(columns)) % step if start < len(columns) else start - len(columns)
+    return torch.cat(found)
+
+
+def positions(module: Conv, given: Tensor) -> int:
+    """Number of output positions of all examples."""
+    given = _batched(module, given)
+    sides = len(module.kernel_size)
+    around = list(module._reversed_padding_repeated_twice)
+    count = len(given)
+    for axis in range(sides):
+        before, after = around[2 * (sides - 1 - axis) : 2 * (sides - axis)]
+        size = given.shape[2 + axis] + before + after
+        reach = module.dilation[axis] * (module.kernel_size[axis] - 1) + 1
+        count *= (size - reach) // module.stride[axis] + 1
+    return count
+
+
+def _batched(module: Conv, given: Tensor) -> Tensor:
+    return given[None] if given.ndim == len(module.kernel_size) + 1 else given
 
 
 def _plane(sizes: tuple[int, ...]) -> tuple[int, int]:
@@ -104,7 +131,7 @@ def _one_way(module: Conv, axis: int) -> dict[str, Any]:
 
 
 class _Convolution(Family):
-    kinds = (nn.Conv1d, nn.Conv2d)
+    kinds: ClassVar[tuple[type[nn.Module], ...]] = (nn.Conv1d, nn.Conv2d)
 
     def why_not(self, module: Conv) -> str | None:
         """Reason against grouped convolutions, see `Family.why_not`."""
@@ -114,7 +141,15 @@ class _Convolution(Family):
 
     def rows(self, module: Conv, given: Tensor) -> Tensor:
         """See `Family.rows`; one row for each output position."""
-        return on_cpu(patches(module, given))
+        return self.some_rows(module, given, 0, 1)
+
+    def some_rows(self, module: Conv, given: Tensor, start: int, step: int) -> Tensor:
+        """See `Family.some_rows`."""
+        return on_cpu(patches(module, given, start, step))
+
+    def count(self, module: Conv, given: Tensor) -> int:
+        """See `Family.count`."""
+        return positions(module, given)
 
     def decompositions(self, module: Conv) -> tuple[str, ...]:
         """Decompositions for the size of the kernel, see `Family.decompositions`."""
@@ -180,7 +215,7 @@ class _Convolution(Family):
 
     def build(self, module: Conv, factors: Factors) -> nn.Sequential:
         """Two or three convolutions; strides, paddings and dilations are kept."""
-        kind: Any = type(module)
+        kind: Any = nn.Conv1d if isinstance(module, nn.Conv1d) else nn.Conv2d
         ones = (1,) * len(module.kernel_size)
         place = {"device": module.weight.device, "dtype": module.weight.dtype}
         inputs, outputs = module.in_channels, module.out_channels
@@ -216,7 +251,89 @@ class _Convolution(Family):
         for part, values in zip(parts, factors.parts, strict=True):
             part.weight.data.copy_(values.reshape(part.weight.shape))
         parts[-1].bias.data.copy_(factors.bias)
-        return nn.Sequential(*parts)
+        return FactoredConv(*parts, like=module)
+
+
+class SamePadding(nn.Module):
+    """Zeros around a picture for ceil(size / stride) outputs, more of them after it (TensorFlow's).
+
+    Parameters
+    ----------
+    conv : nn.Conv1d or nn.Conv2d
+        The convolution that follows.
+    """
+
+    def __init__(self, conv: Conv) -> None:
+        super().__init__()
+        self.kernel_size, self.stride = conv.kernel_size, conv.stride
+        self.dilation = conv.dilation
+
+    def forward(self, given: Tensor) -> Tensor:
+        """Pad (..., height, width) or (..., time)."""
+        around: list[int] = []
+        for axis in range(len(self.kernel_size) - 1, -1, -1):
+            size = given.shape[given.ndim - len(self.kernel_size) + axis]
+            outputs = -(-size // self.stride[axis])
+            reach = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
+            more = max(0, (outputs - 1) * self.stride[axis] + reach - size)
+            around += [more // 2, more - more // 2]
+        return functional.pad(given, around)
+
+
+class _PaddedConvolution(_Convolution):
+    """Subclasses of convolutions that pad their input and then convolve."""
+
+    kinds = ()
+
+    def some_rows(self, module: Conv, given: Tensor, start: int, step: int) -> Tensor:
+        """See `Family.some_rows`."""
+        return super().some_rows(module, padding_of(module)(given), start, step)
+
+    def count(self, module: Conv, given: Tensor) -> int:
+        """See `Family.count`."""
+        return super().count(module, padding_of(module)(given))
+
+    def build(self, module: Conv, factors: Factors) -> nn.Sequential:
+        """See `Family.build`."""
+        return FactoredConv(padding_of(module), *super().build(module, factors), like=module)
+
+
+def padding_of(module: Any) -> nn.Module:
+    """The padding of a convolution that pads by itself."""
+    own = getattr(module, "static_padding", None)
+    return own if isinstance(own, nn.Module) else SamePadding(module)
 
 
 CONVOLUTION = register(_Convolution())
+PADDED_CONVOLUTION = _PaddedConvolution()
+
+
+def _what_it_computes(module: Conv) -> Family | None:
+    """The family of a subclass with a ``forward`` of its own, by what it makes of noise."""
+    sides = len(module.kernel_size)
+    sizes = [3 * reach + 4 + axis for axis, reach in enumerate(module.kernel_size)]
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(1, module.in_channels, *sizes, generator=generator).to(module.weight)
+    conv = functional.conv1d if sides == 1 else functional.conv2d
+    training, module.training = module.training, False
+    try:
+        with torch.no_grad():
+            found = module(noise)
+            weights = (module.weight, module.bias, module.stride)
+            rest = (module.dilation, module.groups)
+            plain = conv(noise, *weights, module.padding, *rest)
+            if found.shape == plain.shape and torch.allclose(found, plain, atol=1e-5):
+                return CONVOLUTION
+            padded = conv(padding_of(module)(noise), *weights, 0, *rest)
+            if found.shape == padded.shape and torch.allclose(found, padded, atol=1e-5):
+                return (
+                    PADDED_CONVOLUTION if not any(module._reversed_padding_repeated_twice) else None
+                )
+    except (RuntimeError, TypeError, ValueError, AttributeError):
+        return None
+    finally:
+        module.training = training
+    return None
+
+
+register_test(CONVOLUTION, _what_it_computes)

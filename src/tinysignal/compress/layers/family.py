@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ class Family(ABC):
     Attributes
     ----------
     kinds : tuple of types
-        Module types of the family, without their subclasses.
+        Module types of the family, with subclasses that have their ``forward``.
 
     Example
     -------
@@ -57,6 +58,14 @@ class Family(ABC):
     @abstractmethod
     def rows(self, module: Any, given: Any) -> Tensor:
         """Input rows of the matrix in a call, float (rows, inputs), from the first argument."""
+
+    def some_rows(self, module: Any, given: Any, start: int, step: int) -> Tensor:
+        """The rows ``start``, ``start + step``, ...; a family may avoid making the others."""
+        return self.rows(module, given)[start::step]
+
+    def count(self, module: Any, given: Any) -> int:
+        """Number of all rows in a call."""
+        return len(self.rows(module, given))
 
     def write(self, module: Any, dense: Tensor, bias: Tensor) -> None:
         """Set the weight matrix and its bias in place."""
@@ -121,6 +130,8 @@ class Family(ABC):
         """Plain torch modules that replace the layer, in its training or evaluation mode."""
         made = self.build(module, factors)
         made.train(module.training)
+        weights = [p for p in module.parameters(recurse=False) if p.ndim > 1]
+        made.requires_grad_(any(weight.requires_grad for weight in weights))
         return made
 
     def split(self, module: Any) -> nn.Module | None:
@@ -141,6 +152,9 @@ def on_cpu(values: Tensor) -> Tensor:
 
 
 _FAMILIES: dict[type[nn.Module], Family] = {}
+_NAMES: dict[str, Family] = {}
+_TESTS: dict[Family, list[Callable[[Any], Family | None]]] = {}
+_KNOWN: WeakKeyDictionary[nn.Module, Family | None] = WeakKeyDictionary()
 
 
 def register(family: Family) -> Family:
@@ -160,9 +174,49 @@ def register(family: Family) -> Family:
     return family
 
 
+def register_name(name: str, family: Family) -> None:
+    """Add a family for a type by its full name, for types of packages that may be absent."""
+    _NAMES[name] = family
+
+
 def family_of(module: nn.Module) -> Family | None:
-    """Family of a module by its exact type; None if there is none."""
-    return _FAMILIES.get(type(module))
+    """Family of a module; None if there is none.
+
+    A subclass belongs to the family of the type whose ``forward`` it has. One with a ``forward``
+    of its own belongs to a family that recognises what it computes, see `register_test`.
+    """
+    kind = type(module)
+    if kind in _FAMILIES:
+        return _FAMILIES[kind]
+    named = _NAMES.get(f"{kind.__module__}.{kind.__qualname__}")
+    if named is not None:
+        return named
+    for base in kind.__mro__:
+        known = _FAMILIES.get(base)
+        if known is not None:
+            same = getattr(kind, "forward", None) is getattr(base, "forward", None)
+            return known if same else _recognised(module, known)
+    return None
+
+
+def register_test(base: Family, test: Callable[[Any], Family | None]) -> None:
+    """Add a test that recognises subclasses with a ``forward`` of their own.
+
+    Parameters
+    ----------
+    base : Family
+        Of the type that they are subclasses of.
+    test : callable
+        Gives the family of a module, or None.
+    """
+    _TESTS.setdefault(base, []).append(test)
+
+
+def _recognised(module: nn.Module, base: Family) -> Family | None:
+    if module not in _KNOWN:
+        found = (test(module) for test in _TESTS.get(base, []))
+        _KNOWN[module] = next((family for family in found if family is not None), None)
+    return _KNOWN[module]
 
 
 def largest_rank(family: Family, module: nn.Module, decomposition: str) -> int:

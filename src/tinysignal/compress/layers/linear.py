@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeGuard
+from typing import Any, ClassVar, TypeGuard
 
 from torch import Tensor, nn
 
 from tinysignal.compress.factorize import Factors
-from tinysignal.compress.layers.family import Family, on_cpu, register
+from tinysignal.compress.layers.factored import FactoredConv1D, FactoredLinear
+from tinysignal.compress.layers.family import Family, on_cpu, register, register_name
+
+_PAIRS = (nn.Sequential, FactoredLinear)
 
 
 def is_pair(module: nn.Module) -> TypeGuard[nn.Sequential]:
     """Whether a module is a pair of Linears whose product has a lower rank."""
-    if type(module) is not nn.Sequential or [type(part) for part in module] != [nn.Linear] * 2:
+    if not isinstance(module, nn.Sequential) or type(module) not in _PAIRS:
+        return False
+    if [type(part) for part in module] != [nn.Linear] * 2:
         return False
     first, second = module
     inside = first.out_features
@@ -40,7 +45,7 @@ def merged(pair: nn.Sequential) -> nn.Linear:
 
 
 class _Linear(Family):
-    kinds = (nn.Linear,)
+    kinds: ClassVar[tuple[type[nn.Module], ...]] = (nn.Linear,)
 
     def rows(self, module: nn.Linear, given: Tensor) -> Tensor:
         """See `Family.rows`."""
@@ -48,14 +53,41 @@ class _Linear(Family):
 
     def build(self, module: nn.Linear, factors: Factors) -> nn.Sequential:
         """Two Linears, the first without a bias."""
-        first, second = factors.parts
-        place: dict[str, Any] = {"device": module.weight.device, "dtype": module.weight.dtype}
-        down = nn.Linear(module.in_features, len(first), bias=False, **place)
-        up = nn.Linear(len(first), module.out_features, **place)
-        down.weight.data.copy_(first)
-        up.weight.data.copy_(second)
-        up.bias.data.copy_(factors.bias)
-        return nn.Sequential(down, up)
+        return FactoredLinear(*two_linears(factors, module.weight))
+
+
+def two_linears(factors: Factors, like: Tensor) -> tuple[nn.Linear, nn.Linear]:
+    """Two Linears, the first without a bias, on the device and in the dtype of a weight."""
+    first, second = factors.parts
+    place: dict[str, Any] = {"device": like.device, "dtype": like.dtype}
+    down = nn.Linear(first.shape[1], len(first), bias=False, **place)
+    up = nn.Linear(len(first), len(second), **place)
+    down.weight.data.copy_(first)
+    up.weight.data.copy_(second)
+    up.bias.data.copy_(factors.bias)
+    return down, up
+
+
+class _TransposedLinear(_Linear):
+    """Hugging Face's ``Conv1D``: a Linear whose weight is (inputs, outputs)."""
+
+    kinds = ()
+
+    def matrix(self, module: Any) -> Tensor:
+        """See `Family.matrix`."""
+        return on_cpu(module.weight).T
+
+    def write(self, module: Any, dense: Tensor, bias: Tensor) -> None:
+        """See `Family.write`."""
+        module.weight.data.copy_(dense.T)
+        module.bias.data.copy_(bias)
+
+    def build(self, module: Any, factors: Factors) -> nn.Sequential:
+        """See `Family.build`."""
+        return FactoredConv1D(*two_linears(factors, module.weight))
 
 
 LINEAR = register(_Linear())
+TRANSPOSED_LINEAR = _TransposedLinear()
+register_name("transformers.pytorch_utils.Conv1D", TRANSPOSED_LINEAR)
+register_name("transformers.modeling_utils.Conv1D", TRANSPOSED_LINEAR)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from tinysignal.compress.factorize import Factors
@@ -16,7 +19,8 @@ class Recurrent(nn.Module):
     """Layers of an RNN, GRU or LSTM as separate modules, called like the original module.
 
     A factored layer is ``Sequential(Linear(n, d), GRU(d, h))``: with W = B A, a GRU with the input
-    weights B applied to A x equals a GRU with the input weights W applied to x.
+    weights B applied to A x equals a GRU with the input weights W applied to x. It answers for the
+    attributes of the module that it replaces, the weights ``weight_ih_l0``, ... among them.
 
     Parameters
     ----------
@@ -29,16 +33,43 @@ class Recurrent(nn.Module):
     def __init__(self, layers: list[nn.RNNBase], *, dropout: float = 0.0) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
+        first = layers[0]
+        self.mode = first.mode
+        self.num_layers = len(layers)
+        self.input_size = first.input_size
+        self.hidden_size = first.hidden_size
+        self.proj_size = first.proj_size
+        self.bias = first.bias
+        self.batch_first = first.batch_first
+        self.bidirectional = first.bidirectional
+
+    def __getattr__(self, name: str) -> Any:
+        found = _WEIGHT.fullmatch(name)
+        if found is None or int(found[2]) >= self.num_layers:
+            return super().__getattr__(name)
+        layer: Any = self.layers[int(found[2])]
+        first: Any = None
+        while isinstance(layer, nn.Sequential):  # nested after a second compression
+            first = layer[0].weight if first is None else layer[0].weight @ first
+            layer = layer[1]
+        own = getattr(layer, f"{found[1]}_l0{found[3] or ''}")
+        return own if first is None or found[1] != "weight_ih" else own @ first
+
+    def flatten_parameters(self) -> None:
+        """Lay the weights of every layer out anew, as `torch.nn.RNNBase.flatten_parameters`."""
+        for module in self.layers.modules():
+            if isinstance(module, nn.RNNBase):
+                module.flatten_parameters()
 
     def forward(self, sequence: Any, state: Any = None) -> tuple[Any, Any]:
         """Sequence of the last layer, and last states of all layers, as of `torch.nn.GRU`."""
         states = []
         for number, layer in enumerate(self.layers):
-            if number and self.dropout.p:
-                sequence = _on_values(self.dropout, sequence)
+            if number and self.dropout and self.training:
+                sequence = _on_values(self._drop, sequence)
             cell = layer
-            while isinstance(cell, nn.Sequential):  # nested after a second compression
+            while isinstance(cell, nn.Sequential):
                 sequence = _on_values(cell[0], sequence)
                 cell = cell[1]
             sequence, last = cell(sequence, _state_of(state, number, cell))
@@ -47,8 +78,14 @@ class Recurrent(nn.Module):
             return sequence, tuple(torch.cat(part) for part in zip(*states, strict=True))
         return sequence, torch.cat(states)
 
+    def _drop(self, values: Tensor) -> Tensor:
+        return functional.dropout(values, self.dropout, training=True)
 
-def _on_values(module: nn.Module, sequence: Any) -> Any:
+
+_WEIGHT = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh)_l(\d+)(_reverse)?")
+
+
+def _on_values(module: Callable[[Tensor], Tensor], sequence: Any) -> Any:
     if isinstance(sequence, PackedSequence):
         return sequence._replace(data=module(sequence.data))
     return module(sequence)
@@ -85,8 +122,8 @@ def split_layers(module: nn.RNNBase) -> Recurrent:
 def new_layer(like: nn.RNNBase, inputs: int, *, bias: bool) -> nn.RNNBase:
     """Recurrent layer of the same kind with another number of inputs and random weights."""
     first: Tensor = like.weight_hh_l0  # type: ignore[assignment]
-    options: dict[str, Any] = {"nonlinearity": like.nonlinearity} if type(like) is nn.RNN else {}
-    kind: Any = type(like)
+    kind: Any = next(kind for kind in (nn.RNN, nn.GRU, nn.LSTM) if isinstance(like, kind))
+    options: dict[str, Any] = {"nonlinearity": like.nonlinearity} if kind is nn.RNN else {}
     layer: nn.RNNBase = kind(
         inputs,
         like.hidden_size,
