@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import struct
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tinysignal import audio
@@ -46,3 +48,15 @@ def test_a_file_of_a_million_empty_chunks_is_an_error_of_ours(kind: str, tmp_pat
     with pytest.raises(TinysignalError) as raised, audio.open(path):
         pass
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["wav", "w64", "caf", "aiff"])
+@pytest.mark.parametrize("size", [0xFF, 0x7F, 0x80])
+def test_chunks_beyond_any_file_are_not_sought(kind: str, size: int, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{kind}"
+    audio.write(path, np.zeros(99), sample_rate_hz=16_000)
+    content = path.read_bytes()
+    for at in range(4, 80, 4):
+        path.write_bytes(content[:at] + bytes([size]) * 8 + content[at + 8 :])
+        with suppress(TinysignalError), audio.open(path) as reader:
+            list(reader.blocks())

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 MOST_CHUNKS = 1_000  # libsndfile gives up at fewer than a million, too
 _BLOCK_BYTES = 1 << 20
-_FOUR_GIB = 1 << 32
+_FOUR_GIB, _MOST_BYTES = 1 << 32, 1 << 62
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,8 @@ def walk(file: BinaryIO, family: Family) -> Iterator[Chunk]:
     at = family.first
     wide = None
     for _ in range(MOST_CHUNKS):
+        if at > _MOST_BYTES:  # beyond any file, and beyond what can be sought
+            return
         file.seek(at)
         header = file.read(family.named + family.size.size)
         if len(header) < family.named + family.size.size:
