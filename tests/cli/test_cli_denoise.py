@@ -524,6 +524,18 @@ def test_what_a_folder_passes_over_is_counted_by_ending(
         assert json.loads(said.out)["passed_over"] == {".amrx": 2, "": 1, ".txt": 1}
 
 
+def test_a_kind_that_cannot_be_written_is_passed_over_and_the_way_out_named(
+    talk: Path, onset_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tape.dv").write_bytes(b"x")
+    command = ["denoise", str(tmp_path), "-m", str(onset_model)]
+    assert run(command) == 0
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == "1 file passed over: .dv (1); --format wav takes .dv too"
+    assert run([*command, "--format", "wav"]) == 1  # it is read then, and is none
+    assert "tape.dv: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "name", [r"\\?\C:\talks\a.wav", r"\\server\share\talk [1].wav", "./a.wav", "a/../b.wav", "-"]
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tinysignal.audio import SOUND_SUFFIXES
+from tinysignal.audio.ffmpeg_tracks import ONLY_READ
 from tinysignal.denoise_file import residual_suffix
 from tinysignal.errors import AudioFileError, ConfigError
 from tinysignal.files import check_outputs, file_identity, find_files
@@ -21,7 +22,11 @@ def beside(path: Path, mark: str, suffix: str | None = None) -> Path:
 
 
 def find_sounds(
-    folder: Path, *, leave_out: Path | None = None, passed_over: Counter[str] | None = None
+    folder: Path,
+    *,
+    leave_out: Path | None = None,
+    only_written: bool = False,
+    passed_over: Counter[str] | None = None,
 ) -> list[Path]:
     """Sound files in a folder and its subfolders, as `tinysignal.files.find_files` finds them.
 
@@ -33,6 +38,8 @@ def find_sounds(
     folder : Path
     leave_out : Path or None
         A subfolder that is not searched.
+    only_written : bool
+        Whether to pass over what is read but cannot be written, such as ``.amr``.
     passed_over : Counter or None
         Is told the endings of all other files.
 
@@ -44,7 +51,8 @@ def find_sounds(
         There is no sound file in it.
     """
     others: Counter[str] = Counter()
-    paths = find_files(folder, SOUND_SUFFIXES, leave_out=leave_out, passed_over=others)
+    suffixes = SOUND_SUFFIXES - ONLY_READ if only_written else SOUND_SUFFIXES
+    paths = find_files(folder, suffixes, leave_out=leave_out, passed_over=others)
     known = {path.with_suffix("") for path in paths}
 
     def is_ours(path: Path) -> bool:
@@ -61,7 +69,7 @@ def find_sounds(
 
 
 def passed_over_text(endings: Mapping[str, int]) -> str:
-    """``3 files passed over: .amr (2), .dv (1)``.
+    """What a user is told of the files that were passed over.
 
     Parameters
     ----------
@@ -71,13 +79,15 @@ def passed_over_text(endings: Mapping[str, int]) -> str:
     Example
     -------
     >>> from tinysignal.batch import passed_over_text
-    >>> passed_over_text({".dv": 1, ".amr": 2})
-    '3 files passed over: .amr (2), .dv (1)'
+    >>> passed_over_text({".txt": 1, ".amr": 2})
+    '3 files passed over: .amr (2), .txt (1); --format wav takes .amr too'
     """
     total = sum(endings.values())
     ordered = sorted(endings.items(), key=lambda item: (-item[1], item[0]))
     shown = ", ".join(f"{ending or 'no ending'} ({count})" for ending, count in ordered)
-    return f"{total} file{'s' if total > 1 else ''} passed over: {shown}"
+    sounds = [ending for ending, _ in ordered if ending in ONLY_READ]
+    hint = f"; --format wav takes {', '.join(sounds)} too" if sounds else ""
+    return f"{total} file{'s' if total > 1 else ''} passed over: {shown}{hint}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +156,7 @@ def plan_work(
     residual, plot : bool
         Whether to write ``NAME.residual.EXT`` and ``NAME.png`` beside the output too.
     passed_over : Counter or None
-        Is told the endings of the files in folders that are no sound.
+        Is told the endings of the files in folders that are no sound, or that cannot be written.
 
     Returns
     -------
@@ -175,7 +185,9 @@ def plan_work(
         folder = item if is_folder else item.parent
         sources = [item]
         if is_folder:
-            sources = find_sounds(item, leave_out=place, passed_over=passed_over)
+            sources = find_sounds(
+                item, leave_out=place, only_written=suffix is None, passed_over=passed_over
+            )
         for source in sources:
             if place is None:
                 target = beside(source, CLEAN, suffix)
