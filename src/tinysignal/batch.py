@@ -226,7 +226,7 @@ def denoise_folder(
     jobs : int
         Files at once.
     overwrite : bool
-        Whether to redo outputs that are newer than their input.
+        Whether to redo outputs that are newer than their input or read-only.
 
     Returns
     -------
@@ -260,6 +260,7 @@ def denoise_folder(
         options,
         jobs=jobs,
         overwrite=overwrite,
+        replace_read_only=overwrite,
         make_folders=True,
     )
 
@@ -271,6 +272,7 @@ def run_batch(
     *,
     jobs: int = 1,
     overwrite: bool = False,
+    replace_read_only: bool = False,
     make_folders: bool = False,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
     on_seconds: Callable[[float], None] = lambda seconds: None,
@@ -287,6 +289,8 @@ def run_batch(
         Files at once.
     overwrite : bool
         Whether to redo outputs that are newer than their input.
+    replace_read_only : bool
+        Whether to replace outputs that are read-only.
     make_folders : bool
         Whether to make the folders of the outputs first.
     on_outcome : callable
@@ -327,7 +331,7 @@ def run_batch(
     def one(item: Work) -> Outcome:
         if not overwrite and item.is_done():
             return Outcome(item, "skipped")
-        return _one(item, denoiser, options, on_block)
+        return _one(item, denoiser, options, on_block, overwrite=replace_read_only)
 
     # Threads, not processes: the network, the FFT and the codecs work outside Python's lock,
     # and only the main thread is ever interrupted, so a worker always cleans up.
@@ -349,7 +353,12 @@ class _StoppedError(Exception):
 
 
 def _one(
-    item: Work, denoiser: Denoiser, options: FileOptions | None, on_block: Callable[[float], None]
+    item: Work,
+    denoiser: Denoiser,
+    options: FileOptions | None,
+    on_block: Callable[[float], None],
+    *,
+    overwrite: bool,
 ) -> Outcome:
     source, target = item.source, item.target
     try:
@@ -359,6 +368,7 @@ def _one(
             denoiser=denoiser,
             options=options,
             residual=item.residual,
+            overwrite=overwrite,
             on_block=on_block,
         )
         if item.plot is not None:

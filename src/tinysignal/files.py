@@ -6,53 +6,63 @@ import csv
 import errno
 import json
 import os
-import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tinysignal.errors import ConfigError, DataError, FileError
+from tinysignal.temporaries import sync_folder, temporary_file
 
 
 @contextmanager
-def atomic(target: str | Path) -> Iterator[Path]:
+def atomic(
+    target: str | Path, *, like: str | Path | None = None, overwrite: bool = False
+) -> Iterator[Path]:
     """A temporary path beside ``target`` that replaces it when the block ends well.
 
     When the block ends with any exception, an interrupt included, the temporary file is removed
-    and ``target`` is as it was.
+    and ``target`` is as it was. What a killed process left in the folder is removed, see
+    `tinysignal.temporaries`.
 
     Parameters
     ----------
     target : str or Path
         A symbolic link is followed. Keeps its permissions if it exists.
+    like : str, Path or None
+        A file whose permissions a new ``target`` gets, as far as the umask lets it: what is made of
+        a private file is private, its temporary file too.
+    overwrite : bool
+        Whether to replace a file that is read-only.
 
     Raises
     ------
     FileError
-        The folder is missing or cannot be written, ``target`` is a folder or a device, or the disk
-        is full.
+        The folder is missing or cannot be written, ``target`` is a folder, a device or read-only,
+        or the disk is full.
     """
     final = Path(os.path.realpath(target))
-    # The suffix stays last: libraries take the container from it. The stem is left out: with it, a
-    # long name would become too long.
-    part = final.with_name(f".{secrets.token_hex(8)}.part{final.suffix}")
+    part = final
     try:
-        _check_place(Path(target), final)
-        part.touch(exist_ok=False)
-        yield part
-        if final.exists():
-            part.chmod(final.stat().st_mode & 0o7777)
-        _sync(part)
-        part.replace(final)
+        _check_place(Path(target), final, overwrite=overwrite)
+        old_mode = final.stat().st_mode & 0o7777 if final.exists() else None
+        new_mode = 0o666 if like is None else Path(like).stat().st_mode & 0o666
+        mode = new_mode if old_mode is None else old_mode & 0o777
+        # Read-only only when it is written.
+        with temporary_file(final, mode=mode | 0o600) as part:
+            yield part
+            if old_mode is not None:
+                part.chmod(old_mode)
+            _sync(part)
+            part.replace(final)
+            sync_folder(final.parent)
     except OSError as error:
         if isinstance(error, FileError):
             # People know the file by its own name.
             raise type(error)(str(error).replace(str(part), str(target))) from None
-        raise FileError(f"{target}: cannot be written ({error.strerror}).") from None
-    finally:
-        with suppress(OSError):  # mostly, it is not there
-            part.unlink()
+        other = error.filename not in (None, str(part), str(final), str(final.parent))
+        name, done = (error.filename, "used") if other else (target, "written")
+        raise FileError(f"{name}: cannot be {done} ({error.strerror or error}).") from None
 
 
 def check_writable(*targets: Path | None) -> None:
@@ -72,22 +82,32 @@ def check_writable(*targets: Path | None) -> None:
     check_outputs([], also_written=asked)
     for target in asked:
         try:
-            _check_place(target, Path(os.path.realpath(target)))
+            _check_place(target, Path(os.path.realpath(target)), overwrite=False)
         except FileError as error:
             raise ConfigError(str(error)) from None
         except OSError as error:
             raise ConfigError(f"{target}: cannot be written ({error.strerror}).") from None
 
 
-def _check_place(target: Path, final: Path) -> None:
+def _check_place(target: Path, final: Path, *, overwrite: bool) -> None:
     if final.is_dir():
         raise FileError(f"{target}: a folder, expected the name of a file to write.")
     if final.exists() and not final.is_file():
         raise FileError(f"{target}: not a regular file, expected the name of one to write.")
+    if final.exists() and not overwrite and _is_read_only(final):
+        raise FileError(
+            f"{target}: read-only. Write elsewhere, or make it writable; 'tinysignal denoise "
+            "--overwrite' replaces it."
+        )
     if not final.parent.is_dir():
         raise FileError(f"{target}: there is no folder {final.parent}. Create it first.")
     if not os.access(final.parent, os.W_OK | os.X_OK):
         raise FileError(f"{target}: the folder {final.parent} cannot be written to.")
+
+
+def _is_read_only(path: Path) -> bool:
+    # The superuser may write everything, and yet means it.
+    return not path.stat().st_mode & 0o222 or not os.access(path, os.W_OK)
 
 
 def _sync(path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,31 @@ def test_a_file_of_a_million_empty_chunks_is_an_error_of_ours(kind: str, tmp_pat
     with pytest.raises(TinysignalError) as raised, audio.open(path):
         pass
     assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_is_cut_short_while_its_frames_are_counted_kills_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    frame = b"\xff\xfb\x90\x00" + bytes(413)  # 128 kbit/s at 44.1 kHz
+    path.write_bytes(frame * 20_000)
+    program = f"""
+from pathlib import Path
+from tinysignal.audio import headers
+frame = headers._mp3_frame
+def cut(header):
+    open({str(path)!r}, "r+b").truncate(1000)
+    return frame(header)
+headers._mp3_frame = cut
+print(headers.mp3_samples(Path({str(path)!r})))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, "killed"
+    assert 0 < int(done.stdout) < 20_000 * 1152
+
+
+def test_frames_are_counted_across_blocks(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    frame = b"\xff\xfb\x90\x00" + bytes(413)
+    path.write_bytes(b"ID3\4\0\0\0\0\2\0" + bytes(256) + frame * 3000)
+    assert headers.mp3_samples(path) == 3000 * 1152

@@ -8,7 +8,6 @@ reads an MP3 file without a Xing header as if the bit rate of its first frame he
 from __future__ import annotations
 
 import io
-import mmap
 import os
 import struct
 from collections.abc import Iterator
@@ -177,6 +176,7 @@ def _is_placeholder(size: int) -> bool:
 # ISO 11172-3 and 13818-3, Layer III: kbit/s by index, and Hz by index for MPEG 1.
 _MP3_KBPS_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0)
 _MP3_KBPS_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0)
+_MP3_BLOCK_BYTES = 1 << 18
 _MP3_HZ = (44_100, 48_000, 32_000, 0)
 
 
@@ -185,20 +185,25 @@ def mp3_samples(path: Path) -> int | None:
 
     None if it has one, or is not an MPEG Layer III file.
     """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with path.open("rb") as file:
+        head = file.read(10)
         position = 0
-        if content[:3] == b"ID3":
-            a, b, c, d = content[6:10]
+        if head[:3] == b"ID3" and len(head) == 10:
+            a, b, c, d = head[6:]
             position = 10 + (a << 21 | b << 14 | c << 7 | d)
-        first = content[position : position + 200]
-        if any(name in first for name in (b"Xing", b"Info", b"VBRI")):
-            return None
-        total = 0
-        while (frame := _mp3_frame(content[position : position + 4])) is not None:
-            size, samples = frame
-            position += size
-            total += samples
-        return total or None
+        block, start, total = b"", position, 0
+        while True:
+            # In blocks, not mapped: a mapped file that is cut short kills the process.
+            if position + 4 > start + len(block):
+                file.seek(position)
+                block, start = file.read(_MP3_BLOCK_BYTES), position
+                if not total and any(name in block[:200] for name in (b"Xing", b"Info", b"VBRI")):
+                    return None
+            frame = _mp3_frame(block[position - start : position - start + 4])
+            if frame is None:
+                return total or None
+            position += frame[0]
+            total += frame[1]
 
 
 def _mp3_frame(header: bytes) -> tuple[int, int] | None:

@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -91,8 +91,9 @@ def denoise(
         raise MissingExtraError("--plot", "plot")
     if folder is None and output is not None and output.endswith(_SEPARATORS):
         folder, output = Path(output), None
-    with tempfile.TemporaryDirectory(prefix="tinysignal-") as spool:
-        if _PIPE in map(Path, [*inputs, output or ""]):
+    piped = _PIPE in map(Path, [*inputs, output or ""])
+    with tempfile.TemporaryDirectory(prefix="tinysignal-") if piped else nullcontext("") as spool:
+        if piped:
             if as_json and output in ("-", None):
                 raise ConfigError("--json and a sound on stdout cannot share it. Pass -o FILE.")
             if residual or plot or folder is not None:
@@ -114,6 +115,7 @@ def denoise(
                 jobs=jobs,
                 # Who names the output wants it written, whatever stands there.
                 overwrite=overwrite or output is not None,
+                replace_read_only=overwrite,
                 make_folders=folder is not None,
                 on_outcome=lambda outcome: _report(outcome, console),
                 on_seconds=advance,
