@@ -18,9 +18,9 @@ from torch import Tensor
 from tinysignal.files import atomic, write_csv
 from tinysignal.train.checkpoint import save_weights
 from tinysignal.train.config import TrainConfig
+from tinysignal.train.folder import CHECKPOINT
 from tinysignal.train.module import TrainingModule, ValidationMetric
 
-CHECKPOINT = "last.safetensors"
 BEST = "best.safetensors"
 CURVE = "curve.csv"
 _COLUMNS = ["epoch", "step", "minutes", "learning_rate", "loss"]
@@ -42,6 +42,8 @@ class RunRecorder(pl.Callback):
     every_epochs : int
         Number of epochs between two scorings.
     schedule : Schedule
+    on_start : callable
+        Called as the training starts, when all is read and nothing is written.
     report : callable
         ``report(step, latest)`` is called after each epoch with its loss and the last scores.
     """
@@ -53,6 +55,7 @@ class RunRecorder(pl.Callback):
         split: str,
         every_epochs: int,
         schedule: Schedule,
+        on_start: Callable[[], None],
         report: Callable[[int, dict[str, float]], None],
     ) -> None:
         self.rows: list[dict[str, float]] = []
@@ -61,7 +64,9 @@ class RunRecorder(pl.Callback):
         self._split = split
         self._every = every_epochs
         self._schedule = schedule
+        self._on_start = on_start
         self._report = report
+        self.started = False
         self._losses: list[Tensor] = []
         self._latest: dict[str, float] = {}
         self._saved_s = 0.0
@@ -70,6 +75,15 @@ class RunRecorder(pl.Callback):
     def state_key(self) -> str:
         """Key of the state in checkpoints."""
         return "recorder"
+
+    def start(self) -> None:
+        """Note that the training starts."""
+        self.started = True
+        self._on_start()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note that the training starts."""
+        self.start()
 
     def on_train_batch_end(
         self,
