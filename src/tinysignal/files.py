@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import errno
+import io
 import json
 import os
+import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -252,6 +254,47 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, str | int | float | None]]
         writer.writerows(rows)
 
 
+def read_text(path: Path, *, most_bytes: int = 16 << 20) -> str:
+    """Text of a file in UTF-8 that is small for what it is.
+
+    Raises
+    ------
+    FileError
+        Missing, not a regular file, larger than ``most_bytes``, or not UTF-8.
+    """
+    try:
+        if path.exists() and not path.is_file():  # reading it may never end
+            raise FileError(f"{path}: not a regular file.")
+        with path.open("rb") as file:
+            content = file.read(most_bytes + 1)
+    except OSError as error:
+        if isinstance(error, FileError):
+            raise
+        raise FileError(f"{path}: cannot be read ({error.strerror}).") from None
+    if len(content) > most_bytes:
+        raise FileError(f"{path}: larger than {most_bytes >> 20} MiB, which such files never are.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FileError(f"{path}: not text in UTF-8 ({error.reason}).") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Values of a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(read_text(path, most_bytes=1 << 20))
+    except FileError as error:
+        raise ConfigError(str(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not a TOML file ({error}).") from None
+
+
 def read_csv(path: Path, columns: Collection[str]) -> list[dict[str, str]]:
     """The rows of a CSV file in UTF-8; empty cells are empty strings.
 
@@ -264,21 +307,29 @@ def read_csv(path: Path, columns: Collection[str]) -> list[dict[str, str]]:
     Raises
     ------
     DataError
-        The file cannot be read as that, or a column is missing.
+        The file cannot be read as that, a column is missing, or there are more than 1,000,000 rows
+        or 1000 columns.
     """
+    rows: list[dict[str, str]] = []
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="")
-            found = reader.fieldnames or []
-            rows = list(reader)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+        lines = csv.reader(io.StringIO(read_text(path, most_bytes=64 << 20), newline=""))
+        found = next(lines, [])
+        for row in lines:
+            if len(rows) == _MOST_ROWS or len(row) > _MOST_COLUMNS:
+                raise DataError(f"{path}: more than {_MOST_ROWS} rows or {_MOST_COLUMNS} columns.")
+            if row:
+                rows.append(dict.fromkeys(columns, "") | dict(zip(found, row, strict=False)))
+    except FileError as error:
+        raise DataError(str(error)) from None
+    except csv.Error as error:
         raise DataError(f"{path}: not a CSV file in UTF-8 ({error}).") from None
     missing = [name for name in columns if name not in found]
     if missing:
         raise DataError(
-            f"{path}: columns {', '.join(found)}, expected a column "
+            f"{path}: columns {', '.join(found):.200}, expected a column "
             f"{' and a column '.join(map(repr, missing))} too."
         )
     return rows
+
+
+_MOST_ROWS, _MOST_COLUMNS = 1_000_000, 1_000
