@@ -43,7 +43,7 @@ class RunRecorder(pl.Callback):
         Number of epochs between two scorings.
     schedule : Schedule
     on_start : callable
-        Called as the training starts, when all is read and nothing is written.
+        Called after the first step, when all is read and nothing is written.
     report : callable
         ``report(step, latest)`` is called after each epoch with its loss and the last scores.
     """
@@ -81,10 +81,6 @@ class RunRecorder(pl.Callback):
         self.started = True
         self._on_start()
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note that the training starts."""
-        self.start()
-
     def on_train_batch_end(
         self,
         trainer: pl.Trainer,
@@ -93,7 +89,9 @@ class RunRecorder(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Record the loss."""
+        """Record the loss; the first step shows that a checkpoint is what it should be."""
+        if not self.started:
+            self.start()
         self._losses.append(outputs["loss"].detach())
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
