@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from tinysignal import audio
 from tinysignal.audio import headers
@@ -62,7 +64,7 @@ def cut(header):
     open({str(path)!r}, "r+b").truncate(1000)
     return frame(header)
 headers._mp3_frame = cut
-print(headers.mp3_samples(Path({str(path)!r})))
+print(headers.mp3_length(Path({str(path)!r})).held)
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
@@ -75,4 +77,17 @@ def test_frames_are_counted_across_blocks(tmp_path: Path) -> None:
     path = tmp_path / "a.mp3"
     frame = b"\xff\xfb\x90\x00" + bytes(413)
     path.write_bytes(b"ID3\4\0\0\0\0\2\0" + bytes(256) + frame * 3000)
-    assert headers.mp3_samples(path) == 3000 * 1152
+    assert headers.mp3_length(path) == (None, 3000 * 1152)
+
+
+def test_an_mp3_file_that_is_cut_after_its_first_frames_is_truncated(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    noise = np.random.default_rng(0).normal(0, 0.1, 32_000)
+    soundfile.write(path, noise, 16_000)
+    whole = path.read_bytes()
+    assert audio.read(path)[0].shape == (1, 32_000)
+    for size in (500, 800, 2_000, len(whole) // 2):
+        path.write_bytes(whole[:size])
+        with pytest.raises(TinysignalError) as raised:
+            audio.read(path)
+        assert "\n" not in str(raised.value)

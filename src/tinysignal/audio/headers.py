@@ -7,13 +7,13 @@ reads an MP3 file without a Xing header as if the bit rate of its first frame he
 
 from __future__ import annotations
 
-import io
 import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
+from tinysignal.audio.checked_file import CheckedFile
 from tinysignal.errors import AudioFileError
 
 _MOST_CHUNKS = 1_000  # before the samples; libsndfile gives up at fewer than a million, too
@@ -65,7 +65,7 @@ def unstated_size(path: Path) -> int | None:
     return None
 
 
-class WithoutSize(io.FileIO):
+class WithoutSize(CheckedFile):
     """A WAV file with the placeholder of an unknown length where its header states 0."""
 
     def __init__(self, path: Path, position: int) -> None:
@@ -75,7 +75,7 @@ class WithoutSize(io.FileIO):
     def readinto(self, buffer: Any) -> int:
         """Read as `io.FileIO` does."""
         start = self.tell()
-        count = super().readinto(buffer) or 0
+        count = super().readinto(buffer)
         view = memoryview(buffer).cast("B")
         for position in range(self._position, self._position + 4):
             if start <= position < start + count:
@@ -180,30 +180,49 @@ _MP3_BLOCK_BYTES = 1 << 18
 _MP3_HZ = (44_100, 48_000, 32_000, 0)
 
 
-def mp3_samples(path: Path) -> int | None:
-    """Samples in the frames of an MP3 file that has no Xing, Info or VBRI header to tell.
+class Mp3Length(NamedTuple):
+    """Samples of an MP3 file."""
 
-    None if it has one, or is not an MPEG Layer III file.
-    """
+    stated: int | None  # by a Xing or Info header, if there is one
+    held: int  # in the frames that follow each other from the first one
+
+
+def mp3_length(path: Path) -> Mp3Length | None:
+    """Samples that an MP3 file states and holds; None if it is no MPEG Layer III file."""
     with path.open("rb") as file:
         head = file.read(10)
         position = 0
         if head[:3] == b"ID3" and len(head) == 10:
             a, b, c, d = head[6:]
             position = 10 + (a << 21 | b << 14 | c << 7 | d)
-        block, start, total = b"", position, 0
+        block, start = b"", position
+        stated, held, is_first = None, 0, True
         while True:
             # In blocks, not mapped: a mapped file that is cut short kills the process.
             if position + 4 > start + len(block):
                 file.seek(position)
                 block, start = file.read(_MP3_BLOCK_BYTES), position
-                if not total and any(name in block[:200] for name in (b"Xing", b"Info", b"VBRI")):
-                    return None
             frame = _mp3_frame(block[position - start : position - start + 4])
             if frame is None:
-                return total or None
-            position += frame[0]
-            total += frame[1]
+                return None if is_first else Mp3Length(stated, held)
+            size, samples = frame
+            if is_first and (frames := _stated_frames(block[:200])) is not None:
+                stated = frames * samples
+            else:
+                held += samples
+            position += size
+            is_first = False
+
+
+def _stated_frames(first: bytes) -> int | None:
+    """Frames after the first one, if that holds a Xing, Info or VBRI header and no sound."""
+    for name, place in ((b"Xing", 8), (b"Info", 8), (b"VBRI", 14)):
+        at = first.find(name)
+        if at >= 0 and len(first) >= at + place + 4:
+            has_frames = name == b"VBRI" or first[at + 7] & 1
+            count: int = struct.unpack(">I", first[at + place : at + place + 4])[0]
+            return count if has_frames else 0
+    return None
 
 
 def _mp3_frame(header: bytes) -> tuple[int, int] | None:

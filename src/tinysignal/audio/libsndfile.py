@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +12,7 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
+from tinysignal.audio.checked_file import CheckedFile
 from tinysignal.audio.formats import (
     BITS,
     LOSSY,
@@ -21,7 +21,7 @@ from tinysignal.audio.formats import (
     compression_level,
     wide_enough,
 )
-from tinysignal.audio.headers import WithoutSize, check_complete, mp3_samples, unstated_size
+from tinysignal.audio.headers import WithoutSize, check_complete, mp3_length, unstated_size
 from tinysignal.audio.reader import SoundReader
 from tinysignal.audio.validate import MAX_AMPLITUDE, Signal, check_channels, check_rate
 from tinysignal.errors import AudioFileError, SignalError
@@ -70,8 +70,8 @@ class Reader(SoundReader):
         check_readable(self._path)
         check_complete(self._path)
         size_at = unstated_size(self._path)
-        self._raw = None if size_at is None else WithoutSize(self._path, size_at)
-        if self._raw is not None:
+        self._raw = CheckedFile(self._path) if size_at is None else WithoutSize(self._path, size_at)
+        if size_at is not None:
             self.notes = ("the input's header states no samples; it was read to its end",)
         self._file = self._open()
         if self._file.frames >= _UNKNOWN_LENGTH:  # a FLAC file written into a pipe
@@ -99,8 +99,7 @@ class Reader(SoundReader):
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-        if self._raw is not None:
-            self._raw.close()
+        self._raw.close()
 
     def blocks(self, samples: int | None = None) -> Iterator[Signal]:
         """The signal from its start, float32 (channels, up to ``samples``) at a time.
@@ -126,23 +125,43 @@ class Reader(SoundReader):
     def _check_mp3(self) -> None:
         if self.info.container != "MP3":
             return
-        frames = mp3_samples(self._path)
-        if frames is not None and frames > self.info.samples + _MP3_SLACK:
+        found = mp3_length(self._path)
+        if found is None or found.stated is not None:
+            return
+        if found.held > self.info.samples + _MP3_SLACK:
             raise ForeignFileError(
                 f"{self._path}: an MP3 file of varying bit rate without a Xing header: only "
-                f"{self.info.duration_s:.1f} s of {frames / self.info.sample_rate_hz:.1f} s would "
-                "be read. Install the 'video' extra, pip install 'tinysignal[video]', or convert "
-                "it to .wav first."
+                f"{self.info.duration_s:.1f} s of {found.held / self.info.sample_rate_hz:.1f} s "
+                "would be read. Install the 'video' extra, pip install 'tinysignal[video]', or "
+                "convert it to .wav first."
             )
 
     def _open(self) -> _Sequential:
+        self._raw.seek(0)
         try:
-            return _Sequential(self._raw or _bare(self._path))
+            file = _Sequential(self._raw)
+            self._check_read()
+        except AudioFileError:
+            self._raw.close()
+            raise
         except (sf.LibsndfileError, TypeError) as error:
+            self._raw.close()
+            self._check_read()
             what = getattr(error, "error_string", "headerless samples")
+            mp3 = mp3_length(self._path)
+            if mp3 is not None and mp3.held < (mp3.stated or 0):
+                raise AudioFileError(
+                    f"{self._path}: truncated: its header promises {mp3.stated} samples, it holds "
+                    f"{mp3.held}. Copy it again."
+                ) from None
             raise ForeignFileError(
                 f"{self._path}: not a readable audio file ({what.rstrip('. ')})."
             ) from None
+        return file
+
+    def _check_read(self) -> None:
+        if self._raw.error is not None:
+            raise AudioFileError(f"{self._path}: cannot be read ({self._raw.error.strerror}).")
 
     def _raw_blocks(self, samples: int) -> Iterator[Signal]:
         """Float32 (time, channels)."""
@@ -156,6 +175,7 @@ class Reader(SoundReader):
                     f"{self._path}: damaged or truncated after "
                     f"{position / self._file.samplerate:.3f} s ({what}). Copy it again."
                 ) from None
+            self._check_read()
             if len(block) == 0:
                 return
             position += len(block)
@@ -279,9 +299,10 @@ class Writer:
         if bits_per_s is not None:
             level = compression_level(kind.subtype, bits_per_s=bits_per_s, channels=channels)
         variable = kind.subtype == "MPEG_LAYER_III" and level is not None
+        self._raw = CheckedFile(self._path, "w")
         try:
             self._file = _Sequential(
-                _bare(self._path),
+                self._raw,
                 "w",
                 samplerate=check_rate(sample_rate_hz),
                 channels=check_channels(channels),
@@ -292,6 +313,7 @@ class Writer:
                 bitrate_mode="VARIABLE" if variable else None,
             )
         except (sf.LibsndfileError, ValueError) as error:
+            self._raw.close()
             what = getattr(error, "error_string", str(error)).rstrip(". ")
             raise AudioFileError(
                 f"{self._path}: {kind.container} {kind.subtype} cannot be written with "
@@ -312,10 +334,13 @@ class Writer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self._file.close()
+        try:
+            if kind is None:
+                self.close()
+            else:
+                self._file.close()
+        finally:
+            self._raw.close()
 
     def write(self, block: Signal) -> None:
         """Append float32 (channels, time).
@@ -332,8 +357,10 @@ class Writer:
             self.clipped += int(np.count_nonzero(np.abs(block) > 1))
         try:
             self._file.write(self._encode(block).T)
-        except sf.LibsndfileError:
+        except (sf.LibsndfileError, AssertionError):  # soundfile asserts that all is written
             raise self._unwritable() from None
+        if self._raw.error is not None:
+            raise self._unwritable()
         self.written += block.shape[1]
 
     def close(self) -> None:
@@ -345,6 +372,9 @@ class Writer:
         """
         rate, channels = self._file.samplerate, self._file.channels
         self._file.close()
+        if self._raw.error is not None:
+            raise self._unwritable()
+        self._raw.close()
         if self.written == 0:
             return
         try:
@@ -371,10 +401,6 @@ class Writer:
         return whole
 
     def _unwritable(self) -> AudioFileError:
-        # libsndfile does not say which system error it met.
-        try:
-            full = shutil.disk_usage(self._path.parent).free < 1 << 20
-        except OSError:
-            full = False
-        what = "no space left on the disk" if full else "the system refused: disk or quota full"
+        error = self._raw.error
+        what = "libsndfile refused" if error is None else error.strerror
         return AudioFileError(f"{self._path}: cannot be written ({what}).")
