@@ -7,6 +7,8 @@ For programs of one thread, as those in this folder are.
 from __future__ import annotations
 
 import gc
+import importlib
+import io
 import json
 import os
 import resource
@@ -17,8 +19,9 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +138,13 @@ def _wait(child: int, seconds: float) -> bool:
 
 def ready() -> None:
     """Before the first child: what is imported is shared with all of them."""
-    import tinysignal.audio.libsndfile
-    import tinysignal.cli.main  # noqa: F401
+    from tinysignal.cli import main
 
+    for name in ("av", "PIL.Image"):
+        if find_spec(name.partition(".")[0]):
+            importlib.import_module(name)
+    with redirect_stderr(io.StringIO()):  # an error in one line imports all that the command does
+        assert main.run(["denoise", "absent.wav", "-o", "absent.flac"]) == 1
     gc.collect()
     gc.freeze()
 

@@ -41,6 +41,7 @@ class Case:
     outputs: Path
     again: Callable[[], int]
     fixed: bool = True  # whether every run writes the same bytes
+    exact: tuple[str, ...] = ()  # names of files of which it does all the same
 
 
 def armed(body: Callable[[], int], folder: Path, kind: int, number: int, counts: Any) -> Any:
@@ -65,45 +66,77 @@ def calls(counts: Any, kind: int) -> int:
     return int.from_bytes(counts[8 * kind : 8 * kind + 8], "little")
 
 
-def cases(folder: Path, names: list[str]) -> list[Case]:
-    """The commands, each on its own small inputs."""
-    made = []
-    [model, _] = corpus.models(folder / "models")
-    sounds = corpus.sounds(folder / "sounds")
-    out = {name: folder / "out" / name for name in (*names, "resume")}
+def prepared(folder: Path, names: list[str], *, long: bool = False) -> list[Case]:
+    """The commands, each on its own inputs; long ones run for a second and save often."""
+    light = {"denoise", "folder"} >= set(names)
+    (forks.ready if light else forks.ready_to_train)()
+    out = {name: folder / "out" / name for name in names}
     for place in out.values():
         place.mkdir(parents=True)
-    many = folder / "many"
-    many.mkdir()
-    for path in (sounds[0], sounds[12], sounds[13]):
-        shutil.copy(path, many)
-    run = ("-m", model, "--quiet")
-    if "denoise" in names:
-        target = out["denoise"] / "clean.wav"
-        target.write_bytes(b"old")
-        body = forks.command("denoise", sounds[0], "-o", target, "--residual", *run)
-        made.append(Case("denoise", body, out["denoise"], body))
-    if "folder" in names:
-        body = forks.command("denoise", many, "-d", out["folder"], "--overwrite", *run)
-        made.append(Case("folder", body, out["folder"], body, fixed=False))  # Ogg's random serial
-    if not {"train", "compress", "inspect"} & set(names):
-        return made
-    [digits, *_] = corpus.runs(folder / "runs")
-    if "train" in names:
-        one = ("--width", 8, "--depth", 1, "--device", "cpu", "--threads", 1)
-        body = forks.command("train", "classifier", *one, "--epochs", 1, "-o", out["train"] / "run")
-        again = _unless_done(body, out["train"] / "run")
-        made.append(Case("train", body, out["train"], again, fixed=False))
-    if "compress" in names:
-        output = out["compress"] / "run"
-        body = forks.command("compress", digits, "--rank", 4, "-o", output, "--quiet")
-        again = _unless_done(body, output)
-        made.append(Case("compress", body, out["compress"], again, fixed=False))
-    if "inspect" in names:
-        page = ("--output", out["inspect"] / "page.html", "--methods", "pca", "--points", 50)
-        body = forks.command("inspect", digits, *page)
-        made.append(Case("inspect", body, out["inspect"], body, fixed=False))
+    made = [case(folder, out[name], long=long) for name, case in _LIGHT.items() if name in names]
+    if not light:
+        runs = folder / "runs"
+        digits = corpus.runs(runs)[0] if {"compress", "inspect"} & set(names) else runs
+        made += [
+            case(digits, out[name], long=long) for name, case in _HEAVY.items() if name in names
+        ]
     return made
+
+
+def _denoise(folder: Path, out: Path, *, long: bool) -> Case:
+    model, sound = _model(folder), folder / "talk.wav"
+    signal = corpus.speech_like(30.0 if long else 0.4, rate_hz=corpus.RATE_HZ)
+    corpus.soundfile.write(sound, signal.T, corpus.RATE_HZ)
+    (out / "clean.wav").write_bytes(b"old")
+    run = ("-o", out / "clean.wav", "--residual", "-m", model, "--quiet")
+    body = forks.command("denoise", sound, *run)
+    return Case("denoise", body, out, body)
+
+
+def _folder(folder: Path, out: Path, *, long: bool) -> Case:
+    model, sounds, many = _model(folder), corpus.sounds(folder / "sounds"), folder / "many"
+    many.mkdir()
+    for path in (sounds[0], *sounds[12:14]):  # WAV, FLAC, Ogg
+        content = path.read_bytes()
+        for number in range(8 if long else 1):
+            (many / f"{number}.{path.name}").write_bytes(content)
+    jobs = 2 if long else 1
+    run = ("-d", out, "--overwrite", "--jobs", jobs, "-m", model, "--quiet")
+    body = forks.command("denoise", many, *run)
+    return Case("folder", body, out, body, fixed=False)  # Ogg has a random serial number
+
+
+def _model(folder: Path) -> Path:
+    path = folder / "models"
+    return path / "onset.onnx" if path.exists() else corpus.models(path)[0]
+
+
+def _train(digits: Path, out: Path, *, long: bool) -> Case:
+    from tinysignal.train import callbacks
+
+    callbacks._SAVE_EVERY_S = 0.0  # after every epoch
+    epochs = 5 if long else 1
+    net = ("--width", 8, "--depth", 1, "--device", "cpu", "--threads", 1, "--epochs", epochs)
+    body = forks.command("train", "classifier", *net, "-o", out / "run")
+    again = _unless_done(body, out / "run")
+    return Case("train", body, out, again, fixed=False, exact=("model.safetensors",))
+
+
+def _compress(digits: Path, out: Path, *, long: bool) -> Case:
+    body = forks.command("compress", digits, "--rank", 4, "-o", out / "run", "--quiet")
+    again = _unless_done(body, out / "run")
+    return Case("compress", body, out, again, fixed=False, exact=("model.safetensors",))
+
+
+def _inspect(digits: Path, out: Path, *, long: bool) -> Case:
+    page = ("--output", out / "page.html", "--methods", "pca", "--points", 50)
+    body = forks.command("inspect", digits, *page)
+    return Case("inspect", body, out, body, fixed=False)
+
+
+_LIGHT = {"denoise": _denoise, "folder": _folder}
+_HEAVY = {"train": _train, "compress": _compress, "inspect": _inspect}
+COMMANDS = [*_LIGHT, *_HEAVY]
 
 
 def _unless_done(body: Callable[[], int], run: Path) -> Callable[[], int]:
@@ -121,28 +154,28 @@ def _unless_done(body: Callable[[], int], run: Path) -> Callable[[], int]:
     return again
 
 
-def inject(case: Case, folder: Path, *, until_s: float) -> dict[str, Any]:
-    """Let every call fail once; what was found."""
+def inject(case: Case, folder: Path, kinds: list[str], *, until_s: float) -> dict[str, Any]:
+    """Let every call of some kinds fail once; what was found."""
     before = folder / "before" / case.name
     shutil.copytree(case.outputs, before)
     counts = mmap.mmap(-1, 8 * len(KINDS))
     # The first run of all makes caches.
     for _ in range(2):
-        _restore(before, case.outputs)
+        restore(before, case.outputs)
         whole = forks.run(armed(case.body, folder, -1, 0, counts))
     assert whole.status == 0, whole.stderr
     new, old = forks.contents(case.outputs), forks.contents(before)
     found: dict[str, Any] = {"failures": [], "went_on": 0}
-    for index, kind in enumerate(KINDS):
-        number = 0
+    for kind in kinds:
+        index, number = list(KINDS).index(kind), 0
         while time.monotonic() < until_s:
             number += 1
-            _restore(before, case.outputs)
+            restore(before, case.outputs)
             ended = forks.run(armed(case.body, folder, index, number, counts))
             if calls(counts, index) < number:  # it never came to it
                 break
             found["went_on"] += ended.status == 0
-            problem = ended.fault or _problem(case, ended.status, old, new)
+            problem = ended.fault or problem_of(case, ended.status, old, new)
             if problem is None:
                 last = forks.run(case.again)
                 left = forks.left_behind(case.outputs)
@@ -154,27 +187,28 @@ def inject(case: Case, folder: Path, *, until_s: float) -> dict[str, Any]:
     return found
 
 
-def _restore(before: Path, outputs: Path) -> None:
+def restore(before: Path, outputs: Path) -> None:
     shutil.rmtree(outputs)
     shutil.copytree(before, outputs)
 
 
-def _problem(case: Case, status: int, old: dict[str, bytes], new: dict[str, bytes]) -> str | None:
-    """What is wrong with the outputs after a fault."""
-    now = forks.contents(case.outputs)
-    if left := forks.left_behind(case.outputs):
+def problem_of(case: Case, status: int, old: dict[str, bytes], new: dict[str, bytes]) -> str | None:
+    """What is wrong with the outputs after a fault, or after a kill."""
+    left = forks.left_behind(case.outputs)
+    if status >= 0 and left:
         return f"left behind: {left}"
+    now = {n: c for n, c in forks.contents(case.outputs).items() if ".tinysignal-" not in n}
     if status == 0 and now.keys() != new.keys():
         return f"status 0, but {sorted(now.keys() ^ new.keys())}"
     for name, content in now.items():
         if content == old.get(name) or content == new.get(name):
             continue
-        if case.fixed or name not in new or not _is_whole(case.outputs / name):
+        if case.fixed or name not in new or not is_whole(case.outputs / name):
             return f"neither old nor new: {name} of {len(content)} bytes"
     return None
 
 
-def _is_whole(path: Path) -> bool:
+def is_whole(path: Path) -> bool:
     """Whether a file can be read to its end as what its name says."""
     import json
 
@@ -208,8 +242,8 @@ def _ends(path: Path, end: bytes) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    everything = ["denoise", "folder", "train", "compress", "inspect"]
-    parser.add_argument("--commands", nargs="+", choices=everything, default=everything)
+    parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=COMMANDS)
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--minutes", type=float, default=24 * 60, help="the most for each command")
     parser.add_argument("--report", type=Path)
     given = parser.parse_args()
@@ -219,10 +253,8 @@ def main() -> int:
     with forks.scratch() as folder:
         os.environ["TMPDIR"] = str(folder / "tmp")
         (folder / "tmp").mkdir()
-        light = {"denoise", "folder"} >= set(given.commands)
-        (forks.ready if light else forks.ready_to_train)()
-        for case in cases(folder, given.commands):
-            found = inject(case, folder, until_s=time.monotonic() + 60 * given.minutes)
+        for case in prepared(folder, given.commands):
+            found = inject(case, folder, given.kinds, until_s=time.monotonic() + 60 * given.minutes)
             forks.add_to_report(given.report, f"inject {case.name}", found)
             failed |= bool(found["failures"])
     return int(failed)
