@@ -3,8 +3,8 @@
     python benchmarks/tables.py
 
 A page of docs/benchmarks/ (but its index) is generated whole, from the report that `PAGES` names.
-README.md and docs/course.md hold one table each, between the lines `BEGIN` and `END`. A test holds
-all of them to the reports.
+README.md, docs/course.md and docs/trust.md hold tables between the lines `BEGIN` and `END`. A test
+holds all of them to the reports.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import tables_denoising
 import tables_networks
+import tables_trust
 from tables_markdown import Report
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -35,6 +36,7 @@ PAGES: dict[str, Source] = {
 BLOCKS: dict[str, Source] = {
     "README.md": ("peers", tables_denoising.summary),
     "docs/course.md": ("course", tables_networks.course),
+    "docs/trust.md": ("trust", tables_trust.trust),
 }
 
 

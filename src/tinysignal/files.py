@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tinysignal.errors import ConfigError, DataError, FileError
-from tinysignal.temporaries import sync_folder, temporary_file
+from tinysignal.temporaries import is_temporary, sync_folder, temporary_file
 
 
 @contextmanager
@@ -62,8 +62,11 @@ def atomic(
         if isinstance(error, FileError):
             # People know the file by its own name.
             raise type(error)(str(error).replace(str(part), str(target))) from None
-        other = error.filename not in (None, str(part), str(final), str(final.parent))
-        name, done = (error.filename, "used") if other else (target, "written")
+        name, done = target, "written"
+        if isinstance(error.filename, str | bytes):
+            culprit = Path(os.fsdecode(error.filename))
+            if culprit not in (final, final.parent) and not is_temporary(culprit):
+                name, done = culprit, "used"
         raise FileError(f"{name}: cannot be {done} ({error.strerror or error}).") from None
 
 

@@ -75,6 +75,11 @@ def temporary_folder(final: Path) -> Iterator[Path]:
         _release(held)
 
 
+def is_temporary(path: str | Path) -> bool:
+    """Whether a name is one of ours."""
+    return Path(path).name.startswith(_PREFIX)
+
+
 @lru_cache(maxsize=1024)  # once for each folder: it may hold many files
 def sweep(folder: Path) -> None:
     """Remove what killed processes left in a folder."""

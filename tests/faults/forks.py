@@ -109,7 +109,10 @@ def run(body: Callable[[], int], *, kill_after_s: float | None = None) -> Ended:
         limit_s = HANG_S if kill_after_s is None else kill_after_s
         over = _wait(child, limit_s)
         if over:
-            os.killpg(child, signal.SIGKILL)
+            try:
+                os.killpg(child, signal.SIGKILL)
+            except ProcessLookupError:  # it has no group of its own yet
+                os.kill(child, signal.SIGKILL)
         _, status, used = os.wait4(child, 0)
         seconds = time.monotonic() - begun
         texts = []

@@ -255,6 +255,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     for kind in KINDS:
         parser.add_argument(f"--{kind}", type=int, default=0, help="inputs")
+    parser.add_argument("--times", type=int, default=1, help="so many times as many inputs")
     parser.add_argument("--minutes", type=float, default=24 * 60, help="the most for each kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs-in", type=Path, help="a folder with the runs of an earlier time")
@@ -274,7 +275,7 @@ def main() -> int:
             forks.ready()
         place = Fuzz(folder, runs)
         for kind in KINDS:
-            if not (count := getattr(given, kind)):
+            if not (count := given.times * getattr(given, kind)):
                 continue
             tally = fuzz(
                 kind, getattr(place, kind[:-1]), place.place, count=count, seed=given.seed,

@@ -116,6 +116,9 @@ def run(arguments: list[str]) -> int:
         status = _INTERRUPTED
     except _TerminatedError as ended:
         status = ended.status
+    except MemoryError:
+        print("error: not enough memory for this.", file=sys.stderr)
+        return 1
     except (_ClickError, TinysignalError, OSError) as error:
         message, status = _explained(error)
         print(message, file=sys.stderr)
