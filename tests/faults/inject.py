@@ -96,7 +96,7 @@ def _denoise(folder: Path, out: Path, *, long: bool) -> Case:
 def _folder(folder: Path, out: Path, *, long: bool) -> Case:
     model, sounds, many = _model(folder), corpus.sounds(folder / "sounds"), folder / "many"
     many.mkdir()
-    for path in (sounds[0], *sounds[12:14]):  # WAV, FLAC, Ogg
+    for path in (sounds[0], *sounds[12:14], *sounds[16:]):  # WAV, FLAC, Ogg; M4A where it is
         content = path.read_bytes()
         for number in range(8 if long else 1):
             (many / f"{number}.{path.name}").write_bytes(content)
