@@ -13,7 +13,14 @@ BENCH = .venv-bench/bin
 NEEDS_TORCH = tests/contract/test_tasks.py tests/nets tests/train tests/compress tests/inspect tests/runs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full test-light lint format bench clean
+# For make fuzz, faults, kill and soak.
+SEED ?= 0
+TIMES ?= 1
+MINUTES ?= 1440
+FAULTS = OMP_NUM_THREADS=1 $(DEV)/python tests/faults
+TRUST = --report benchmarks/reports/trust.json
+
+.PHONY: help demo test test-full test-light lint format bench fuzz faults kill soak clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,8 +51,25 @@ bench: .venv-bench/.installed  ## measure time, memory and size beside noiseredu
 	$(BENCH)/python benchmarks/cost.py
 	$(BENCH)/python benchmarks/tables.py
 
+fuzz: .venv/.installed  ## give mutated files to the commands; SEED=7 TIMES=30 for other ones, and more
+	$(FAULTS)/fuzz.py --sounds 10000 --models 2000 --pictures 1000 --runs 1000 --seed $(SEED) \
+		--times $(TIMES) --minutes $(MINUTES) --keep fuzz-failures $(TRUST)
+	$(DEV)/python benchmarks/tables.py
+
+faults: .venv/.installed  ## let every call of the system fail once
+	$(FAULTS)/inject.py --minutes $(MINUTES) $(TRUST)
+	$(DEV)/python benchmarks/tables.py
+
+kill: .venv/.installed  ## kill commands at random moments
+	$(FAULTS)/kill.py --seed $(SEED) --minutes $(MINUTES) $(TRUST)
+	$(DEV)/python benchmarks/tables.py
+
+soak: .venv/.installed  ## a day of sound in one stream, thousands of loads, threads and processes
+	$(FAULTS)/soak.py $(TRUST)
+	$(DEV)/python benchmarks/tables.py
+
 clean:  ## remove the environments and what was made in them
-	rm -rf .venv .venv-light .venv-demo .venv-bench demo-out build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-light .venv-demo .venv-bench demo-out fuzz-failures build dist .mypy_cache .ruff_cache .pytest_cache
 	rm -rf .hypothesis .import_linter_cache
 
 .venv/.installed: pyproject.toml constraints.txt

@@ -55,7 +55,7 @@ HELD, NAMED, LOST = "held", "named", "lost"
 NAMES = {
     "loudspeakers": ("channel",),
     "codec": ("instead", "written"),
-    "bit rate": ("bit rate",),
+    "bit rate": ("instead",),
     "tags": ("not kept", "tags"),
     "cover": ("cover",),
     "chapters": ("chapter",),
@@ -187,7 +187,7 @@ def cover_of(path: Path, file: Any) -> bytes | None:
 def chunks(path: Path) -> dict[str, bytes] | None:
     """Chunks of WAV and AIFF beside the sound and the tags."""
     content = path.read_bytes()
-    order = {b"RIFF": "<", b"RF64": "<", b"FORM": ">"}.get(content[:4])
+    order = {b"WAVE": "<", b"AIFF": ">", b"AIFC": ">"}.get(content[8:12])
     if order is None:
         return None
     found = {}
@@ -242,7 +242,10 @@ def compare(before: Facts, after: Facts, notes: str) -> dict[str, Any]:
     late = lag(other, after.signal)
     cells["length"] = HELD if same_rate and abs(longer) <= allowed else LOST
     cells["sync"] = HELD if abs(late) <= max(1, allowed) else LOST
-    return {"cells": cells, "longer_samples": longer, "late_samples": late}
+    found = {"cells": cells, "longer_samples": longer, "late_samples": late}
+    if then["bit rate"] is not None and now["bit rate"] is not None:
+        found["kbps"] = [round(facts["bit rate"] / 1000) for facts in (then, now)]
+    return found
 
 
 def same(column: str, then: Any, now: Any) -> bool:
@@ -264,7 +267,7 @@ def through(command: list[str], source: Path, target: Path) -> tuple[str | None,
         lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
         reason = next((x for x in reversed(lines) if "rror" in x), lines[-1] if lines else "")
         return reason.replace(str(source.parent), "").strip()[:200] or "failed", ""
-    return None, done.stderr
+    return None, done.stderr.replace(f"{source.parent}/", "")
 
 
 def measure(peers: Path | None) -> dict[str, Any]:

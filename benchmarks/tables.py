@@ -3,8 +3,8 @@
     python benchmarks/tables.py
 
 A page of docs/benchmarks/ (but its index) is generated whole, from the report that `PAGES` names.
-README.md and docs/course.md hold one table each, between the lines `BEGIN` and `END`. A test holds
-all of them to the reports.
+README.md, docs/course.md and docs/trust.md hold tables between the lines `BEGIN` and `END`. A test
+holds all of them to the reports.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import tables_denoising
+import tables_fidelity
 import tables_networks
 import tables_sync
+import tables_trust
 from tables_markdown import Report
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -31,6 +33,7 @@ PAGES: dict[str, Source] = {
     "docs/benchmarks/jobs.md": ("jobs", tables_denoising.jobs),
     "docs/benchmarks/transparency.md": ("transparency", tables_denoising.transparency),
     "docs/benchmarks/full_band.md": ("full_band", tables_denoising.full_band),
+    "docs/benchmarks/fidelity.md": ("fidelity", tables_fidelity.fidelity),
     "docs/benchmarks/sync.md": ("sync", tables_sync.sync),
     "docs/benchmarks/classify.md": ("classify", tables_networks.classify),
     "docs/benchmarks/compress.md": ("compress", tables_networks.compress),
@@ -38,6 +41,7 @@ PAGES: dict[str, Source] = {
 BLOCKS: dict[str, Source] = {
     "README.md": ("peers", tables_denoising.summary),
     "docs/course.md": ("course", tables_networks.course),
+    "docs/trust.md": ("trust", tables_trust.trust),
 }
 
 

@@ -260,7 +260,7 @@ def test_a_table_reads_back_and_has_a_column_for_every_key(tmp_path: Path) -> No
     with pytest.raises(DataError, match="cannot be read"):
         read_csv(tmp_path / "none.csv", [])
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(DataError, match="not a CSV file in UTF-8"):
+    with pytest.raises(DataError, match="not text in UTF-8"):
         read_csv(path, [])
 
 

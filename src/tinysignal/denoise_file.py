@@ -173,12 +173,14 @@ def denoise_file(
     denoiser: Denoiser | None = None,
     options: FileOptions | None = None,
     residual: str | Path | None = None,
+    overwrite: bool = False,
     on_block: Callable[[float], None] | None = None,
 ) -> FileReport:
     """Denoise a sound file, or the sound track of a film, into a new file.
 
     Rate, channels, length and tags stay; container and subtype as far as the target's extension
-    allows. The target appears when it is complete, and not at all if anything fails.
+    allows. The target appears when it is complete, and not at all if anything fails. A new target
+    has the source's permissions.
 
     Parameters
     ----------
@@ -190,6 +192,8 @@ def denoise_file(
         How the output is stored; None for as the input is.
     residual : str or Path or None
         Where to write what was removed, input minus output at the output's gain.
+    overwrite : bool
+        Whether to replace a ``target`` or ``residual`` that is read-only.
     on_block : callable or None
         Called with the seconds of sound done since the last call. What it raises ends the work.
 
@@ -239,9 +243,10 @@ def denoise_file(
             options=options,
             on_block=on_block,
         )
-        outputs = [stack.enter_context(atomic(target))]
-        if residual is not None:
-            outputs.append(stack.enter_context(atomic(residual)))
+        places = [target] if residual is None else [target, residual]
+        outputs = [
+            stack.enter_context(atomic(place, like=source, overwrite=overwrite)) for place in places
+        ]
         gain = 1.0
         done = job.run(outputs, gain)
         if options.clip_mode == "rescale" and done.clipped:

@@ -4,56 +4,71 @@ from __future__ import annotations
 
 import csv
 import errno
+import io
 import json
 import os
-import secrets
+import tomllib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tinysignal.errors import ConfigError, DataError, FileError
+from tinysignal.temporaries import is_temporary, sync_folder, temporary_file
 
 
 @contextmanager
-def atomic(target: str | Path) -> Iterator[Path]:
+def atomic(
+    target: str | Path, *, like: str | Path | None = None, overwrite: bool = False
+) -> Iterator[Path]:
     """A temporary path beside ``target`` that replaces it when the block ends well.
 
     When the block ends with any exception, an interrupt included, the temporary file is removed
-    and ``target`` is as it was.
+    and ``target`` is as it was. What a killed process left in the folder is removed, see
+    `tinysignal.temporaries`.
 
     Parameters
     ----------
     target : str or Path
         A symbolic link is followed. Keeps its permissions if it exists.
+    like : str, Path or None
+        A file whose permissions a new ``target`` gets, as far as the umask lets it: what is made of
+        a private file is private, its temporary file too.
+    overwrite : bool
+        Whether to replace a file that is read-only.
 
     Raises
     ------
     FileError
-        The folder is missing or cannot be written, ``target`` is a folder or a device, or the disk
-        is full.
+        The folder is missing or cannot be written, ``target`` is a folder, a device or read-only,
+        or the disk is full.
     """
     final = Path(os.path.realpath(target))
-    # The suffix stays last: libraries take the container from it. The stem is left out: with it, a
-    # long name would become too long.
-    part = final.with_name(f".{secrets.token_hex(8)}.part{final.suffix}")
+    part = final
     try:
-        _check_place(Path(target), final)
-        part.touch(exist_ok=False)
-        yield part
-        if final.exists():
-            part.chmod(final.stat().st_mode & 0o7777)
-        _sync(part)
-        part.replace(final)
+        _check_place(Path(target), final, overwrite=overwrite)
+        old_mode = final.stat().st_mode & 0o7777 if final.exists() else None
+        new_mode = 0o666 if like is None else Path(like).stat().st_mode & 0o666
+        mode = new_mode if old_mode is None else old_mode & 0o777
+        # Read-only only when it is written.
+        with temporary_file(final, mode=mode | 0o600) as part:
+            yield part
+            if old_mode is not None:
+                part.chmod(old_mode)
+            _sync(part)
+            part.replace(final)
+            sync_folder(final.parent)
     except OSError as error:
         if isinstance(error, FileError):
             # People know the file by its own name.
             raise type(error)(str(error).replace(str(part), str(target))) from None
-        raise FileError(f"{target}: cannot be written ({error.strerror}).") from None
-    finally:
-        with suppress(OSError):  # mostly, it is not there
-            part.unlink()
+        name, done = target, "written"
+        if isinstance(error.filename, str | bytes):
+            culprit = Path(os.fsdecode(error.filename))
+            if culprit not in (final, final.parent) and not is_temporary(culprit):
+                name, done = culprit, "used"
+        raise FileError(f"{name}: cannot be {done} ({error.strerror or error}).") from None
 
 
 def check_writable(*targets: Path | None) -> None:
@@ -73,22 +88,32 @@ def check_writable(*targets: Path | None) -> None:
     check_outputs([], also_written=asked)
     for target in asked:
         try:
-            _check_place(target, Path(os.path.realpath(target)))
+            _check_place(target, Path(os.path.realpath(target)), overwrite=False)
         except FileError as error:
             raise ConfigError(str(error)) from None
         except OSError as error:
             raise ConfigError(f"{target}: cannot be written ({error.strerror}).") from None
 
 
-def _check_place(target: Path, final: Path) -> None:
+def _check_place(target: Path, final: Path, *, overwrite: bool) -> None:
     if final.is_dir():
         raise FileError(f"{target}: a folder, expected the name of a file to write.")
     if final.exists() and not final.is_file():
         raise FileError(f"{target}: not a regular file, expected the name of one to write.")
+    if final.exists() and not overwrite and _is_read_only(final):
+        raise FileError(
+            f"{target}: read-only. Write elsewhere, or make it writable; 'tinysignal denoise "
+            "--overwrite' replaces it."
+        )
     if not final.parent.is_dir():
         raise FileError(f"{target}: there is no folder {final.parent}. Create it first.")
     if not os.access(final.parent, os.W_OK | os.X_OK):
         raise FileError(f"{target}: the folder {final.parent} cannot be written to.")
+
+
+def _is_read_only(path: Path) -> bool:
+    # The superuser may write everything, and yet means it.
+    return not path.stat().st_mode & 0o222 or not os.access(path, os.W_OK)
 
 
 def _sync(path: Path) -> None:
@@ -245,6 +270,47 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, str | int | float | None]]
         writer.writerows(rows)
 
 
+def read_text(path: Path, *, most_bytes: int = 16 << 20) -> str:
+    """Text of a file in UTF-8 that is small for what it is.
+
+    Raises
+    ------
+    FileError
+        Missing, not a regular file, larger than ``most_bytes``, or not UTF-8.
+    """
+    try:
+        if path.exists() and not path.is_file():  # reading it may never end
+            raise FileError(f"{path}: not a regular file.")
+        with path.open("rb") as file:
+            content = file.read(most_bytes + 1)
+    except OSError as error:
+        if isinstance(error, FileError):
+            raise
+        raise FileError(f"{path}: cannot be read ({error.strerror}).") from None
+    if len(content) > most_bytes:
+        raise FileError(f"{path}: larger than {most_bytes >> 20} MiB, which such files never are.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FileError(f"{path}: not text in UTF-8 ({error.reason}).") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Values of a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(read_text(path, most_bytes=1 << 20))
+    except FileError as error:
+        raise ConfigError(str(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not a TOML file ({error}).") from None
+
+
 def read_csv(path: Path, columns: Collection[str]) -> list[dict[str, str]]:
     """The rows of a CSV file in UTF-8; empty cells are empty strings.
 
@@ -257,21 +323,29 @@ def read_csv(path: Path, columns: Collection[str]) -> list[dict[str, str]]:
     Raises
     ------
     DataError
-        The file cannot be read as that, or a column is missing.
+        The file cannot be read as that, a column is missing, or there are more than 1,000,000 rows
+        or 1000 columns.
     """
+    rows: list[dict[str, str]] = []
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="")
-            found = reader.fieldnames or []
-            rows = list(reader)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+        lines = csv.reader(io.StringIO(read_text(path, most_bytes=64 << 20), newline=""))
+        found = next(lines, [])
+        for row in lines:
+            if len(rows) == _MOST_ROWS or len(row) > _MOST_COLUMNS:
+                raise DataError(f"{path}: more than {_MOST_ROWS} rows or {_MOST_COLUMNS} columns.")
+            if row:
+                rows.append(dict.fromkeys(columns, "") | dict(zip(found, row, strict=False)))
+    except FileError as error:
+        raise DataError(str(error)) from None
+    except csv.Error as error:
         raise DataError(f"{path}: not a CSV file in UTF-8 ({error}).") from None
     missing = [name for name in columns if name not in found]
     if missing:
         raise DataError(
-            f"{path}: columns {', '.join(found)}, expected a column "
+            f"{path}: columns {', '.join(found):.200}, expected a column "
             f"{' and a column '.join(map(repr, missing))} too."
         )
     return rows
+
+
+_MOST_ROWS, _MOST_COLUMNS = 1_000_000, 1_000

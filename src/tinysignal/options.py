@@ -32,7 +32,8 @@ class Option:
     fraction : bool
         Whether the command line accepts ``4.3%`` for 0.043.
     at_least, at_most, above, below : float
-        Bounds of a number; the first two are inclusive, the last two exclusive.
+        Bounds of a number; the first two are inclusive, the last two exclusive. No number may be
+        more than 1e12.
     """
 
     help: str
@@ -41,13 +42,16 @@ class Option:
     metavar: str = ""
     fraction: bool = False
     at_least: float = float("-inf")
-    at_most: float = float("inf")
+    at_most: float = 1e12
     above: float = float("-inf")
     below: float = float("inf")
 
     def allows(self, value: float) -> bool:
         """Whether a number is within the bounds."""
         return self.at_least <= value <= self.at_most and self.above < value < self.below
+
+
+_MOST_CHARACTERS = 10_000  # of a text
 
 
 def option(default: Any, help: str, **details: Any) -> Any:
@@ -127,9 +131,13 @@ class Options:
             kind = value_type(hints[item.name])
             if get_origin(kind) is Literal and value is not None and value not in get_args(kind):
                 expected = " or ".join(get_args(kind))
-                raise ConfigError(f"{item.name} is '{value}', expected {expected}.")
+                raise ConfigError(f"{item.name} is '{value!s:.80}', expected {expected}.")
+            if isinstance(value, str) and len(value) > _MOST_CHARACTERS:
+                raise ConfigError(
+                    f"{item.name} has {len(value)} characters, expected at most {_MOST_CHARACTERS}."
+                )
             if isinstance(value, int | float) and not limits.allows(value):
-                raise ConfigError(f"{item.name} is {value}, expected {_bounds(limits)}.")
+                raise ConfigError(f"{item.name} is {_short(value)}, expected {_bounds(limits)}.")
 
     @classmethod
     def describe(cls) -> str:
@@ -162,8 +170,8 @@ class Options:
         for name, value in values.items():
             if name not in cls.__dataclass_fields__:
                 raise ConfigError(
-                    f"{source}: unknown option '{name}'. --help and {cls.__name__}.describe() list "
-                    "the options."
+                    f"{source}: unknown option '{name:.80}'. --help and {cls.__name__}.describe() "
+                    "list the options."
                 )
             typed[name] = _cast(name, value, value_type(hints[name]), source)
         return cls(**typed)
@@ -176,7 +184,15 @@ def _bounds(limits: Option) -> str:
         "at most": limits.at_most,
         "below": limits.below,
     }
-    return " and ".join(f"{word} {bound:g}" for word, bound in given.items() if isfinite(bound))
+    asked = [(word, bound) for word, bound in given.items() if isfinite(bound)]
+    if len(asked) > 1:  # what no user comes near is not said
+        asked = [(word, bound) for word, bound in asked if bound != Option.at_most]
+    return " and ".join(f"{word} {bound:g}" for word, bound in asked)
+
+
+def _short(value: float) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:20]}..."
 
 
 def _cast(name: str, value: Any, kind: Any, source: str) -> Any:
@@ -185,12 +201,12 @@ def _cast(name: str, value: Any, kind: Any, source: str) -> Any:
     if get_origin(kind) is tuple:
         items = get_args(kind)
         if not isinstance(value, list | tuple) or len(value) != len(items):
-            raise ConfigError(f"{source}: {name} is {value!r}, expected two values.")
+            raise ConfigError(f"{source}: {name} is {value!r:.80}, expected two values.")
         return tuple(_cast(name, v, item, source) for v, item in zip(value, items, strict=True))
     if get_origin(kind) is Literal:
         kind = str
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not kind:
-        raise ConfigError(f"{source}: {name} is {value!r}, expected {kind.__name__}.")
+        raise ConfigError(f"{source}: {name} is {value!r:.80}, expected {kind.__name__}.")
     return value

@@ -291,7 +291,7 @@ def test_wrong_usage_is_said_in_one_line(
     (odd / "config.toml").write_text('data = "mnist"\nseed = "x"')
     for arguments, status, message in (
         (["evaluate", str(lone)], 2, "nothing says what it was trained on. Pass --data"),
-        (["evaluate", str(broken)], 2, "config.toml: not a readable TOML file"),
+        (["evaluate", str(broken)], 2, "config.toml: not a TOML file"),
         (["evaluate", str(odd)], 2, "seed = 'x' in its config.toml, expected a number"),
         (
             [*given, "--noisy", str(tmp_path), "--save-dir", "x"],

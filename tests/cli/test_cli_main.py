@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import typer
 
+from tinysignal import audio
 from tinysignal.cli.main import app, run
 from tinysignal.cli.options import DENOISE_NAMES
 from tinysignal.denoise_file import FileOptions
@@ -93,3 +94,24 @@ def test_every_command_tells_its_results_as_json() -> None:
     for words, command in COMMANDS.items():
         flags = {flag for option in command.params for flag in option.opts}
         assert "--json" in flags, words
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory: 9 bytes")])
+def test_too_little_memory_is_one_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(path: object) -> None:
+        raise error
+
+    monkeypatch.setattr(audio, "info", fail)
+    assert run(["info", "x.wav"]) == 1
+    assert capsys.readouterr().err == "error: not enough memory for this.\n"
+
+
+def test_other_errors_of_a_program_are_not_taken_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: object) -> None:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(audio, "info", fail)
+    with pytest.raises(RuntimeError, match="a mistake"):
+        run(["info", "x.wav"])

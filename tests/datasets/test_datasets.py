@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from tinysignal.datasets import Dataset, Examples, load_dataset, load_folder
 from tinysignal.datasets.dataset import mean_and_std
+from tinysignal.datasets.manifest import read_manifest
 from tinysignal.datasets.published import FILES, read_idx, read_pair
 from tinysignal.datasets.splits import hold_out, join_copies, split_off
 from tinysignal.errors import DataError, MissingExtraError, TinysignalError
@@ -387,7 +388,7 @@ def test_folders_that_are_no_data_sets_are_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").write_text("file,class\na/1.png,a\n")
     check("columns file, class, expected a column 'path' too")
     (tmp_path / "manifest.csv").write_bytes(b"path\n\xff\xfe.png\n")
-    check("not a CSV file in UTF-8")
+    check("not text in UTF-8")
 
 
 def test_sides_of_other_classes_are_refused(tmp_path: Path) -> None:
@@ -540,3 +541,43 @@ def test_without_pooch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setitem(__import__("sys").modules, "pooch", None)
     with pytest.raises(MissingExtraError, match=r"downloading mnist .*tinysignal\[train\]"):
         load_dataset("mnist", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("how", ["upward", "absolute", "link"])
+def test_a_manifest_reads_nothing_outside_of_its_folder_unless_it_is_told_to(
+    how: str, tmp_path: Path
+) -> None:
+    private, folder = tmp_path / "private", tmp_path / "data"
+    folder.mkdir()
+    private.mkdir()
+    secret = private / "secret.wav"
+    secret.touch()
+    (folder / "link.wav").symlink_to(secret)
+    name = {"upward": "../private/secret.wav", "absolute": str(secret), "link": "link.wav"}[how]
+    manifest = folder / "manifest.csv"
+    manifest.write_text(f"path\n{name}\n")
+    with pytest.raises(DataError, match=r"is outside of .*--data-dir") as caught:
+        read_manifest(manifest)
+    assert "\n" not in str(caught.value)
+    (entry,) = read_manifest(manifest, data_dir=tmp_path)
+    assert entry.path.samefile(secret)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"path\n" + b"x\n" * 1_000_001,
+        b"path," + b"a," * 2000 + b"\n" + b"x," * 2000,
+        b"path\n" + b"x" * 200_000,
+        b"path\n" + b"x\0y\n",
+        b"path\n" + b"x" * 5000 + b".wav\n",
+        b'path\n"' + b"x\n" * 100_000,
+    ],
+)
+def test_a_manifest_made_by_an_enemy_is_one_line(content: bytes, tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read_manifest(manifest)
+    assert len(str(caught.value)) < 1000
+    assert "\n" not in str(caught.value)

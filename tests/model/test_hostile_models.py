@@ -463,3 +463,31 @@ def test_a_bundled_model_without_its_checksum_is_not_trusted(package: Path, name
     (package / f"{name}.onnx.sha256").unlink()
     with pytest.raises(ModelError, match=f"{name}: the bundled model is damaged"):
         load_denoising_model(name)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_tensor_of_more_numbers_than_a_file_holds_is_refused_without_a_word_of_others(
+    packed: bool, path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = onnx.load(save(path, constant_gain("one")))
+    tensor = model.graph.initializer[0]
+    tensor.dims[:] = [2**62, 2]
+    content = model.SerializeToString()
+    if packed:  # several numbers in one field
+        one_by_one = b"".join(b"\x08" + varint(size) for size in tensor.dims)
+        together = b"".join(map(varint, tensor.dims))
+        assert content.count(one_by_one) == 1
+        both = b"\x0a" + bytes([len(together)]) + together
+        assert len(both) == len(one_by_one)
+        content = content.replace(one_by_one, both)
+    path.write_bytes(content)
+    refused(path, "more than .* numbers")
+    assert capfd.readouterr() == ("", "")
+
+
+def varint(number: int) -> bytes:
+    digits = []
+    while number >= 128:
+        digits.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*digits, number])

@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -273,43 +271,6 @@ def test_silent_data_is_refused_by_name(
 
 def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "tinysignal", *map(str, arguments)]
-
-
-def test_an_interrupt_leaves_a_usable_model(
-    speech_and_noise: tuple[Path, Path], tmp_path: Path
-) -> None:
-    speech, noise = speech_and_noise
-    run = tmp_path / "run"
-    options = [
-        "--width",
-        "4",
-        "--batch",
-        "2",
-        "--clip-s",
-        "0.5",
-        "--steps-per-epoch",
-        "5",
-        "--device",
-        "cpu",
-    ]
-    process = subprocess.Popen(
-        command("train", "denoiser", "--clean", speech, "--noise", noise, "--minutes", 10,
-                "-o", run, *options),
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 120
-        while not (run / "best.safetensors").exists() and time.monotonic() < deadline:
-            time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        _, messages = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert process.returncode == 0, messages
-    assert "Stopped early" in messages
-    assert "Traceback" not in messages
-    assert json.loads((run / "metrics.json").read_text())["interrupted"] is True
-    assert Denoiser.load(run / "model.onnx").spec.arch == "cnn"
 
 
 def test_the_commands_of_the_documentation(pair_files: tuple[Path, Path], tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def _append(read: BinaryIO, written: BinaryIO, family: Family, chunks: list[Chun
         chunk
         for chunk in chunks
         if chunk.size <= _BLOCK_BYTES
-        and (chunk.at < last or family is W64 or (wide and chunk.name == b"LIST"))
+        and (chunk.at < last or family is W64 or (wide and shown(read, chunk) == "INFO"))
         and not (wide and chunk.size % 2)
     ]
     insert(written, sound.at, b"".join(b"".join(_copied(read, family, c)) for c in early))

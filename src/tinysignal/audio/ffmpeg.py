@@ -18,8 +18,7 @@ from tinysignal.audio.ffmpeg_tracks import (
     track_facts,
 )
 from tinysignal.audio.headers import check_complete
-from tinysignal.audio.libsndfile import check_facts, check_finite
-from tinysignal.audio.reader import SoundReader
+from tinysignal.audio.reader import SoundReader, check_facts, check_finite
 from tinysignal.audio.validate import Signal
 from tinysignal.errors import AudioFileError, TinysignalError
 

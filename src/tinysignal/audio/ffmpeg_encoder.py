@@ -148,11 +148,16 @@ def _is_lossless(wanted: TrackFormat) -> bool:
     return wanted.codec.lower().startswith((*known, "float", "double"))
 
 
+_AAC_SHORTFALL = 1.1
+
+
 def _bits_per_s(name: str, own: str, wanted: TrackFormat) -> int:
     """The source's own bit rate for its own codec, else one at which speech stays clear."""
     if name.startswith(_LOSSLESS):
         return 0
     rate = wanted.bits_per_s if name == own else 0.0
+    if name == "aac":  # FFmpeg's own falls short of what it is asked for where sound is sparse
+        rate *= _AAC_SHORTFALL
     rate = rate or _KBPS_A_CHANNEL.get(name, 0) * 1000.0 * min(wanted.channels, 5)
     legal = _LEGAL_KBPS.get(name)
     return 1000 * min(legal, key=lambda kbps: abs(kbps - rate / 1000)) if legal else round(rate)

@@ -57,6 +57,10 @@ def carries_items(source: Path, target: Path) -> bool:
     return suffix in (".m4a", ".m4b") or (suffix in _APPLE and source.suffix.lower() in _APPLE)
 
 
+# Kinds without a header: FFmpeg takes the bit rate of AAC from one frame, which may be silent.
+_OF_ONE_FRAME = ("aac", "loas", "mpegts", "mpeg")
+
+
 def has_data(source: Any | None) -> bool:
     """Whether there are tracks that may have to be moved behind the index."""
     return source is not None and any(
@@ -105,7 +109,11 @@ def measured(av: Any, path: Path, index: int) -> tuple[float, float]:
             seconds += float((packet.duration or 0) * (packet.time_base or 0))
             if count > _MEASURED_PACKETS:
                 break
-        bits_per_s = track.codec_context.bit_rate or (8 * size / seconds if seconds else 0.0)
+        found = 8 * size / seconds if seconds else 0.0
+        stated = track.codec_context.bit_rate or 0
+        if found and container.format.name in _OF_ONE_FRAME:
+            stated = 0
+        bits_per_s = stated or found
         return start_s or 0.0, float(bits_per_s)
 
 

@@ -19,8 +19,8 @@ from tinysignal.audio.ffmpeg import TrackReader
 from tinysignal.audio.ffmpeg_structure import is_container
 from tinysignal.audio.ffmpeg_tracks import SUFFIXES, what_it_is
 from tinysignal.audio.formats import CONTAINERS, AudioInfo, choose_format
-from tinysignal.audio.libsndfile import ForeignFileError, Reader, Writer, check_readable
-from tinysignal.audio.reader import SoundReader
+from tinysignal.audio.libsndfile import ForeignFileError, Reader, Writer
+from tinysignal.audio.reader import SoundReader, check_readable
 from tinysignal.audio.validate import Signal, check_rate, check_signal
 from tinysignal.errors import AudioFileError, ConfigError, MissingExtraError
 

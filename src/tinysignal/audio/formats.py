@@ -150,7 +150,7 @@ def choose_format(
     if _takes(container, source.subtype, even=even):
         return AudioFormat(container, source.subtype, endian), None
     found = AudioFormat(container, _next_best(container, source.subtype, even=even))
-    if container != source.container:
+    if _FAMILY.get(container, container) != source.container.upper():
         return found, None
     return found, (
         f"{source.subtype} in {source.container} cannot be written to the sample; "

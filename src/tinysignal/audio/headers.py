@@ -7,7 +7,6 @@ reads an MP3 file without a Xing header as if the bit rate of its first frame he
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import struct
@@ -15,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from tinysignal.audio.checked_file import CheckedFile
 from tinysignal.audio.chunks import AIFF, MOST_CHUNKS, RIFF, SAMPLES, W64, Family, family_of, walk
 from tinysignal.errors import AudioFileError
 
@@ -90,7 +90,7 @@ def size_patches(path: Path) -> tuple[dict[int, bytes], str | None]:
     return patches, None
 
 
-class PatchedFile(io.FileIO):
+class PatchedFile(CheckedFile):
     """A file with other bytes at some positions."""
 
     def __init__(self, path: Path, patches: Mapping[int, bytes]) -> None:
@@ -104,7 +104,7 @@ class PatchedFile(io.FileIO):
     def readinto(self, buffer: Any) -> int:
         """Read as `io.FileIO` does."""
         start = self.tell()
-        count = super().readinto(buffer) or 0
+        count = super().readinto(buffer)
         view = memoryview(buffer).cast("B")
         for position, byte in self._bytes.items():
             if start <= position < start + count:

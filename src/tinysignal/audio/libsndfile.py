@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from tinysignal.audio import mp3
 from tinysignal.audio.bitrate import BitRate, bit_rate, encoder_settings
+from tinysignal.audio.checked_file import CheckedFile
 from tinysignal.audio.formats import (
     BITS,
     LOSSY,
@@ -24,9 +24,9 @@ from tinysignal.audio.formats import (
     wide_enough,
 )
 from tinysignal.audio.headers import PatchedFile, check_complete, size_patches, w64_bytes
-from tinysignal.audio.reader import SoundReader
-from tinysignal.audio.validate import MAX_AMPLITUDE, Signal, check_channels, check_rate
-from tinysignal.errors import AudioFileError, SignalError
+from tinysignal.audio.reader import SoundReader, check_facts, check_finite, check_readable
+from tinysignal.audio.validate import Signal, check_channels, check_rate
+from tinysignal.errors import AudioFileError
 
 _BLOCK_SAMPLES = 1 << 17  # of all channels together: half a MiB
 _UNKNOWN_LENGTH = 1 << 62
@@ -72,7 +72,7 @@ class Reader(SoundReader):
         check_readable(self._path)
         check_complete(self._path)
         patches, note = size_patches(self._path)
-        self._raw = PatchedFile(self._path, patches) if patches else None
+        self._raw = PatchedFile(self._path, patches) if patches else CheckedFile(self._path)
         self.notes = () if note is None else (note,)
         self._file = self._open()
         if self._file.frames >= _UNKNOWN_LENGTH:  # a FLAC file written into a pipe
@@ -106,8 +106,7 @@ class Reader(SoundReader):
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-        if self._raw is not None:
-            self._raw.close()
+        self._raw.close()
 
     def blocks(self, samples: int | None = None) -> Iterator[Signal]:
         """The signal from its start, float32 (channels, up to ``samples``) at a time.
@@ -142,20 +141,36 @@ class Reader(SoundReader):
         if frames is not None and frames > self.info.samples + _MP3_SLACK:
             raise ForeignFileError(
                 f"{self._path}: an MP3 file of varying bit rate without a Xing header: only "
-                f"{self.info.duration_s:.1f} s of {frames / self.info.sample_rate_hz:.1f} s would "
-                "be read. Install the 'video' extra, pip install 'tinysignal[video]', or convert "
-                "it to .wav first."
+                f"{self.info.duration_s:.1f} s of {frames / self.info.sample_rate_hz:.1f} s "
+                "would be read. Install the 'video' extra, pip install 'tinysignal[video]', or "
+                "convert it to .wav first."
             )
 
     def _open(self) -> _Sequential:
+        self._raw.seek(0)
         try:
-            return _Sequential(self._raw or _bare(self._path))
+            file = _Sequential(self._raw)
+            self._check_read()
+        except AudioFileError:
+            self._raw.close()
+            raise
         except (sf.LibsndfileError, TypeError) as error:
-            if self._raw is not None:
-                self._raw.close()
+            self._raw.close()
+            self._check_read()
+            found = mp3.samples_of(self._path)
+            if found is not None and found.held < (found.stated or 0):
+                raise AudioFileError(
+                    f"{self._path}: truncated: its header promises {found.stated} samples, it "
+                    f"holds {found.held}. Copy it again."
+                ) from None
             raise ForeignFileError(
                 f"{self._path}: not a readable audio file ({_said(error)})."
             ) from None
+        return file
+
+    def _check_read(self) -> None:
+        if self._raw.error is not None:
+            raise AudioFileError(f"{self._path}: cannot be read ({self._raw.error.strerror}).")
 
     def _raw_blocks(self, samples: int) -> Iterator[Signal]:
         """Float32 (time, channels)."""
@@ -168,66 +183,11 @@ class Reader(SoundReader):
                     f"{self._path}: damaged or truncated after "
                     f"{position / self._file.samplerate:.3f} s ({_said(error)}). Copy it again."
                 ) from None
+            self._check_read()
             if len(block) == 0:
                 return
             position += len(block)
             yield block
-
-
-def check_readable(path: Path) -> None:
-    """Refuse what is missing, a folder, out of reach or empty.
-
-    Raises
-    ------
-    AudioFileError
-    """
-    try:
-        if path.is_dir():
-            raise AudioFileError(f"{path}: a folder, expected an audio file.")
-        if path.exists() and not path.is_file():  # opening it may wait for ever
-            raise AudioFileError(f"{path}: not a regular file. Use '-' to read from a pipe.")
-        with path.open("rb") as file:
-            empty = not file.read(1)
-    except AudioFileError:
-        raise
-    except OSError as error:
-        raise AudioFileError(f"{path}: cannot be read ({error.strerror}).") from None
-    if empty:
-        raise AudioFileError(f"{path}: an empty file, expected an audio file.")
-
-
-def check_facts(path: str | Path, info: AudioInfo) -> None:
-    """Refuse a file without samples, or with a rate or number of channels out of bounds.
-
-    Raises
-    ------
-    AudioFileError
-    """
-    try:
-        check_rate(info.sample_rate_hz)
-        check_channels(info.channels)
-    except SignalError as error:
-        raise AudioFileError(f"{path}: {error}") from None
-    if info.samples == 0:
-        raise AudioFileError(f"{path}: there are no samples in it.")
-
-
-def check_finite(path: str | Path, block: Signal, *, start: int, info: AudioInfo) -> None:
-    """Refuse NaN, infinite and absurdly large samples, saying where they are.
-
-    Raises
-    ------
-    AudioFileError
-    """
-    if np.abs(block).max(initial=0.0) <= MAX_AMPLITUDE:  # NaN compares false
-        return
-    bad = ~(np.abs(block) <= MAX_AMPLITUDE)
-    at = int(np.argmax(bad.any(axis=0)))
-    channel = int(np.argmax(bad[:, at]))
-    raise AudioFileError(
-        f"{path}: a sample of {block[channel, at]} at {(start + at) / info.sample_rate_hz:.3f} s, "
-        f"channel {channel + 1}; expected finite numbers with full scale at 1.0."
-    )
 
 
 def _said(error: Exception) -> str:
@@ -316,10 +276,13 @@ class Writer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self._file.close()
+        try:
+            if kind is None:
+                self.close()
+            else:
+                self._file.close()
+        finally:
+            self._raw.close()
 
     def write(self, block: Signal) -> None:
         """Append float32 (channels, time).
@@ -336,8 +299,10 @@ class Writer:
             self.clipped += int(np.count_nonzero(np.abs(block) > 1))
         try:
             self._file.write(self._encode(block).T)
-        except sf.LibsndfileError:
+        except (sf.LibsndfileError, AssertionError):  # soundfile asserts that all is written
             raise self._unwritable() from None
+        if self._raw.error is not None:
+            raise self._unwritable()
         self.written += block.shape[1]
 
     def close(self) -> None:
@@ -349,6 +314,9 @@ class Writer:
         """
         rate, channels = self._file.samplerate, self._file.channels
         self._file.close()
+        if self._raw.error is not None:
+            raise self._unwritable()
+        self._raw.close()
         if self.written == 0:
             return
         if self.audio_format.container == "MP3":
@@ -367,9 +335,10 @@ class Writer:
     def _open(self, rate_hz: int, channels: int, settings: dict[str, Any]) -> _Sequential:
         """Encoders refuse some rates together: then they get their own choice."""
         kind = self.audio_format
+        self._raw = CheckedFile(self._path, "w")
         try:
             return _Sequential(
-                _bare(self._path),
+                self._raw,
                 "w",
                 samplerate=rate_hz,
                 channels=channels,
@@ -379,6 +348,7 @@ class Writer:
                 **settings,
             )
         except (sf.LibsndfileError, ValueError) as error:
+            self._raw.close()
             if settings:
                 return self._open(rate_hz, channels, {})
             what = getattr(error, "error_string", str(error)).rstrip(". ")
@@ -400,10 +370,6 @@ class Writer:
         return whole
 
     def _unwritable(self) -> AudioFileError:
-        # libsndfile does not say which system error it met.
-        try:
-            full = shutil.disk_usage(self._path.parent).free < 1 << 20
-        except OSError:
-            full = False
-        what = "no space left on the disk" if full else "the system refused: disk or quota full"
+        error = self._raw.error
+        what = "libsndfile refused" if error is None else error.strerror
         return AudioFileError(f"{self._path}: cannot be written ({what}).")

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, NamedTuple
 
 from tinysignal.audio.chunks import insert
 
@@ -93,6 +93,38 @@ def read_facts(path: Path) -> Mp3Facts | None:
             kinds.add(frame.kbps)
             samples += frame.samples
     return Mp3Facts("CONSTANT" if len(kinds) == 1 else "AVERAGE", end - start, samples)
+
+
+class Mp3Samples(NamedTuple):
+    """Samples of an MP3 file."""
+
+    stated: int | None  # by a Xing, Info or VBRI header, if there is one
+    held: int  # in the frames with sound that follow each other from the first one
+
+
+def samples_of(path: Path) -> Mp3Samples | None:
+    """Samples that an MP3 file states and holds; None if it is no MPEG Layer III file."""
+    with path.open("rb") as file:
+        start = leading_bytes(file)
+        first = _frame_at(file, start)
+        if first is None:
+            return None
+        frames = _stated_frames(_read(file, start, 200))
+        held = sum(frame.samples for frame in _frames(file, start))
+    if frames is None:
+        return Mp3Samples(None, held)
+    return Mp3Samples(frames * first.samples, held - first.samples)
+
+
+def _stated_frames(first: bytes) -> int | None:
+    """Frames after the first one, if that holds a header and no sound; 0 if it does not say."""
+    for name, place in ((b"Xing", 8), (b"Info", 8), (b"VBRI", 14)):
+        at = first.find(name)
+        if at >= 0 and len(first) >= at + place + 4:
+            says = name == b"VBRI" or first[at + 7] & 1
+            count: int = struct.unpack(">I", first[at + place : at + place + 4])[0]
+            return count if says else 0
+    return None
 
 
 def leading_bytes(file: BinaryIO) -> int:

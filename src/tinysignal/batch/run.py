@@ -75,7 +75,7 @@ def denoise_folder(
     jobs : int
         Files at once.
     overwrite : bool
-        Whether to redo what is done.
+        Whether to redo what is done, and to replace outputs that are read-only.
 
     Returns
     -------
@@ -109,6 +109,7 @@ def denoise_folder(
         options,
         jobs=jobs,
         overwrite=overwrite,
+        replace_read_only=overwrite,
         make_folders=True,
     )
 
@@ -120,6 +121,7 @@ def run_batch(
     *,
     jobs: int = 1,
     overwrite: bool = False,
+    replace_read_only: bool = False,
     make_folders: bool = False,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
     on_seconds: Callable[[float], None] = lambda seconds: None,
@@ -136,6 +138,8 @@ def run_batch(
         Files at once.
     overwrite : bool
         Whether to redo what is done.
+    replace_read_only : bool
+        Whether to replace outputs that are read-only.
     make_folders : bool
         Whether to make the folders of the outputs.
     on_outcome : callable
@@ -169,6 +173,7 @@ def run_batch(
         options,
         jobs=jobs,
         overwrite=overwrite,
+        replace_read_only=replace_read_only,
         make_folders=make_folders,
         on_seconds=on_seconds,
     )
@@ -186,6 +191,7 @@ def outcomes_of(
     *,
     jobs: int = 1,
     overwrite: bool = False,
+    replace_read_only: bool = False,
     make_folders: bool = False,
     on_seconds: Callable[[float], None] = lambda seconds: None,
     new_records: bool = True,
@@ -194,7 +200,7 @@ def outcomes_of(
 
     Parameters
     ----------
-    work, denoiser, options, jobs, overwrite, make_folders, on_seconds
+    work, denoiser, options, jobs, overwrite, replace_read_only, make_folders, on_seconds
         As in `run_batch`.
     new_records : bool
         Whether a folder of outputs without a record gets one, see `Records`.
@@ -230,7 +236,7 @@ def outcomes_of(
             return Outcome(item, "failed", error=f"{item.names[0]}: {item.clash}")
         if not overwrite and records.is_done(item):
             return Outcome(item, "skipped")
-        outcome = _one(item, denoiser, options, on_block)
+        outcome = _one(item, denoiser, options, on_block, replace_read_only)
         if outcome.status == "done":
             records.add(item, new=new_records)
         return outcome
@@ -264,7 +270,11 @@ class _StoppedError(BaseException):
 
 
 def _one(
-    item: Work, denoiser: Denoiser, options: FileOptions | None, on_block: Callable[[float], None]
+    item: Work,
+    denoiser: Denoiser,
+    options: FileOptions | None,
+    on_block: Callable[[float], None],
+    replace_read_only: bool,
 ) -> Outcome:
     source, target = item.source, item.target
     try:
@@ -274,6 +284,7 @@ def _one(
             denoiser=denoiser,
             options=options,
             residual=item.residual,
+            overwrite=replace_read_only,
             on_block=on_block,
         )
         if item.plot is not None:

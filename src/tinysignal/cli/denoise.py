@@ -8,7 +8,7 @@ import stat
 import sys
 import tempfile
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -130,7 +130,8 @@ def denoise(
         pcm = PcmFormat(raw, raw_channels, raw_format)
         return denoise_raw(pcm, Denoiser.load(model, **vars(sound)), console)
     passed_over: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory(prefix="tinysignal-") as spool:
+    place = tempfile.TemporaryDirectory(prefix="tinysignal-") if asked.is_piped else nullcontext("")
+    with place as spool:
         if asked.is_piped:
             if as_json and output in (_PIPE, None):
                 raise ConfigError("--json and a sound on stdout cannot share it. Pass -o FILE.")
@@ -154,6 +155,7 @@ def denoise(
             jobs=jobs,
             # Who names the output wants it written, whatever stands there.
             overwrite=overwrite or asked.output is not None,
+            replace_read_only=overwrite,
             make_folders=asked.folder is not None,
             new_records=asked.output is None,
         )

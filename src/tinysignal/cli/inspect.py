@@ -157,6 +157,7 @@ def _progress() -> Iterator[Callable[[int, int, str], None]]:
 
 
 def _print_step(done: int, steps: int, what: str) -> None:
+    what = printable(what)
     typer.echo(f"{done} of {steps}: {what}" if done else f"{what} ...", err=True)
 
 
@@ -173,7 +174,7 @@ def _print_table(inspection: Inspection) -> None:
         table.add_row(escape(layer.title), *map(_percent, cells))
     Console().print(table)
     for note in inspection.notes:
-        typer.echo(note, err=True)
+        typer.echo(printable(note), err=True)
 
 
 def _percent(share: Any) -> str:

@@ -136,6 +136,11 @@ def run(arguments: list[str]) -> int:
         status = _INTERRUPTED
     except _TerminatedError as ended:
         status = ended.status
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "allocate" not in str(error):  # torch's word
+            raise
+        print("error: not enough memory for this.", file=sys.stderr)
+        return 1
     except (_ClickError, TinysignalError, OSError) as error:
         message, status = _explained(error)
         if message:

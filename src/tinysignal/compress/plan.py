@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -52,21 +53,20 @@ class LayerPlan:
     reason: str = ""
 
     def __post_init__(self) -> None:
+        where = f"plan, layer {self.name!r:.80}"
         for key in ("name", "kind", "decomposition", "reason"):
-            if not isinstance(getattr(self, key), str):
-                raise ConfigError(
-                    f"plan, layer '{self.name}': {key} = {getattr(self, key)!r}, expected text."
-                )
+            value = getattr(self, key)
+            if not isinstance(value, str):
+                raise ConfigError(f"{where}: {key} = {value!r:.80}, expected text.")
+        full = f"{self.full_rank!r:.80}"
         if type(self.full_rank) is not int or self.full_rank < 1:
-            raise ConfigError(
-                f"plan, layer '{self.name}': full_rank = {self.full_rank!r}, expected 1 or more."
-            )
+            raise ConfigError(f"{where}: full_rank = {full}, expected 1 or more.")
         if self.rank is not None and (
             type(self.rank) is not int or not 1 <= self.rank <= self.full_rank
         ):
             raise ConfigError(
-                f"plan, layer '{self.name}': rank {self.rank!r}, expected 1 to {self.full_rank}, "
-                "or null to leave the layer whole."
+                f"{where}: rank {self.rank!r:.80}, expected 1 to {full}, or null to leave the "
+                "layer whole."
             )
 
 
@@ -115,15 +115,14 @@ class Plan:
     def __post_init__(self) -> None:
         if self.version != VERSION:
             raise ConfigError(
-                f"plan of version {self.version!r}, but this release reads {VERSION}. Make a new "
-                "plan."
+                f"plan of version {self.version!r:.80}, but this release reads {VERSION}. Make a "
+                "new plan."
             )
         check_method(self.method)
-        names = [layer.name for layer in self.layers]
-        for name in names:
-            if names.count(name) > 1:
+        for name, count in Counter(layer.name for layer in self.layers).items():
+            if count > 1:
                 raise ConfigError(
-                    f"plan: layer '{name}' is listed {names.count(name)} times, expected once."
+                    f"plan: layer '{name:.80}' is listed {count} times, expected once."
                 )
 
     def __repr__(self) -> str:
@@ -164,7 +163,7 @@ class Plan:
         try:
             return cls(**{**values, "layers": parts})
         except TypeError as error:
-            raise ConfigError(f"the plan has unknown or missing fields: {error}.") from None
+            raise ConfigError(f"the plan has unknown or missing fields: {error!s:.200}.") from None
 
 
 def _layer(values: Any) -> LayerPlan:
@@ -174,7 +173,7 @@ def _layer(values: Any) -> LayerPlan:
         return LayerPlan(**values)
     except TypeError as error:
         name = values.get("name")
-        raise ConfigError(f"plan, layer {name!r:.80}: {error}.") from None
+        raise ConfigError(f"plan, layer {name!r:.80}: {error!s:.200}.") from None
 
 
 def check_method(method: object) -> None:

@@ -44,11 +44,9 @@ def rebuild(model: nn.Module, plan: Plan) -> nn.Module:
     known = dict(network.named_modules())
     cut = [step for step in plan.layers if step.rank is not None]
     for step in cut:
-        module = known.get(step.name)
+        module, where = known.get(step.name), f"plan: layer {step.name!r:.80}"
         if module is None:
-            raise ConfigError(
-                f"plan: the network has no layer '{step.name}'. Give the network of the plan."
-            )
+            raise ConfigError(f"{where} is not in the network. Give the network of the plan.")
         family = family_of(module)
         if (
             family is None
@@ -56,10 +54,12 @@ def rebuild(model: nn.Module, plan: Plan) -> nn.Module:
             or step.decomposition not in family.decompositions(module)
         ):
             raise ConfigError(
-                f"plan: layer '{step.name}' has no decomposition '{step.decomposition}'. Give the "
-                "network of the plan."
+                f"{where} has no decomposition {step.decomposition!r:.80}. Give the network of the "
+                "plan."
             )
         assert step.rank is not None
+        if step.rank > family.full_rank(module, step.decomposition):
+            raise ConfigError(f"{where} has no rank {step.rank}. Give the network of the plan.")
         empty = family.empty(module, step.decomposition, step.rank)
         network = replace_module(network, step.name, family.replacement(module, empty))
     for name, module in replaced.items():

@@ -45,7 +45,8 @@ def load_dataset(
         `tinysignal.datasets.folders.load_folder`.
     data_dir : Path or None
         Folder of the files of MNIST and Fashion-MNIST; None for the folder in the environment
-        variable TINYSIGNAL_DATA. Missing files are downloaded once.
+        variable TINYSIGNAL_DATA. Missing files are downloaded once. The files that a
+        ``manifest.csv`` lists may be in it too.
     valid_fraction : float
         Fraction of the training examples to use as validation split if the data has none, 0 to
         below 1.
@@ -83,6 +84,10 @@ def load_dataset(
         return load_published(source, data_dir=data_dir, valid_fraction=valid_fraction, seed=seed)
     if Path(source).is_dir():
         return load_folder(
-            Path(source), as_input=as_input, valid_fraction=valid_fraction, seed=seed
+            Path(source),
+            data_dir=data_dir,
+            as_input=as_input,
+            valid_fraction=valid_fraction,
+            seed=seed,
         )
     raise DataError(f"{source}: no such folder. Give a folder, or one of {', '.join(NAMES)}.")

@@ -51,6 +51,7 @@ class Item:
 def load_folder(
     folder: Path,
     *,
+    data_dir: Path | None = None,
     as_input: ImageInput | SoundInput | None = None,
     valid_fraction: float = 1 / 12,
     seed: int = 0,
@@ -70,6 +71,8 @@ def load_folder(
     Parameters
     ----------
     folder : Path
+    data_dir : Path or None
+        Folder that the files of a manifest may be in too.
     as_input : ImageInput or SoundInput or None
         Input that files are converted to; None for the default `SoundInput`, or for whole pictures,
         stretched to 28 x 28 unless all have the same size of at most 64 x 64.
@@ -92,7 +95,8 @@ def load_folder(
     MissingExtraError
         Pillow or PyAV is needed and not installed.
     """
-    items = _from_manifest(folder) if (folder / MANIFEST).is_file() else _from_folders(folder)
+    listed = (folder / MANIFEST).is_file()
+    items = _from_manifest(folder, data_dir) if listed else _from_folders(folder)
     classes = _classes(folder, items)
     spec = _input(items, as_input=as_input)
     everything = _load(items, classes, spec)
@@ -113,9 +117,9 @@ def load_folder(
     )
 
 
-def _from_manifest(folder: Path) -> list[Item]:
+def _from_manifest(folder: Path, data_dir: Path | None) -> list[Item]:
     """Files of a manifest, without those of other splits than train, valid and test."""
-    entries = read_manifest(folder / MANIFEST)
+    entries = read_manifest(folder / MANIFEST, data_dir=data_dir)
     items = []
     for entry in entries:
         item = Item(

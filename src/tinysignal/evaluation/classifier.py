@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from tinysignal.classifier import Classifier
 from tinysignal.datasets import Examples, load_dataset
 from tinysignal.errors import ConfigError
+from tinysignal.files import read_toml
 from tinysignal.metrics.classification_report import ClassificationReport
 from tinysignal.model import bundled_models, model_path
 from tinysignal.spec import ClassifierSpec
@@ -126,17 +126,14 @@ def evaluate_classifier(
 
 def _training(config: Path) -> dict[str, Any]:
     """The options of the run in whose folder the model lies, if it lies in one."""
-    try:
-        return tomllib.loads(config.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{config}: not a readable TOML file ({error}).") from None
+    return read_toml(config) if config.exists() else {}
 
 
 def _split_options(trained: dict[str, Any], model: str) -> dict[str, Any]:
     options = {name: trained[name] for name in _SPLIT_OPTIONS if name in trained}
     for name, value in options.items():
         if type(value) not in _SPLIT_OPTIONS[name] or value < 0:
-            raise ConfigError(f"{model}: {name} = {value!r} in its config.toml, expected a number.")
+            raise ConfigError(
+                f"{model}: {name} = {value!r:.80} in its config.toml, expected a number."
+            )
     return options

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, NamedTuple
 
 from tinysignal.errors import ModelError
@@ -237,12 +238,27 @@ class _Reader:
             values.append(value)
         if kind == "type" and len(found.keys() - {"denotation"}) > 1:
             raise _unreadable("two types in one")
+        if kind == "tensor":
+            self.check_size(found)
         if kind == "tensor" and ("external_data" in found or found.get("data_location", [0])[0]):
             raise ModelError(
                 f"a tensor's numbers ({_shown(found)}) are in another file. A model is one file: "
                 "save it with all data inside."
             )
         return found
+
+    def check_size(self, tensor: _Message) -> None:
+        """Refuse a tensor of more numbers than a file may hold; a negative axis is one, too."""
+        numbers = 1
+        for dim in tensor.get("dims", []):
+            at, end = dim if isinstance(dim, tuple) else (0, 0)
+            sizes = [] if isinstance(dim, tuple) else [dim]
+            while at < end and len(sizes) <= MOST_LEVELS:
+                size, at = self.varint(at, end)
+                sizes.append(size)
+            numbers *= prod(sizes)
+            if numbers > MOST_BYTES:
+                raise _unreadable(f"a tensor ({_shown(tensor)}) of more than {MOST_BYTES} numbers")
 
     def value(self, wire: int, at: int, end: int) -> tuple[Any, int]:
         """A field's value, of bytes their first and last place; and the place after it."""

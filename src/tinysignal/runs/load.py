@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from tinysignal.compress.plan import Plan
 from tinysignal.compress.rebuild import rebuild
-from tinysignal.errors import ConfigError, ModelError
-from tinysignal.files import atomic
+from tinysignal.errors import ConfigError, FileError, ModelError
+from tinysignal.files import atomic, read_text
 from tinysignal.model import read_spec
 from tinysignal.spec import Spec
 from tinysignal.train.checkpoint import load_weights
@@ -56,15 +57,12 @@ def load_run(run: Path) -> tuple[nn.Module, Spec]:
     """
     check_is_run(run)
     spec = read_spec(run / MODEL)
-    net = _shaped(run, spec)
+    weights = load_weights(run / WEIGHTS)
+    net = _shaped(run, spec, held=sum(part.numel() for part in weights.values()))
     try:
-        net.load_state_dict(load_weights(run / WEIGHTS))
+        net.load_state_dict(weights)
     except RuntimeError:
-        files = f"{CONFIG} and {PLAN}" if (run / PLAN).exists() else CONFIG
-        raise ModelError(
-            f"{run / WEIGHTS}: the weights do not fit the network in {files}. Restore both files "
-            "from one run."
-        ) from None
+        raise _misfit(run) from None
     return net.eval(), spec
 
 
@@ -151,10 +149,37 @@ def open_run(
     return TASKS[spec.task].open(run, net, spec, config, data=data, data_dir=data_dir, seed=seed)
 
 
-def _shaped(run: Path, spec: Spec) -> nn.Module:
-    """Network in the shape of a run's configuration and plans, without its weights."""
-    net = TASKS[spec.task].build(read_run_config(run, spec), spec)
-    plans = read_plans(run)
+def _misfit(run: Path) -> ModelError:
+    files = f"{CONFIG} and {PLAN}" if (run / PLAN).exists() else CONFIG
+    return ModelError(
+        f"{run / WEIGHTS}: the weights do not fit the network in {files}. Restore both files from "
+        "one run."
+    )
+
+
+_ALWAYS_BUILT = 10_000_000  # numbers in the weights of a network before it is compressed
+_MOST_CUT = 100  # times as many as afterwards, in a larger one
+
+
+def _shaped(run: Path, spec: Spec, *, held: int) -> nn.Module:
+    """Network in the shape of a run's configuration and plans, without its weights.
+
+    Parameters
+    ----------
+    run : Path
+    spec : Spec
+    held : int
+        Numbers in its weights, which bound the memory that the shape may take.
+    """
+    config, plans = read_run_config(run, spec), read_plans(run)
+    try:
+        with torch.device("meta"):  # takes no memory
+            size = sum(part.numel() for part in _built(config, spec).state_dict().values())
+        if size > (max(_ALWAYS_BUILT, _MOST_CUT * held) if plans else held):
+            raise _misfit(run)
+        net = _built(config, spec)
+    except ConfigError as error:
+        raise ModelError(f"{run / CONFIG}: {error}") from None
     if plans:
         net = folded(net)
     for plan in plans:
@@ -166,6 +191,10 @@ def _shaped(run: Path, spec: Spec) -> nn.Module:
                 "from one run."
             ) from None
     return net
+
+
+def _built(config: TrainConfig, spec: Spec) -> nn.Module:
+    return TASKS[spec.task].build(config, spec)
 
 
 def read_plans(run: Path) -> list[Plan]:
@@ -196,11 +225,9 @@ def read_plan(path: Path) -> Plan:
         The file is not readable or holds no plan.
     """
     try:
-        return Plan.from_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not text in UTF-8, expected the JSON of a plan.") from None
+        return Plan.from_json(read_text(path))
+    except FileError as error:
+        raise ConfigError(str(error)) from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 

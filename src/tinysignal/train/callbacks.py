@@ -18,9 +18,9 @@ from torch import Tensor
 from tinysignal.files import atomic, write_csv
 from tinysignal.train.checkpoint import save_weights
 from tinysignal.train.config import TrainConfig
+from tinysignal.train.folder import CHECKPOINT
 from tinysignal.train.module import TrainingModule, ValidationMetric
 
-CHECKPOINT = "last.safetensors"
 BEST = "best.safetensors"
 CURVE = "curve.csv"
 _COLUMNS = ["epoch", "step", "minutes", "learning_rate", "loss"]
@@ -42,6 +42,8 @@ class RunRecorder(pl.Callback):
     every_epochs : int
         Number of epochs between two scorings.
     schedule : Schedule
+    on_start : callable
+        Called after the first step, when all is read and nothing is written.
     report : callable
         ``report(step, latest)`` is called after each epoch with its loss and the last scores.
     """
@@ -53,6 +55,7 @@ class RunRecorder(pl.Callback):
         split: str,
         every_epochs: int,
         schedule: Schedule,
+        on_start: Callable[[], None],
         report: Callable[[int, dict[str, float]], None],
     ) -> None:
         self.rows: list[dict[str, float]] = []
@@ -61,7 +64,9 @@ class RunRecorder(pl.Callback):
         self._split = split
         self._every = every_epochs
         self._schedule = schedule
+        self._on_start = on_start
         self._report = report
+        self.started = False
         self._losses: list[Tensor] = []
         self._latest: dict[str, float] = {}
         self._saved_s = 0.0
@@ -71,6 +76,11 @@ class RunRecorder(pl.Callback):
         """Key of the state in checkpoints."""
         return "recorder"
 
+    def start(self) -> None:
+        """Note that the training starts."""
+        self.started = True
+        self._on_start()
+
     def on_train_batch_end(
         self,
         trainer: pl.Trainer,
@@ -79,7 +89,9 @@ class RunRecorder(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Record the loss."""
+        """Record the loss; the first step shows that a checkpoint is what it should be."""
+        if not self.started:
+            self.start()
         self._losses.append(outputs["loss"].detach())
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

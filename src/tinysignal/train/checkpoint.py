@@ -8,8 +8,8 @@ from typing import Any
 
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.types import _PATH
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from tinysignal.errors import ModelError
@@ -32,12 +32,8 @@ def load_state(path: Path) -> dict[str, Any]:
     ModelError
         The file is missing or damaged, or `save_state` did not write it.
     """
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            text = (file.metadata() or {}).get(_KEY)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: not a readable checkpoint ({error}).") from None
+    tensors, metadata = _load(path, "a readable checkpoint")
+    text = metadata.get(_KEY)
     if text is None:
         raise ModelError(
             f"{path}: a safetensors file without metadata '{_KEY}', expected a checkpoint of "
@@ -45,7 +41,7 @@ def load_state(path: Path) -> dict[str, Any]:
         )
     try:
         state: dict[str, Any] = _unpack(json.loads(text), tensors)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"{path}: not a readable checkpoint ({error}).") from None
     return state
 
@@ -70,10 +66,27 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     ModelError
         The file is missing or damaged.
     """
+    tensors, _ = _load(path, "readable weights")
+    for name, values in tensors.items():
+        if values.is_complex() or not values.isfinite().all():
+            raise ModelError(f"{path}: NaN, infinite or complex numbers in {name!r:.80}.")
+    return tensors
+
+
+def _load(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file.
+
+    It is read, not mapped: a mapped file that is cut short kills the process.
+    """
     try:
-        return load_file(path)
+        content = path.read_bytes()
+        tensors = load(content)
+        size = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + size]).get("__metadata__", {})
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: not readable weights ({error}).") from None
+        said = error.strerror if isinstance(error, OSError) else error
+        raise ModelError(f"{path}: not {what} ({said!s:.200}).") from None
+    return tensors, metadata
 
 
 class SafetensorsIO(CheckpointIO):

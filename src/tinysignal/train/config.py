@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from tinysignal.errors import ConfigError
+from tinysignal.files import read_toml
 from tinysignal.options import Options, option
 
 LENGTHS = ("epochs", "steps", "minutes")
@@ -113,7 +113,7 @@ class TrainConfig(Options):
         given = {name: value for name, value in options.items() if value is not None}
         recipe = (values | given).get("recipe", cls.__dataclass_fields__["recipe"].default)
         if recipe not in list(cls.recipes):  # a list, because values from TOML may be unhashable
-            raise ConfigError(f"recipe is '{recipe}', expected {' or '.join(cls.recipes)}.")
+            raise ConfigError(f"recipe is '{recipe!s:.80}', expected {' or '.join(cls.recipes)}.")
         merged = _merged(cls.recipes[recipe], values, given, exclusive=cls.exclusive)
         return cls.from_values(cls._completed(merged, values | given), str(path or "options"))
 
@@ -130,22 +130,6 @@ class TrainConfig(Options):
             if value is not None
         ]
         return "\n".join(lines) + "\n"
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Values of a TOML file.
-
-    Raises
-    ------
-    ConfigError
-        The file cannot be read or is not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a TOML file ({error}).") from None
 
 
 def _merged(*layers: Mapping[str, Any], exclusive: tuple[tuple[str, ...], ...]) -> dict[str, Any]:

@@ -6,14 +6,11 @@ import copy
 import json
 import logging
 import os
-import signal
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import lightning as pl
@@ -24,13 +21,12 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from torch.utils.data import DataLoader
 
-from tinysignal.errors import ConfigError
+from tinysignal.errors import ConfigError, TinysignalError
 from tinysignal.files import atomic, make_folder, write_json
 from tinysignal.model import read_spec
 from tinysignal.spec import Spec
 from tinysignal.train.callbacks import (
     BEST,
-    CHECKPOINT,
     CURVE,
     ProgressBar,
     RunRecorder,
@@ -38,11 +34,13 @@ from tinysignal.train.callbacks import (
     plot_curve,
     write_curve,
 )
-from tinysignal.train.checkpoint import SafetensorsIO, load_state, load_weights, save_weights
+from tinysignal.train.checkpoint import SafetensorsIO, load_weights, save_weights
 from tinysignal.train.config import TrainConfig
 from tinysignal.train.data.batches import Batches, BatchSource, EpochSampler
-from tinysignal.train.folder import CONFIG, METRICS, MODEL, WEIGHTS
+from tinysignal.train.folder import CHECKPOINT, CONFIG, METRICS, MODEL, WEIGHTS, holds_run
+from tinysignal.train.interrupts import StopOnSignals
 from tinysignal.train.module import TrainingModule
+from tinysignal.train.resume import check_same_network, read_checkpoint, unresumable
 
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 _log = logging.getLogger(__name__)
@@ -115,14 +113,13 @@ def begin(config: TrainConfig, folder: Path, *, resume: bool) -> None:
     Raises
     ------
     ConfigError
-        The folder already holds a run, or nothing to resume; the device is not available.
+        The folder already holds a run, nothing to resume, or a run of another network; the device
+        is not available.
     """
-    if resume and not (folder / CHECKPOINT).is_file():
-        raise ConfigError(
-            f"{folder}: nothing to resume, expected a file {CHECKPOINT}. Leave --resume out."
-        )
+    if resume:
+        check_same_network(config, folder)
     first = process_rank() == 0  # other processes may start after the first has written
-    if not resume and first and (folder / CONFIG).exists():
+    if not resume and first and holds_run(folder):
         raise ConfigError(f"{folder}: holds a run already. Pass --resume, or another folder.")
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -158,36 +155,52 @@ def fit(training: Training, *, resume: bool = False, quiet: bool = False) -> Run
         The folder cannot be written.
     """
     config, folder, module = training.config, training.folder, training.module
+    checkpoint = folder / CHECKPOINT
+    state = read_checkpoint(checkpoint, module) if resume else None  # before anything is written
     first = process_rank() == 0
     if first:
         make_folder(folder)
-        with atomic(folder / CONFIG) as temporary:
-            temporary.write_text(config.to_toml(), encoding="utf-8")
-    checkpoint = folder / CHECKPOINT
     schedule = Schedule(config, _steps_per_epoch(training))
     quiet = quiet or not first
-    with ProgressBar(schedule, module.metric, quiet=quiet) as progress, _lightning_warnings_off():
+    with (
+        ProgressBar(schedule, module.metric, quiet=quiet) as progress,
+        _lightning_warnings_off(),
+        StopOnSignals(schedule) as stop,
+    ):
         recorder = RunRecorder(
             folder=folder,
             split=training.split,
             every_epochs=training.score_every,
             schedule=schedule,
+            on_start=lambda: _write_config(training),
             report=progress.report,
         )
-        if resume and _already_done(checkpoint, schedule):
-            _restore(module, recorder, checkpoint)
+        if state is not None and _already_done(state, schedule):
+            module.load_state_dict(state["state_dict"])
+            recorder.load_state_dict(state["callbacks"][recorder.state_key])
+            recorder.start()
         else:
-            trainer = _trainer(config, folder, [schedule, recorder])
-            with _stop_on_signals(schedule):
-                loader = _loader(config, training.source)
+            trainer = _trainer(config, folder, [schedule, recorder, stop])
+            loader = _loader(config, training.source)
+            try:
                 trainer.fit(module, loader, ckpt_path=checkpoint if resume else None)
-    if first:
-        result = _finish(training, recorder, interrupted=schedule.interrupted)
-        wait_for_all()
-        return result
+            except Exception as error:  # Lightning says in many ways that it cannot restore
+                if resume and not recorder.started and not isinstance(error, TinysignalError):
+                    raise unresumable(checkpoint, error) from None
+                raise
+        if first:
+            result = _finish(training, recorder, interrupted=schedule.interrupted)
     wait_for_all()
+    if first:
+        return result
     metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     return RunResult(folder, read_spec(folder / MODEL), metrics, schedule.interrupted)
+
+
+def _write_config(training: Training) -> None:
+    if process_rank() == 0:
+        with atomic(training.folder / CONFIG) as temporary:
+            temporary.write_text(training.config.to_toml(), encoding="utf-8")
 
 
 def _steps_per_epoch(training: Training) -> int:
@@ -297,35 +310,9 @@ def _lightning_warnings_off() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-@contextmanager
-def _stop_on_signals(schedule: Schedule) -> Iterator[None]:
-    """Stop after the current step on the first SIGINT or SIGTERM, and still write the model."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        schedule.interrupt()
-        signal.signal(number, before.get(number, signal.SIG_DFL))
-
-    before: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():  # required for signal handlers
-        for end in (signal.SIGINT, signal.SIGTERM):
-            before[end] = signal.signal(end, stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _already_done(checkpoint: Path, schedule: Schedule) -> bool:
-    state = load_state(checkpoint)
+def _already_done(state: dict[str, Any], schedule: Schedule) -> bool:
     schedule.load_state_dict(state["callbacks"][schedule.state_key])
     return schedule.share_done(state["global_step"]) >= 1
-
-
-def _restore(module: TrainingModule, recorder: RunRecorder, checkpoint: Path) -> None:
-    state = load_state(checkpoint)
-    module.load_state_dict(state["state_dict"])
-    recorder.load_state_dict(state["callbacks"][recorder.state_key])
 
 
 def _finish(training: Training, recorder: RunRecorder, *, interrupted: bool) -> RunResult:

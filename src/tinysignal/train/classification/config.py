@@ -85,8 +85,8 @@ class ClassifierConfig(TrainConfig):
         below=1,
     )
     batch: int = option(128, "Number of examples in a batch.", group=FIT, at_least=1)
-    width: int = option(1024, "Units of a hidden layer.", group=NET, at_least=1)
-    depth: int = option(5, "Number of hidden layers.", group=NET, at_least=0)
+    width: int = option(1024, "Units of a hidden layer.", group=NET, at_least=1, at_most=65_536)
+    depth: int = option(5, "Number of hidden layers.", group=NET, at_least=0, at_most=100)
     dropout: float = option(
         0.2, "Dropout: fraction of units set to zero.", group=NET, at_least=0, below=1
     )

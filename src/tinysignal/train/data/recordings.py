@@ -38,7 +38,12 @@ class Clip:
 
 
 def list_recordings(
-    source: Path, *, valid_fraction: float, seed: int, test_fraction: float = 0.0
+    source: Path,
+    *,
+    valid_fraction: float,
+    seed: int,
+    test_fraction: float = 0.0,
+    data_dir: Path | None = None,
 ) -> list[Recording]:
     """Recordings in a folder or a manifest, each with its group and split.
 
@@ -56,6 +61,8 @@ def list_recordings(
     test_fraction : float
         Fraction of the validation groups to mark ``test``, the same for every seed. Training never
         reads them, which keeps them unseen for a later test.
+    data_dir : Path or None
+        Folder that the files of a manifest may be in too.
 
     Returns
     -------
@@ -68,7 +75,8 @@ def list_recordings(
     """
     manifest = source if source.suffix == ".csv" else source / "manifest.csv"
     if manifest.is_file():
-        found = [Recording(e.path, e.group, e.split, e.label) for e in read_manifest(manifest)]
+        listed = read_manifest(manifest, data_dir=data_dir)
+        found = [Recording(e.path, e.group, e.split, e.label) for e in listed]
     elif source.is_dir():
         found = [
             Recording(path, folder_group(path.relative_to(source)), "")

@@ -108,7 +108,7 @@ def kept_part(response: Response, sample_rate_hz: int, *, late_db: float) -> Res
     return part
 
 
-def list_rooms(source: Path) -> list[Recording]:
+def list_rooms(source: Path, *, data_dir: Path | None = None) -> list[Recording]:
     """Impulse responses in a folder, a fifth of the rooms for validation.
 
     Files whose names differ in a number at the end belong to one room: ``hall-1.flac`` and
@@ -119,7 +119,7 @@ def list_rooms(source: Path) -> list[Recording]:
     DataError
         The folder is missing or holds no audio files.
     """
-    listed = list_recordings(source, valid_fraction=0, seed=0)
+    listed = list_recordings(source, valid_fraction=0, seed=0, data_dir=data_dir)
     rooms = [_MICROPHONE.sub("", r.path.stem) for r in listed]
     valid = hold_out(set(rooms), _VALID_FRACTION, seed=0)
     return [

@@ -10,13 +10,12 @@ from torch import Tensor
 from tinysignal.errors import ConfigError
 from tinysignal.nets import ARCHITECTURES, DenoisingNet, LstmNet, MaskingNet
 from tinysignal.stft import StftSize
-from tinysignal.train.callbacks import CHECKPOINT
 from tinysignal.train.checkpoint import load_state, load_weights
 from tinysignal.train.denoising.config import DenoiserConfig
 from tinysignal.train.denoising.data import TrainingData
 from tinysignal.train.denoising.modules import MagnitudeModule, WaveformModule
 from tinysignal.train.distillation import Teacher
-from tinysignal.train.folder import CONFIG, WEIGHTS
+from tinysignal.train.folder import CHECKPOINT, CONFIG, WEIGHTS
 from tinysignal.train.residual import Terms
 
 _AVERAGED, _TRAINED = "averaged.module.", "net."  # prefixes of weights in a checkpoint

@@ -143,6 +143,7 @@ class DenoiserConfig(TrainConfig):
         group=NET,
         shown="by architecture",
         at_least=0,
+        at_most=65_536,
     )
     hop_samples: int = option(
         0,
@@ -150,6 +151,7 @@ class DenoiserConfig(TrainConfig):
         group=NET,
         shown="by architecture",
         at_least=0,
+        at_most=65_536,
     )
     width: int = option(
         0,
@@ -158,6 +160,7 @@ class DenoiserConfig(TrainConfig):
         group=NET,
         shown="by architecture",
         at_least=0,
+        at_most=65_536,
     )
     normalization: Literal["none", "running"] | None = option(
         None,
@@ -166,7 +169,11 @@ class DenoiserConfig(TrainConfig):
         shown="none for linear, running for others",
     )
     lookahead_frames: int = option(
-        0, "Number of future frames of a cnn; 0 is causal.", group=NET, at_least=0
+        0,
+        "Number of future frames of a cnn; 0 is causal.",
+        group=NET,
+        at_least=0,
+        at_most=10_000,
     )
     clip_s: float = option(
         4.0,

@@ -186,6 +186,7 @@ def _recordings(
         valid_fraction=config.held_out,
         seed=config.seed,
         test_fraction=config.test_fraction,
+        data_dir=data_dir,
     )
     clips: dict[str, list[Clip]] = {}
     data_facts: dict[str, Any] = {}
@@ -216,6 +217,7 @@ def _measured_rooms(
 ) -> list[Clip]:
     if not config.rooms:
         return []
-    chosen = [r for r in list_rooms(_find(config.rooms, data_dir)) if r.split == "train"]
+    listed = list_rooms(_find(config.rooms, data_dir), data_dir=data_dir)
+    chosen = [r for r in listed if r.split == "train"]
     data_facts["rooms"] = {"files": len(chosen), "groups": len({r.group for r in chosen})}
     return load_clips(chosen, sample_rate_hz=config.sample_rate_hz)
