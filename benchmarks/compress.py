@@ -2,6 +2,7 @@
 
     python benchmarks/classify.py accuracy --data-dir DATA -o OUT   # first: the networks
     python benchmarks/compress.py mnist --data-dir DATA -o OUT --seed 0   # and 1, 2
+    python benchmarks/compress.py joint --data-dir DATA -o OUT --seed 0   # and 1, 2
     python benchmarks/compress.py peers --data-dir DATA -o OUT      # needs two more packages
     python benchmarks/compress.py times --data-dir DATA -o OUT      # on an idle machine
     python benchmarks/compress.py others --data-dir DATA -o OUT
@@ -27,7 +28,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tinysignal.compress import apply, plan, profile
+from tinysignal.compress import Profile, apply, plan, profile
+from tinysignal.compress.apply import REFINE_STEPS
 from tinysignal.datasets import Dataset, Examples, load_dataset
 from tinysignal.runs.load import load_run
 
@@ -56,8 +58,8 @@ def main() -> None:
     found = PARTS[arguments.part](arguments)
     # Read only now: another part may have been written meanwhile.
     report = json.loads(REPORT.read_text()) if REPORT.exists() else {}
-    if arguments.part == "mnist":
-        report.setdefault("mnist", {})[str(arguments.seed)] = found
+    if arguments.part in ("mnist", "joint"):
+        report.setdefault(arguments.part, {})[str(arguments.seed)] = found
     else:
         report[arguments.part] = found
     report["torch"] = torch.__version__
@@ -105,9 +107,33 @@ def mnist(arguments: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def calibration(data: Dataset, seed: int) -> list[tuple[Tensor, Tensor]]:
+def joint(arguments: argparse.Namespace) -> dict[str, Any]:
+    """One seed's network without labels: layers fitted one by one, and all factors together."""
+    net, _ = load_run(arguments.output / f"mnist-course-{arguments.seed}")
+    data = load_dataset("mnist", data_dir=arguments.data_dir, seed=arguments.seed)
+    profiled = profile(net, calibration(data, arguments.seed))
+    every = profile(net, calibration(data, arguments.seed, most=len(data.train)))
+    found: dict[str, Any] = {"base": accuracy(net, data.test), "shares": {}}
+    for name, share in SHARES.items():
+        chosen = plan(profiled, params=share)
+        given: dict[str, tuple[Profile, int | str]] = {
+            "layers": (profiled, REFINE_STEPS),
+            "joint": (profiled, "joint"),
+            "joint, all images": (every, "joint"),
+        }
+        found["shares"][name] = {
+            how: measured(apply(net, chosen, some, refine=refine), net, data)
+            for how, (some, refine) in given.items()
+        }
+        print(name, found["shares"][name], file=sys.stderr)
+    return found
+
+
+def calibration(
+    data: Dataset, seed: int, *, most: int = CALIBRATION
+) -> list[tuple[Tensor, Tensor]]:
     """Random training images in batches."""
-    order = np.random.default_rng(seed).permutation(len(data.train))[:CALIBRATION]
+    order = np.random.default_rng(seed).permutation(len(data.train))[:most]
     some = data.train.select(order)
     images, labels = torch.from_numpy(some.as_float()), torch.from_numpy(some.labels)
     return list(zip(images.split(1024), labels.split(1024), strict=True))
@@ -249,6 +275,7 @@ class Shaped(nn.Module):
 
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "mnist": mnist,
+    "joint": joint,
     "peers": peers,
     "times": times,
     "denoiser": denoiser,

@@ -14,7 +14,9 @@ from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from tinysignal.compress import Plan, Profile, apply, compress, joint, plan, profile  # noqa: E402
+from tinysignal.compress.apply import compressed  # noqa: E402
 from tinysignal.compress.output_loss import OutputLoss  # noqa: E402
+from tinysignal.compress.profile import on_batches  # noqa: E402
 from tinysignal.errors import ConfigError  # noqa: E402
 from tinysignal.nets.batches import read_batch  # noqa: E402
 
@@ -25,6 +27,11 @@ def drawn(count: int, seed: int) -> Tensor:
 
 def batches_of(inputs: Tensor) -> list[Tensor]:
     return list(inputs.split(100))
+
+
+def start_of(found: Profile, chosen: Plan) -> nn.Module:
+    """The layer-wise result from which the joint refinement goes on."""
+    return compressed(on_batches(found, joint.parted(found.batches)[0]), chosen, refine=300)
 
 
 def unseen_loss(net: nn.Module, small: nn.Module, given: list[Any], **options: Any) -> float:
@@ -60,11 +67,11 @@ def test_joint_refinement_is_nearer_to_the_original_on_unseen_data(
     trained: nn.Sequential, cut: tuple[Profile, Plan]
 ) -> None:
     found, chosen = cut
-    layers, joint = (apply(trained, chosen, found, refine=how) for how in (300, "joint"))
+    layers, after = (apply(trained, chosen, found, refine=how) for how in (300, "joint"))
     unseen = batches_of(drawn(1000, 2))
-    assert unseen_loss(trained, joint, unseen) < 0.7 * unseen_loss(trained, layers, unseen)
-    assert sum(p.numel() for p in joint.parameters()) == sum(p.numel() for p in layers.parameters())
-    assert all(p.grad is None for p in joint.parameters())
+    assert unseen_loss(trained, after, unseen) < 0.7 * unseen_loss(trained, layers, unseen)
+    assert sum(p.numel() for p in after.parameters()) == sum(p.numel() for p in layers.parameters())
+    assert all(p.grad is None for p in after.parameters())
 
 
 def test_joint_refinement_is_the_same_for_the_same_seed(
@@ -89,7 +96,7 @@ def test_joint_refinement_that_does_not_gain_keeps_the_start(
 ) -> None:
     found, chosen = cut
     monkeypatch.setattr(joint, "_RATE", 1e3)
-    start, after = (apply(trained, chosen, found, refine=how) for how in (300, "joint"))
+    start, after = start_of(found, chosen), apply(trained, chosen, found, refine="joint")
     assert all(map(torch.equal, start.state_dict().values(), after.state_dict().values()))
 
 
@@ -134,10 +141,10 @@ def test_joint_refinement_takes_outputs_and_batches_of_any_structure(
     net = make()
     found = profile(net, data(0))
     chosen = plan(found, rank=6)
-    layers, joint = (apply(net, chosen, found, refine=how) for how in (300, "joint"))
+    layers, after = (apply(net, chosen, found, refine=how) for how in (300, "joint"))
     assert net.training
-    assert joint.training
-    assert unseen_loss(net, joint, data(100)) < unseen_loss(net, layers, data(100))
+    assert after.training
+    assert unseen_loss(net, after, data(100)) < unseen_loss(net, layers, data(100))
 
 
 def test_weights_of_outputs_count_in_joint_refinement() -> None:
@@ -160,11 +167,11 @@ def test_layers_that_are_frozen_or_ignored_stay_as_they_are(trained: nn.Sequenti
     net[2].requires_grad_(False)
     found = profile(net, batches_of(drawn(1000, 1)), ignore=["4"])
     chosen = plan(found, rank=6)
-    layers, joint = (apply(net, chosen, found, refine=how) for how in (300, "joint"))
-    assert torch.equal(joint[4].weight, trained[4].weight)
-    assert torch.equal(joint[2].weight, layers[2].weight)
-    assert not joint[2][0].weight.requires_grad
-    assert not torch.equal(joint[0].weight, layers[0].weight)
+    start, after = start_of(found, chosen), apply(net, chosen, found, refine="joint")
+    assert torch.equal(after[4].weight, trained[4].weight)
+    assert torch.equal(after[2].weight, start[2].weight)
+    assert not after[2][0].weight.requires_grad
+    assert not torch.equal(after[0].weight, start[0].weight)
 
 
 def test_statistics_of_a_batch_normalisation_stay_and_dropout_is_off() -> None:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from tinysignal.compress.factorize import WIDE, WIDE_ROWS, Factors
-from tinysignal.compress.joint import refined_jointly
+from tinysignal.compress.joint import parted, refined_jointly
 from tinysignal.compress.output_loss import Weights
 from tinysignal.compress.plan import LayerPlan, Plan
-from tinysignal.compress.profile import Profile, profile
+from tinysignal.compress.profile import Profile, on_batches, profile
 from tinysignal.compress.solve import from_moments, from_rows
 from tinysignal.compress.structure import is_within, prepare, replace_module
 from tinysignal.errors import ConfigError
@@ -92,11 +92,14 @@ def apply(
         profiled = profile(model, calibration, forward=forward)
     check_refine(refine)
     check_plan(plan, profiled)
-    steps = refine if isinstance(refine, int) else REFINE_STEPS
-    network = compressed(profiled, plan, refine=steps, seed=seed)
-    if refine == JOINT:
-        refined_jointly(network, profiled, plan, loss=loss, weights=weights, seed=seed)
-    return network
+    if isinstance(refine, int):
+        return compressed(profiled, plan, refine=refine, seed=seed)
+    fit, held = parted(profiled.batches)
+    part = on_batches(profiled, fit)
+    if len(part.layers) < len(profiled.layers):  # some run on the held-out data only
+        part = profiled
+    network = compressed(part, plan, refine=REFINE_STEPS, seed=seed)
+    return refined_jointly(network, part, plan, held, loss=loss, weights=weights, seed=seed)
 
 
 def check_refine(refine: int | str) -> None:

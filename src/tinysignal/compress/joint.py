@@ -25,15 +25,13 @@ _WARM_UP = 0.1  # of the steps
 _CHECKS = 20  # on the held-out data
 _PATIENCE = 5  # checks without a gain
 _HELD_OUT = 2048  # examples of a check
-_MOST_TARGETS = 50_000_000  # stored outputs of the original, 200 MB as float32
-
-Targets = dict[str, Tensor]
 
 
 def refined_jointly(
     network: nn.Module,
     profiled: Profile,
     plan: Plan,
+    held: Batches,
     *,
     loss: str = "auto",
     weights: Weights | None = None,
@@ -41,18 +39,20 @@ def refined_jointly(
 ) -> nn.Module:
     """Fit all factors together to the outputs of the original network, by Adam, in place.
 
-    Four fifths of the calibration data are fitted, the rest decides when to stop. The network that
-    is best on them is kept: that of the start, if no other is better. The network stays in
-    evaluation mode, so statistics of normalisations do not change. Layers that the plan leaves
-    whole are fitted as well; those that cannot be factored, are ignored, or are frozen
-    (``requires_grad=False``), are not.
+    The network that is best on held-out data is kept: that of the start, if no other is better. It
+    runs in evaluation mode, so statistics of normalisations do not change. Layers that the plan
+    leaves whole are fitted as well; those that cannot be factored, are ignored, or are frozen
+    (``requires_grad=False``) are not.
 
     Parameters
     ----------
     network : nn.Module
         Network compressed by ``plan``.
     profiled : Profile
+        Profile on the data to fit.
     plan : Plan
+    held : tuple of Batch
+        Data to judge by, which neither the factors nor the profile have seen.
     loss, weights
         See `tinysignal.compress.plan`.
     seed : int
@@ -65,24 +65,25 @@ def refined_jointly(
 
     References
     ----------
-    Hinton et al. (2015), "Distilling the knowledge in a neural network", with no labels.
+    Hinton et al. (2015), "Distilling the knowledge in a neural network"; Beyer et al. (2022),
+    "Knowledge distillation: A good teacher is patient and consistent", for averaged inputs.
     """
     values = _values(network, profiled, plan)
-    fit, held = _parts(profiled.batches)
     judge = OutputLoss(profiled, held, loss, weights=weights, most=_HELD_OUT)
-    minibatches = [small for batch in fit for small in _cut(batch)]
-    targets = _Targets(profiled, minibatches)
-    steps = min(max(_PASSES * len(minibatches), _FEWEST_STEPS), _MOST_STEPS)
+    minibatches = _minibatches(profiled.batches, seed)
+    many = sum(math.ceil(batch.examples / _MINIBATCH) for batch in profiled.batches)
+    steps = min(max(_PASSES * many, _FEWEST_STEPS), _MOST_STEPS)
     kept, least = [value.detach().clone() for value in values], judge(network)
     stale = 0
     optimiser, schedule = _optimiser(values, steps)
-    order = _order(len(minibatches), seed)
     with evaluating(network, seed=seed), _recurrent_gradients(network):
         for step in range(1, steps + 1):
-            place = next(order)
+            batch = next(minibatches)
+            with evaluating(profiled.network):
+                original = heads(run(profiled.network, batch, profiled.forward))
             with torch.enable_grad():
-                found = heads(run(network, minibatches[place], profiled.forward))
-                _set_gradients(values, judge.between(found, targets[place]))
+                found = heads(run(network, batch, profiled.forward))
+                _set_gradients(values, judge.between(found, original))
             optimiser.step()
             schedule.step()
             if step % math.ceil(steps / _CHECKS) and step < steps:
@@ -119,7 +120,7 @@ def _values(network: nn.Module, profiled: Profile, plan: Plan) -> list[nn.Parame
     return list(found.values())
 
 
-def _parts(batches: Batches) -> tuple[Batches, Batches]:
+def parted(batches: Batches) -> tuple[Batches, Batches]:
     """Data to fit, and a fifth to judge by: of every batch, or whole batches of any structure."""
     fit, held = [], []
     for batch in batches:
@@ -136,42 +137,22 @@ def _parts(batches: Batches) -> tuple[Batches, Batches]:
     return tuple(b for i, b in enumerate(batches) if i % 5), batches[::5]
 
 
-def _cut(batch: Batch) -> list[Batch]:
-    """Minibatches of equal size; the batch itself if it cannot be cut."""
-    count = math.ceil(batch.examples / _MINIBATCH)
-    size = math.ceil(batch.examples / count) if count > 1 else 0
-    parts = [batch.take(slice(i * size, (i + 1) * size)) for i in range(count)] if size else []
-    cut = [part for part in parts if part is not None and part.examples]
-    return cut or [batch]
+def _minibatches(batches: Batches, seed: int) -> Iterator[Batch]:
+    """Random examples, each averaged with another where that can be done; in passes over batches.
 
-
-class _Targets:
-    """Outputs of the original network for minibatches, stored as far as there is room."""
-
-    def __init__(self, profiled: Profile, minibatches: list[Batch]) -> None:
-        self._profiled = profiled
-        self._minibatches = minibatches
-        self._stored: dict[int, Targets] = {}
-        self._room = _MOST_TARGETS
-
-    def __getitem__(self, place: int) -> Targets:
-        if place in self._stored:
-            return self._stored[place]
-        profiled = self._profiled
-        with evaluating(profiled.network):
-            found = heads(run(profiled.network, self._minibatches[place], profiled.forward))
-        size = sum(output.numel() for output in found.values())
-        if size <= self._room:
-            self._room -= size
-            self._stored[place] = found
-        return found
-
-
-def _order(count: int, seed: int) -> Iterator[int]:
-    """Places of minibatches: a new permutation for every pass."""
+    A few thousand examples are soon learnt by heart. Averages are new in every step, and the
+    original network says what is right for them.
+    """
     generator = torch.Generator().manual_seed(seed)
     while True:
-        yield from torch.randperm(count, generator=generator).tolist()
+        for place in torch.randperm(len(batches), generator=generator).tolist():
+            batch = batches[place]
+            order = torch.randperm(batch.examples, generator=generator)
+            for start in range(0, len(order), _MINIBATCH):
+                some = batch.take(order[start : start + _MINIBATCH])
+                yield batch if some is None else some.mixed(generator)
+                if some is None:
+                    break
 
 
 def _optimiser(
