@@ -20,10 +20,10 @@ from tinysignal.nets.introspection import evaluating
 _MINIBATCH = 128
 _PASSES = 40  # over the calibration data, within these bounds
 _FEWEST_STEPS, _MOST_STEPS = 300, 3000
-_RATE = 0.02  # of the root mean square of each tensor: factors differ in scale
+_RATE = 0.005  # of the root mean square of each tensor: factors differ in scale
 _WARM_UP = 0.1  # of the steps
 _CHECKS = 20  # on the held-out data
-_PATIENCE = 5  # checks without a gain
+_PATIENCE = 10  # checks without a gain
 _HELD_OUT = 2048  # examples of a check
 
 
