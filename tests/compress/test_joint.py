@@ -18,7 +18,7 @@ from tinysignal.compress.apply import compressed  # noqa: E402
 from tinysignal.compress.output_loss import OutputLoss  # noqa: E402
 from tinysignal.compress.profile import on_batches  # noqa: E402
 from tinysignal.errors import ConfigError  # noqa: E402
-from tinysignal.nets.batches import read_batch  # noqa: E402
+from tinysignal.nets.batches import Batch, read_batch  # noqa: E402
 
 
 def drawn(count: int, seed: int) -> Tensor:
@@ -224,3 +224,34 @@ def test_one_output_an_example_is_compared_over_the_examples() -> None:
     with torch.no_grad():
         flat[2].bias.copy_(net(drawn(300, 1)[:256]).mean())
     assert loss(flat) == pytest.approx(1.0, abs=1e-4)  # its variance
+
+
+def test_averages_of_examples_keep_few_of_them_from_being_learnt_by_heart(
+    trained: nn.Sequential, cut: tuple[Profile, Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few, unseen = batches_of(drawn(300, 3)), batches_of(drawn(1000, 2))
+    averaged = apply(trained, cut[1], few, refine="joint")
+    monkeypatch.setattr(Batch, "mixed", lambda batch, generator: batch)
+    by_heart = apply(trained, cut[1], few, refine="joint")
+    assert unseen_loss(trained, averaged, unseen) < unseen_loss(trained, by_heart, unseen)
+
+
+def test_an_average_is_between_two_examples_and_keeps_what_cannot_be_averaged() -> None:
+    given = (torch.stack([torch.arange(50.0), torch.arange(50.0) + 1], dim=1), torch.arange(50))
+    batch = read_batch(nn.Linear(2, 3), given, None)
+    made = batch.mixed(torch.Generator().manual_seed(0))
+    x, y = made.whole
+    assert torch.equal(y, given[1])
+    assert made.labels is None
+    assert torch.allclose(x[:, 1] - x[:, 0], torch.ones(50))  # one weight an example
+    assert x.min() >= 0
+    assert x.max() <= 50
+    assert not torch.equal(x, given[0])
+    assert torch.equal(made.args[0], x)
+    assert torch.equal(batch.args[0], given[0])
+
+
+def test_a_plan_that_cuts_nothing_changes_nothing(trained: nn.Sequential) -> None:
+    found = profile(trained, batches_of(drawn(300, 1)))
+    same = apply(trained, plan(found, rank=64, method="svd"), found, refine="joint")
+    assert all(map(torch.equal, same.state_dict().values(), trained.state_dict().values()))

@@ -68,6 +68,8 @@ def refined_jointly(
     Hinton et al. (2015), "Distilling the knowledge in a neural network"; Beyer et al. (2022),
     "Knowledge distillation: A good teacher is patient and consistent", for averaged inputs.
     """
+    if all(step.rank is None for step in plan.layers):
+        return network
     values = _values(network, profiled, plan)
     judge = OutputLoss(profiled, held, loss, weights=weights, most=_HELD_OUT)
     minibatches = _minibatches(profiled.batches, seed)
