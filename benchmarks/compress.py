@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tinysignal.compress import Profile, apply, plan, profile
+from tinysignal.compress import Plan, apply, plan, profile
 from tinysignal.compress.apply import REFINE_STEPS
 from tinysignal.datasets import Dataset, Examples, load_dataset
 from tinysignal.runs.load import load_run
@@ -96,44 +96,55 @@ def mnist(arguments: argparse.Namespace) -> dict[str, Any]:
             command(
                 "compress", run, "--plan", chosen_file, *options, "-o", target, *shared(arguments)
             )
-        tested = command("evaluate", target, "--json", "--data-dir", arguments.data_dir)
-        found[name] = {
-            "accuracy": json.loads(tested)["accuracy"],
-            "valid": json.loads((target / "metrics.json").read_text())["valid"]["accuracy"],
-            "parameters": json.loads(tested)["spec"]["parameters"],
-            "bytes": (target / "model.onnx").stat().st_size,
-        }
+        found[name] = retrained(target, arguments)
     found["base_bytes"] = (run / "model.onnx").stat().st_size
     return found
 
 
+def retrained(run: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Figures of a retrained run: its model file on the test images."""
+    tested = json.loads(command("evaluate", run, "--json", "--data-dir", arguments.data_dir))
+    return {
+        "accuracy": tested["accuracy"],
+        "valid": json.loads((run / "metrics.json").read_text())["valid"]["accuracy"],
+        "parameters": tested["spec"]["parameters"],
+        "bytes": (run / "model.onnx").stat().st_size,
+    }
+
+
 def joint(arguments: argparse.Namespace) -> dict[str, Any]:
     """One seed's network without labels: layers fitted one by one, and all factors together."""
-    net, _ = load_run(arguments.output / f"mnist-course-{arguments.seed}")
+    run = arguments.output / f"mnist-course-{arguments.seed}"
+    net, _ = load_run(run)
     data = load_dataset("mnist", data_dir=arguments.data_dir, seed=arguments.seed)
     profiled = profile(net, calibration(data, arguments.seed))
-    every = profile(net, calibration(data, arguments.seed, most=len(data.train)))
     found: dict[str, Any] = {"base": accuracy(net, data.test), "shares": {}}
     for name, share in SHARES.items():
-        chosen = plan(profiled, params=share)
-        given: dict[str, tuple[Profile, int | str]] = {
-            "layers": (profiled, REFINE_STEPS),
-            "joint": (profiled, "joint"),
-            "joint, all images": (every, "joint"),
-        }
-        found["shares"][name] = {
-            how: measured(apply(net, chosen, some, refine=refine), net, data)
-            for how, (some, refine) in given.items()
-        }
-        print(name, found["shares"][name], file=sys.stderr)
+        planned = arguments.output / f"compress-{arguments.seed}" / f"{name.replace(' ', '-')}.json"
+        chosen = (
+            Plan.from_json(planned.read_text())
+            if planned.exists()
+            else plan(profiled, params=share)
+        )
+        found["shares"][name] = {}
+        for how, refine in (("layers", REFINE_STEPS), ("joint", "joint")):
+            small = apply(net, chosen, profiled, refine=refine)
+            found["shares"][name][how] = measured(small, net, data)
+            print(name, how, found["shares"][name][how], file=sys.stderr)
+        planned.parent.mkdir(exist_ok=True)
+        planned.write_text(chosen.to_json())
+    target = planned.parent / "joint-retrained"  # of the last share
+    if not (target / "report.json").exists():
+        options = ["--plan", planned, "--refine", "joint", *FINETUNE, "--int8", "-o", target]
+        command("compress", run, *options, *shared(arguments))
+    found["retrained"] = retrained(target, arguments)
+    found["base_bytes"] = (run / "model.onnx").stat().st_size
     return found
 
 
-def calibration(
-    data: Dataset, seed: int, *, most: int = CALIBRATION
-) -> list[tuple[Tensor, Tensor]]:
+def calibration(data: Dataset, seed: int) -> list[tuple[Tensor, Tensor]]:
     """Random training images in batches."""
-    order = np.random.default_rng(seed).permutation(len(data.train))[:most]
+    order = np.random.default_rng(seed).permutation(len(data.train))[:CALIBRATION]
     some = data.train.select(order)
     images, labels = torch.from_numpy(some.as_float()), torch.from_numpy(some.labels)
     return list(zip(images.split(1024), labels.split(1024), strict=True))
