@@ -173,18 +173,20 @@ def _joint(by_seed: Report | None) -> list[str]:
         for how, label in labels.items():
             found = [seed["shares"][name][how] for seed in seeds]
             rows.append([label, f"{100 * found[0]['share']:.1f}", *_lost(found, base)])
-    ended = [seed for seed in seeds if "retrained" in seed]
+    ended = {name: seed for name, seed in by_seed.items() if "retrained" in seed}
+    size = 0.0
     if ended:
-        found, size = [seed["retrained"] for seed in ended], ended[0]["base_bytes"]
-        label = (
-            f"the last one retrained, same data, no deformation, int8; {len(ended)} of the seeds"
-        )
-        left = f"{100 * found[0]['bytes'] / size:.2f} (bytes)"
-        rows.append([label, left, *_lost(found, [seed["base"] for seed in ended])])
+        found = [seed["retrained"] for seed in ended.values()]
+        whole = next(iter(ended.values()))["base_bytes"]
+        size = 100 * found[0]["parameters"] / whole
+        label = f"the last one retrained, same data, int8; seed {', '.join(ended)}"
+        left = f"{100 * found[0]['bytes'] / whole:.2f} (bytes)"
+        rows.append([label, left, *_lost(found, [seed["base"] for seed in ended.values()])])
     return [
         "## All factors together, without labels",
         f"{len(seeds)} networks trained anew in the same way, seeds {', '.join(by_seed)}. Plan and "
-        "fit read 8192 training images, no labels.",
+        "fit read 8192 training images, no labels."
+        + (f" A byte a parameter would be {size:.2f} % of the bytes." if size else ""),
         table(["", "left, %", "test accuracy, %", "points lost"], rows),
     ]
 
