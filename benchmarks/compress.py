@@ -2,6 +2,7 @@
 
     python benchmarks/classify.py accuracy --data-dir DATA -o OUT   # first: the networks
     python benchmarks/compress.py mnist --data-dir DATA -o OUT --seed 0   # and 1, 2
+    python benchmarks/compress.py joint --data-dir DATA -o OUT --seed 0   # and 1, 2
     python benchmarks/compress.py peers --data-dir DATA -o OUT      # needs two more packages
     python benchmarks/compress.py times --data-dir DATA -o OUT      # on an idle machine
     python benchmarks/compress.py others --data-dir DATA -o OUT
@@ -27,7 +28,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tinysignal.compress import apply, plan, profile
+from tinysignal.compress import Plan, apply, plan, profile
+from tinysignal.compress.apply import REFINE_STEPS
 from tinysignal.datasets import Dataset, Examples, load_dataset
 from tinysignal.runs.load import load_run
 
@@ -56,8 +58,8 @@ def main() -> None:
     found = PARTS[arguments.part](arguments)
     # Read only now: another part may have been written meanwhile.
     report = json.loads(REPORT.read_text()) if REPORT.exists() else {}
-    if arguments.part == "mnist":
-        report.setdefault("mnist", {})[str(arguments.seed)] = found
+    if arguments.part in ("mnist", "joint"):
+        report.setdefault(arguments.part, {})[str(arguments.seed)] = found
     else:
         report[arguments.part] = found
     report["torch"] = torch.__version__
@@ -94,13 +96,48 @@ def mnist(arguments: argparse.Namespace) -> dict[str, Any]:
             command(
                 "compress", run, "--plan", chosen_file, *options, "-o", target, *shared(arguments)
             )
-        tested = command("evaluate", target, "--json", "--data-dir", arguments.data_dir)
-        found[name] = {
-            "accuracy": json.loads(tested)["accuracy"],
-            "valid": json.loads((target / "metrics.json").read_text())["valid"]["accuracy"],
-            "parameters": json.loads(tested)["spec"]["parameters"],
-            "bytes": (target / "model.onnx").stat().st_size,
-        }
+        found[name] = retrained(target, arguments)
+    found["base_bytes"] = (run / "model.onnx").stat().st_size
+    return found
+
+
+def retrained(run: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Figures of a retrained run: its model file on the test images."""
+    tested = json.loads(command("evaluate", run, "--json", "--data-dir", arguments.data_dir))
+    return {
+        "accuracy": tested["accuracy"],
+        "valid": json.loads((run / "metrics.json").read_text())["valid"]["accuracy"],
+        "parameters": tested["spec"]["parameters"],
+        "bytes": (run / "model.onnx").stat().st_size,
+    }
+
+
+def joint(arguments: argparse.Namespace) -> dict[str, Any]:
+    """One seed's network without labels: layers fitted one by one, and all factors together."""
+    run = arguments.output / f"mnist-course-{arguments.seed}"
+    net, _ = load_run(run)
+    data = load_dataset("mnist", data_dir=arguments.data_dir, seed=arguments.seed)
+    profiled = profile(net, calibration(data, arguments.seed))
+    found: dict[str, Any] = {"base": accuracy(net, data.test), "shares": {}}
+    for name, share in SHARES.items():
+        planned = arguments.output / f"compress-{arguments.seed}" / f"{name.replace(' ', '-')}.json"
+        chosen = (
+            Plan.from_json(planned.read_text())
+            if planned.exists()
+            else plan(profiled, params=share)
+        )
+        found["shares"][name] = {}
+        for how, refine in (("layers", REFINE_STEPS), ("joint", "joint")):
+            small = apply(net, chosen, profiled, refine=refine)
+            found["shares"][name][how] = measured(small, net, data)
+            print(name, how, found["shares"][name][how], file=sys.stderr)
+        planned.parent.mkdir(exist_ok=True)
+        planned.write_text(chosen.to_json())
+    target = planned.parent / "joint-retrained"  # of the last share
+    if not (target / "report.json").exists():
+        options = ["--plan", planned, "--refine", "joint", *FINETUNE, "--int8", "-o", target]
+        command("compress", run, *options, *shared(arguments))
+    found["retrained"] = retrained(target, arguments)
     found["base_bytes"] = (run / "model.onnx").stat().st_size
     return found
 
@@ -249,6 +286,7 @@ class Shaped(nn.Module):
 
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "mnist": mnist,
+    "joint": joint,
     "peers": peers,
     "times": times,
     "denoiser": denoiser,

@@ -117,6 +117,7 @@ def compress(report: Report) -> str:
         f"Mean of {len(report['mnist'])} networks (seeds) and range. The course reports "
         "95.4 % before compression; its retrained network was trained from scratch.",
         _by_rank(report["mnist"]),
+        *_joint(report.get("joint")),
         "## Time",
         f"Milliseconds before and after at {share:.1f} % of the parameters: median and 99th "
         "percentile of runs in turn, one thread. `profile`, `plan` and `apply` together took "
@@ -155,6 +156,39 @@ def compress(report: Report) -> str:
         "are of the network alone, frame by frame, ONNX Runtime, one thread.",
         _denoiser(denoiser, split),
     )
+
+
+def _joint(by_seed: Report | None) -> list[str]:
+    """Layers fitted one by one beside all factors together, without labels."""
+    if by_seed is None:
+        return []
+    seeds = list(by_seed.values())
+    base = [seed["base"] for seed in seeds]
+    labels = {
+        "layers": "each layer by itself (`refine=300`)",
+        "joint": 'all factors together (`refine="joint"`)',
+    }
+    rows = [["the network itself", "100", _mean_and_range(base), ""]]
+    for name in seeds[0]["shares"]:
+        for how, label in labels.items():
+            found = [seed["shares"][name][how] for seed in seeds]
+            rows.append([label, f"{100 * found[0]['share']:.1f}", *_lost(found, base)])
+    ended = {name: seed for name, seed in by_seed.items() if "retrained" in seed}
+    size = 0.0
+    if ended:
+        found = [seed["retrained"] for seed in ended.values()]
+        whole = next(iter(ended.values()))["base_bytes"]
+        size = 100 * found[0]["parameters"] / whole
+        label = f"the last one retrained, same data, int8; seed {', '.join(ended)}"
+        left = f"{100 * found[0]['bytes'] / whole:.2f} (bytes)"
+        rows.append([label, left, *_lost(found, [seed["base"] for seed in ended.values()])])
+    return [
+        "## All factors together, without labels",
+        f"{len(seeds)} networks trained anew in the same way, seeds {', '.join(by_seed)}. Plan and "
+        "fit read 8192 training images, no labels."
+        + (f" A byte a parameter would be {size:.2f} % of the bytes." if size else ""),
+        table(["", "left, %", "test accuracy, %", "points lost"], rows),
+    ]
 
 
 def _by_rank(by_seed: Report) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import numpy_helper
 
@@ -152,3 +153,31 @@ def test_what_cannot_be_quantised_is_one_error(digits_run: Path, tmp_path: Path)
     with pytest.raises(ModelError, match="cannot quantise it"):
         write_int8(digits_run / "model.onnx", tmp_path / "x.onnx", "static", wrong)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_values_between_nodes_have_numbers_for_names_that_nothing_else_has(tmp_path: Path) -> None:
+    weight = np.random.default_rng(0).normal(size=(40, 40)).astype(np.float32)
+    nodes = [
+        onnx.helper.make_node("Gemm", ["1", "w"], ["a_long_name"], "another", transB=1),
+        onnx.helper.make_node("Gemm", ["a_long_name", "w", ""], ["0"], "one_more", transB=1),
+    ]
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2, 40]) for name in "10"
+    ]
+    graph = onnx.helper.make_graph(
+        nodes, "g", ends[:1], ends[1:], [numpy_helper.from_array(weight, "w")]
+    )
+    model, target = tmp_path / "a.onnx", tmp_path / "b.onnx"
+    made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)])
+    onnx.helper.set_model_props(made, {"tinysignal": "{}"})
+    model.write_bytes(made.SerializeToString())
+    write_int8(model, target, "weights", [])
+    written = target.read_bytes()
+    assert b"a_long_name" not in written
+    assert b"one_more" not in written
+    assert b"w_int8" in written  # weights keep theirs
+    given = {"1": np.ones((2, 40), np.float32)}
+    before, after = (
+        onnxruntime.InferenceSession(path).run(["0"], given) for path in (model, target)
+    )
+    assert np.abs(after[0] - before[0]).max() < 0.05 * np.abs(before[0]).max()

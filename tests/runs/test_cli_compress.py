@@ -7,10 +7,14 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from tinysignal.cli.main import run as command_line
+from tinysignal.datasets import load_dataset
 from tinysignal.runs import compress
 from tinysignal.runs import report as verifying
+from tinysignal.runs.compress import open_run
 from tinysignal.runs.load import load_run
 
 
@@ -38,6 +42,23 @@ def test_a_rank_gives_a_run_that_evaluates(
         assert stage in said.err
     assert command_line(["evaluate", str(output), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["spec"]["parameters"] == parameters(output)
+
+
+def test_factors_fitted_together_are_nearer_to_the_original_on_the_validation_side(
+    digits_run: Path, tmp_path: Path
+) -> None:
+    net, images = open_run(digits_run).net, load_dataset("digits").valid.as_float()
+    divergence = {}
+    for how in ("300", "joint"):
+        output = str(tmp_path / how)
+        options = ["--rank", "4", "--refine", how, "--quiet", "-o", output]
+        assert command_line(["compress", str(digits_run), *options]) == 0
+        small = load_run(tmp_path / how)[0]
+        with torch.no_grad():
+            ours, theirs = (n.eval()(torch.from_numpy(images)).log_softmax(1) for n in (small, net))
+        found = nn.functional.kl_div(ours, theirs, log_target=True, reduction="batchmean")
+        divergence[how] = float(found)
+    assert divergence["joint"] < 0.8 * divergence["300"]
 
 
 def test_a_share_is_kept_to_and_json_is_all_of_stdout(
@@ -138,6 +159,7 @@ def test_a_plan_can_be_edited_and_replayed(
         (["--energy", "2"], "at most 1"),
         (["--max-accuracy-drop", "-1"], "at least 0"),
         (["--macs", "nan"], "macs is nan"),
+        (["--rank", "4", "--refine", "all"], "refine is 'all', expected 'joint' or a number"),
         (["--method", "best", "--rank", "4"], "--method': 'best' is not one of"),
         (["--plan", "nowhere.json"], "nowhere.json: cannot be read"),
         (["--sweep", "4,x"], "expected ranks such as"),
@@ -224,7 +246,7 @@ def test_a_denoiser_is_compressed_by_the_command(
     linear_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "out"
-    arguments = ["--params", "60%", "--method", "activation", "--int8"]
+    arguments = ["--params", "60%", "--method", "activation", "--refine", "joint", "--int8"]
     assert command_line(["compress", str(linear_run), *arguments, "-o", str(output)]) == 0
     said = capsys.readouterr().out
     assert "SI-SDR, train" in said

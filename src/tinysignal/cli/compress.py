@@ -56,6 +56,16 @@ def compress(
             rich_help_panel=METHOD,
         ),
     ] = "sequential",
+    refine: Annotated[
+        str,
+        typer.Option(
+            metavar="STEPS|joint",
+            help="Fit of the factors without labels: a number of gradient steps per layer, for "
+            "method sequential; or joint, which then fits all factors together to the outputs of "
+            "the original network.",
+            rich_help_panel=METHOD,
+        ),
+    ] = "300",
     int8: Annotated[
         bool,
         typer.Option(
@@ -143,6 +153,7 @@ def compress(
         budget,
         plan,
         method=method,
+        refine=int(refine) if refine.isdecimal() else refine,
         tune=_tune(chosen, resume=resume),
         teacher=teacher,
         int8=int8,

@@ -10,6 +10,7 @@
     allocate.py       ranks within a budget, by the output loss of each layer's candidates
     search.py         comparison of allocations on held-out batches
     apply.py          compressed copy of a network
+    joint.py          refinement of all factors together
     rebuild.py        network in the shape of a plan, for loading compressed weights
     compress.py       all steps in one call
     solve.py          factors of one layer

@@ -11,15 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from tinysignal.compress.factorize import WIDE, WIDE_ROWS, Factors
+from tinysignal.compress.joint import parted, refined_jointly
+from tinysignal.compress.output_loss import Weights
 from tinysignal.compress.plan import LayerPlan, Plan
-from tinysignal.compress.profile import Profile, profile
+from tinysignal.compress.profile import Profile, on_batches, profile
 from tinysignal.compress.solve import from_moments, from_rows
 from tinysignal.compress.structure import is_within, prepare, replace_module
 from tinysignal.errors import ConfigError
 from tinysignal.nets.batches import run
 from tinysignal.nets.introspection import Forward, evaluating, first_input
 
-REFINE_STEPS = 300
+REFINE_STEPS, JOINT = 300, "joint"
 _MOST_ROWS = 20_000
 _FEWEST_ROWS, _MOST_TARGETS = 1_000, 40_000_000  # bound of the outputs of one layer, 160 MB
 _MOST_VALUES = 200_000_000  # bound of the stored inputs of all layers, 800 MB as float32
@@ -31,7 +33,9 @@ def apply(
     calibration: Profile | Iterable[Any],
     *,
     forward: Forward | None = None,
-    refine: int = REFINE_STEPS,
+    refine: int | str = REFINE_STEPS,
+    loss: str = "auto",
+    weights: Weights | None = None,
     seed: int = 0,
 ) -> nn.Module:
     """Compressed copy of a network.
@@ -45,11 +49,15 @@ def apply(
         Profile of the network, or calibration batches, see `profile`.
     forward : callable or None
         See `profile`; ignored if ``calibration`` is a Profile, which has its own.
-    refine : int
+    refine : int or "joint"
         Gradient steps per layer of method ``sequential``, which fit the factors to the original
-        outputs after the activation; 0 for the closed form.
+        outputs after the activation; 0 for the closed form. With ``"joint"``, all factors are
+        then fitted together to the outputs of the original network, without labels; it needs
+        gradients through the network.
+    loss, weights
+        Loss of ``refine="joint"``, see `tinysignal.compress.plan`.
     seed : int
-        Random seed of the order of rows in these steps.
+        Random seed of the order of rows and examples in these steps.
 
     Returns
     -------
@@ -60,7 +68,8 @@ def apply(
     Raises
     ------
     ConfigError
-        The plan has layers that the network has not, or has with another size.
+        The plan has layers that the network has not, or has with another size; or no gradient
+        reaches the factors in ``refine="joint"``.
     DataError, ModelError
         See `profile`.
 
@@ -81,10 +90,22 @@ def apply(
         _check_same(model, profiled)
     else:
         profiled = profile(model, calibration, forward=forward)
-    if refine < 0:
-        raise ConfigError(f"refine is {refine} steps, expected 0 or more.")
+    check_refine(refine)
     check_plan(plan, profiled)
-    return compressed(profiled, plan, refine=refine, seed=seed)
+    if isinstance(refine, int):
+        return compressed(profiled, plan, refine=refine, seed=seed)
+    fit, held = parted(profiled.batches)
+    part = on_batches(profiled, fit)
+    if len(part.layers) < len(profiled.layers):  # some run on the held-out data only
+        part = profiled
+    network = compressed(part, plan, refine=REFINE_STEPS, seed=seed)
+    return refined_jointly(network, part, plan, held, loss=loss, weights=weights, seed=seed)
+
+
+def check_refine(refine: int | str) -> None:
+    """Raise ConfigError unless a refinement is a number of steps or ``"joint"``."""
+    if refine != JOINT and (type(refine) is not int or refine < 0):
+        raise ConfigError(f"refine is {refine!r}, expected {JOINT!r} or a number of steps.")
 
 
 def compressed(profiled: Profile, plan: Plan, *, refine: int, seed: int = 0) -> nn.Module:

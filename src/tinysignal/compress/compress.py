@@ -10,9 +10,10 @@ from typing import Any
 from torch import nn
 
 from tinysignal.compress.apply import REFINE_STEPS, apply
+from tinysignal.compress.output_loss import Weights
 from tinysignal.compress.plan import Plan
 from tinysignal.compress.profile import Profile, Score, profile
-from tinysignal.compress.search import Weights, accuracy, plan
+from tinysignal.compress.search import accuracy, plan
 from tinysignal.errors import ConfigError
 from tinysignal.nets.batches import run
 from tinysignal.nets.introspection import Forward, count_macs
@@ -82,7 +83,7 @@ def compress(
     weights: Weights | None = None,
     forward: Forward | None = None,
     score: Score | None = None,
-    refine: int = REFINE_STEPS,
+    refine: int | str = REFINE_STEPS,
     seed: int = 0,
 ) -> Compressed:
     """Factor the layers of a trained network within a budget: `profile`, `plan` and `apply`.
@@ -140,7 +141,7 @@ def compress(
         loss=loss,
         weights=weights,
     )
-    network = apply(model, chosen, found, refine=refine, seed=seed)
+    network = apply(model, chosen, found, refine=refine, loss=loss, weights=weights, seed=seed)
     before, after = (_measured(found, net) for net in (model, network))
     return Compressed(network, chosen, before, after)
 

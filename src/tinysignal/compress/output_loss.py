@@ -16,15 +16,19 @@ from tinysignal.nets.batches import Batch, class_axis, heads, run
 from tinysignal.nets.introspection import evaluating
 
 LOSSES = ("auto", "kl", "mse")
+Weights = Mapping[str, float]  # of outputs, by name
 _MOST_EXAMPLES = 256  # examples for the loss of a single compressed layer
 
 
 @dataclass(frozen=True)
 class Head:
-    """How one output is compared: ``kl`` or ``mse``, the axis of its classes, its weight."""
+    """How one output is compared: ``kl`` or ``mse``, the axis of its classes, its weight.
+
+    Without an axis, every value is a prediction of its own.
+    """
 
     kind: str
-    axis: int
+    axis: int | None
     weight: float
 
 
@@ -57,7 +61,7 @@ class OutputLoss:
         batches: Batches,
         loss: str | dict[str, Head],
         *,
-        weights: Mapping[str, float] | None = None,
+        weights: Weights | None = None,
         most: int = _MOST_EXAMPLES,
     ) -> None:
         if isinstance(loss, str) and loss not in LOSSES:
@@ -88,27 +92,56 @@ class OutputLoss:
 
     def _rows(self, name: str, parts: list[Tensor]) -> Tensor:
         """An output of all batches as one matrix, float64 (predictions, values)."""
-        last = [part.movedim(self.heads[name].axis, -1) for part in parts]
+        last = [_by_prediction(part, self.heads[name].axis) for part in parts]
         if len({part.shape[-1] for part in last}) > 1:  # ragged batches
             last = [part.reshape(-1, 1) for part in last]
-        return torch.cat([part.reshape(-1, part.shape[-1]) for part in last]).double()
+        return torch.cat(last).double()
 
     def __call__(self, network: nn.Module) -> float:
         """Loss of a network; infinite if its outputs are not finite."""
         parts = self._parts(network)
-        total = 0.0
-        for name, head in self.heads.items():
-            outputs, original = self._rows(name, parts[name]), self._original[name]
-            distance = _divergence if head.kind == "kl" else _relative_error
-            total += head.weight * distance(outputs, original)
+        rows = {name: self._rows(name, parts[name]) for name in self.heads}
+        total = float(self._distance(rows, self._original))
         return total if math.isfinite(total) else math.inf
+
+    def between(self, outputs: Mapping[str, Tensor], original: Mapping[str, Tensor]) -> Tensor:
+        """Loss of one batch, for gradients; errors are relative to the variance in these data.
+
+        Parameters
+        ----------
+        outputs, original : mapping of str to Tensor
+            Outputs of two networks by name, see `tinysignal.nets.batches.heads`.
+        """
+        ours, theirs = (
+            {name: _by_prediction(found[name], head.axis) for name, head in self.heads.items()}
+            for found in (outputs, original)
+        )
+        return self._distance(ours, theirs)
+
+    def _distance(self, outputs: Mapping[str, Tensor], original: Mapping[str, Tensor]) -> Tensor:
+        total = torch.zeros(())
+        for name, head in self.heads.items():
+            found = (
+                _divergence(outputs[name], original[name])
+                if head.kind == "kl"
+                else (outputs[name] - original[name]).square().sum(dim=1).mean()
+                / self._spread(name, outputs[name].shape[1])
+            )
+            total = total.to(found) + head.weight * found
+        return total
+
+    def _spread(self, name: str, values: int) -> float:
+        """Variance of an output, summed over the values of a prediction."""
+        original = self._original[name]
+        spread = float(original.var(dim=0, correction=0).sum())
+        return max(spread * values / original.shape[1], 1e-30)  # ragged batches are one column
 
 
 def _heads(
     outputs: Mapping[str, Tensor],
     labels: Tensor | None,
     loss: str,
-    weights: Mapping[str, float],
+    weights: Weights,
 ) -> dict[str, Head]:
     for name in weights:
         if name not in outputs:
@@ -122,26 +155,26 @@ def _heads(
         logit = logit or (labels is not None and output.shape == labels.shape)
         classes = axis is not None or logit or (output.ndim == 2 and output.shape[1] > 1)
         kind = loss if loss != "auto" else ("kl" if classes else "mse")
-        column = output.ndim == 1 or (labels is not None and output.shape == labels.shape)
-        made[name] = Head(kind, -1 if axis is None or column else axis, weights.get(name, 1.0))
+        single = output.ndim == 1 or (labels is not None and output.shape == labels.shape)
+        made[name] = Head(kind, None if single else axis or -1, weights.get(name, 1.0))
     return made
 
 
-def _divergence(outputs: Tensor, original: Tensor) -> float:
+def _by_prediction(output: Tensor, axis: int | None) -> Tensor:
+    """An output as (predictions, values)."""
+    last = output.unsqueeze(-1) if axis is None else output.movedim(axis, -1)
+    return last.reshape(-1, last.shape[-1])
+
+
+def _divergence(outputs: Tensor, original: Tensor) -> Tensor:
     """Kullback-Leibler divergence of class probabilities; one column is a logit."""
     if outputs.shape[1] == 1:
         outputs, original = (
             torch.cat([torch.zeros_like(logit), logit], dim=1) for logit in (outputs, original)
         )
-    found = functional.kl_div(
+    return functional.kl_div(
         outputs.log_softmax(1), original.log_softmax(1), reduction="batchmean", log_target=True
     )
-    return float(found)
-
-
-def _relative_error(outputs: Tensor, original: Tensor) -> float:
-    spread = original.var(dim=0, correction=0).sum().clamp_min(1e-30)
-    return float((outputs - original).square().sum(dim=1).mean() / spread)
 
 
 def _some(batches: Batches, most: int) -> list[Batch]:

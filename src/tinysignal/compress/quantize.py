@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import logging
 import tempfile
 import warnings
@@ -37,6 +38,8 @@ _PLAIN = ("Gemm", "MatMul", "Conv")  # operators to quantise; the others are che
 _OPERATORS = (*_PLAIN, "LSTM")
 _LARGEST = 127
 _SMALLEST = 256  # values of a weight; below, the conversion nodes take more bytes than it saves
+
+_SUBGRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 
 Runs = Sequence[NDArray[np.float32]]
 
@@ -63,6 +66,7 @@ def write_int8(model: Path, target: Path, way: str, examples: Runs) -> None:
         if way != "weights":
             made = _quantised(model, examples if way == "static" else None)
         made = _with_int8_weights(made)
+        _shorten_names(made.graph)
         spec = {p.key: p.value for p in onnx.load(model).metadata_props}[METADATA_KEY]
         del made.metadata_props[:]
         onnx.helper.set_model_props(made, {METADATA_KEY: spec})
@@ -98,6 +102,23 @@ def _with_int8_weights(made: onnx.ModelProto) -> onnx.ModelProto:
         field.extend(items)
     del graph.value_info[:]
     return made
+
+
+def _shorten_names(graph: onnx.GraphProto) -> None:
+    """Number the values between nodes; inputs, outputs and weights keep their names."""
+    if any(held.type in _SUBGRAPHS for node in graph.node for held in node.attribute):
+        return  # a subgraph names values of the graph around it
+    fixed = {held.name for held in (*graph.input, *graph.output, *graph.initializer)}
+    numbers = (f"{number:x}" for number in itertools.count())
+    free = (name for name in numbers if name not in fixed)
+    short = {"": ""} | {name: name for name in fixed}
+    for node in graph.node:
+        node.name = node.doc_string = ""
+        for names in (node.input, node.output):
+            for place, name in enumerate(names):
+                if name not in short:
+                    short[name] = next(free)
+                names[place] = short[name]
 
 
 def _rounded(

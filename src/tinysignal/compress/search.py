@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -16,7 +16,7 @@ from tinysignal.compress.allocate import (
     total_cost,
 )
 from tinysignal.compress.apply import compressed
-from tinysignal.compress.output_loss import OutputLoss
+from tinysignal.compress.output_loss import OutputLoss, Weights
 from tinysignal.compress.plan import (
     Choices,
     Plan,
@@ -36,7 +36,6 @@ _DISCOUNTS = (1.5, 2.5)
 _REFINE = 100  # refinement steps in the comparison, fewer than in the final network
 
 Measured = dict[str, Any]
-Weights = Mapping[str, float]  # of outputs, by name
 
 
 def _searched(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
@@ -45,7 +46,7 @@ class Batch:
         """What the network gets, for messages."""
         return self.kwargs or (self.args[0] if len(self.args) == 1 else self.args)
 
-    def take(self, part: slice) -> Batch | None:
+    def take(self, part: slice | Tensor) -> Batch | None:
         """Some of the examples; None if the batch is not tensors with one row an example."""
         count = self.examples
         tensors = list(_tensors((self.whole, self.args, self.kwargs)))
@@ -55,14 +56,32 @@ class Batch:
             return None
 
         def some(tensor: Tensor) -> Tensor:
-            return tensor[part]
+            return tensor[part.to(tensor.device) if isinstance(part, Tensor) else part]
 
-        return Batch(
-            _mapped(some, self.whole),
-            _mapped(some, self.args),
-            _mapped(some, self.kwargs),
-            None if self.labels is None else self.labels[part],
+        return self._changed(some, None if self.labels is None else some(self.labels))
+
+    def mixed(self, generator: torch.Generator) -> Batch:
+        """Every example averaged with another by a random weight, without labels.
+
+        Numbers that are not floating-point stay. The batch has a row an example, see `take`.
+        """
+        count = self.examples
+        order = torch.randperm(count, generator=generator)
+        weight = torch.rand(count, generator=generator)
+
+        def mix(tensor: Tensor) -> Tensor:
+            if not tensor.is_floating_point():
+                return tensor
+            shaped = weight.to(tensor).reshape(-1, *[1] * (tensor.ndim - 1))
+            return tensor.lerp(tensor[order.to(tensor.device)], shaped)
+
+        return self._changed(mix, None)
+
+    def _changed(self, change: Callable[[Tensor], Tensor], labels: Tensor | None) -> Batch:
+        whole, args, kwargs = (
+            _mapped(change, given) for given in (self.whole, self.args, self.kwargs)
         )
+        return Batch(whole, args, kwargs, labels)
 
 
 def read_batch(network: nn.Module, given: Any, forward: Forward | None) -> Batch:

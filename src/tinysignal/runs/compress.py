@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from tinysignal.budget import Budget
-from tinysignal.compress.apply import apply
+from tinysignal.compress.apply import REFINE_STEPS, apply, check_refine
 from tinysignal.compress.plan import Plan, check_method
 from tinysignal.compress.profile import Profile, profile
 from tinysignal.compress.rebuild import rebuild
@@ -54,6 +54,8 @@ class CompressOptions:
         Plan in place of a budget.
     method : {"sequential", "activation", "svd"}
         Method of the factors, see `tinysignal.compress.compress`.
+    refine : int or "joint"
+        Fit of the factors, see `tinysignal.compress.apply`.
     tune : TuneOptions or None
         Fine-tuning; None for none.
     teacher : Path or None
@@ -79,6 +81,7 @@ class CompressOptions:
     budget: Budget | None = None
     plan: Plan | None = None
     method: str = "sequential"
+    refine: int | str = REFINE_STEPS
     tune: TuneOptions | None = None
     teacher: Path | None = None
     int8: bool = False
@@ -93,6 +96,7 @@ class CompressOptions:
         if self.plan is not None and self.budget is not None:
             raise ConfigError("both a plan and a budget are given, expected one of them.")
         check_method(self.method)
+        check_refine(self.refine)
         if self.teacher is not None and self.tune is None:
             raise ConfigError(
                 f"teacher is {self.teacher}, but there is no fine-tuning. Give its epochs too."
@@ -229,7 +233,7 @@ def compress_network(
             profiled, _budget(trained, options), method=options.method
         )
     with timed(seconds, "apply", on_message):
-        small = apply(trained.net, chosen, profiled, seed=options.seed)
+        small = apply(trained.net, chosen, profiled, refine=options.refine, seed=options.seed)
     return CompressedNetwork(chosen, small, seconds)
 
 

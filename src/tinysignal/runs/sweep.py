@@ -162,7 +162,7 @@ def _nets(
     nets: dict[str, tuple[nn.Module | Path, str]] = {}
     if own.method != SVD:
         nets[SVD] = (
-            compress_network(trained, replace(own, method=SVD), profiled=profiled).net,
+            compress_network(trained, replace(own, method=SVD, refine=0), profiled=profiled).net,
             AFTER,
         )
     nets[own.method] = compressed.net, AFTER
