@@ -68,9 +68,9 @@ def find_candidates(
                 layer.family.write(module, made.dense, made.bias)
                 cost = cost_of(layer, decomposition, rank, by_macs)
                 candidates.append(Candidate(decomposition, rank, cost, max(0.0, loss(network))))
-        if not layer.family.has_bias(layer.module) and not isinstance(module, nn.RNNBase):
-            module.register_parameter("bias", None)
-        module.load_state_dict(kept)
+                if "bias" not in kept and "bias" in module._parameters:
+                    module.register_parameter("bias", None)
+                module.load_state_dict(kept)
         found[layer.name] = lower_hull(candidates)
     return found
 

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from tinysignal.compress.factorize import WIDE, WIDE_ROWS, Factors
+from tinysignal.compress.layers import TIED
 from tinysignal.compress.plan import LayerPlan, Plan
 from tinysignal.compress.profile import Profile, profile
 from tinysignal.compress.solve import from_moments, from_rows
-from tinysignal.compress.structure import is_within, prepare, replace_module
+from tinysignal.compress.structure import is_within, prepare, replace_module, restored
 from tinysignal.errors import ConfigError
 from tinysignal.nets.batches import run
 from tinysignal.nets.introspection import Forward, evaluating, first_input
@@ -101,7 +102,8 @@ def compressed(profiled: Profile, plan: Plan, *, refine: int, seed: int = 0) -> 
                 network = replace_module(
                     network, layer.name, layer.family.replacement(layer.module, made)
                 )
-    return _restored(network, profiled, planned)
+    cut = [name for name, step in planned.items() if step.rank is not None]
+    return restored(network, profiled.replaced, cut)
 
 
 def check_plan(plan: Plan, profiled: Profile) -> None:
@@ -151,15 +153,6 @@ def _check_same(model: nn.Module, profiled: Profile) -> None:
         )
 
 
-def _restored(network: nn.Module, profiled: Profile, planned: dict[str, LayerPlan]) -> nn.Module:
-    """Restore the modules that `prepare` replaced and the plan does not factor."""
-    cut = {name for name, step in planned.items() if step.rank is not None}
-    for name, module in profiled.replaced.items():
-        if not any(is_within(layer, name) for layer in cut):
-            network = replace_module(network, name, copy.deepcopy(module))
-    return network
-
-
 class _Reached(Exception):  # noqa: N818 - not an error: it ends a forward pass early
     pass
 
@@ -178,9 +171,19 @@ def _sequential(
     originals = _gather(profiled.network, profiled, names, strides)
     kept = set(profiled.replaced)
     begun = False
+    for layer in profiled.layers:  # a tied head changes the Embedding, which comes first
+        step = planned.get(layer.name)
+        if layer.family is TIED and step is not None and step.rank is not None:
+            made = from_moments(layer, step.decomposition, step.rank, method="activation")
+            network = replace_module(
+                network, layer.name, layer.family.replacement(layer.module, made)
+            )
+            begun = True
     for layer in profiled.layers:
         step = planned.get(layer.name)
         rank = None if step is None else step.rank
+        if layer.family is TIED and rank is not None:
+            continue
         whole = any(is_within(layer.name, name) for name in kept)
         before = originals.pop(layer.name)
         if rank is None and (not begun or whole):
@@ -189,14 +192,14 @@ def _sequential(
         module = network.get_submodule(layer.name)
         target = before @ layer.weight.T + layer.bias.to(before.dtype)
         decomposition = layer.decompositions[0] if step is None else step.decomposition
-        made = from_rows(
+        fitted = from_rows(
             layer, decomposition, rank, given=given, target=target, refine=refine, seed=seed
         )
         begun = True
-        if isinstance(made, Factors):
-            network = replace_module(network, layer.name, layer.family.replacement(module, made))
+        if isinstance(fitted, Factors):
+            network = replace_module(network, layer.name, layer.family.replacement(module, fitted))
         else:
-            layer.family.write(module, *made)
+            layer.family.write(module, *fitted)
     return network
 
 

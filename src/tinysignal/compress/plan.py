@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tinysignal.budget import Budget
-from tinysignal.compress.factorize import output_spectrum
+from tinysignal.compress.factorize import Covariance, covariance_of, output_spectrum
 from tinysignal.compress.layer_profile import LayerProfile
 from tinysignal.compress.profile import Profile
 from tinysignal.compress.solve import cheapest_decomposition
@@ -229,11 +229,23 @@ def uniform(profile: Profile, rank: int, *, first_only: bool = False) -> Choices
 
 
 def spectrum(layer: LayerProfile, method: str) -> Tensor:
-    """Squared singular values of the weight or of the outputs, descending, float64 (rank,)."""
+    """Squared singular values of the weight or of the outputs, descending, float64 (rank,).
+
+    Those of several blocks, which have one rank, are added.
+    """
+    covariance: Covariance | None = layer.inputs.covariance
     if method == "svd":
-        values: Tensor = torch.linalg.svdvals(layer.weight.double()).square()
-        return values
-    return output_spectrum(layer.weight, layer.inputs.covariance)[0][: layer.full_rank]
+        covariance = layer.family.usual_inputs(layer.module)
+    total = torch.zeros(layer.full_rank, dtype=torch.float64)
+    for outputs, inputs in layer.family.blocks(layer.module):
+        block = layer.weight[outputs, inputs]
+        if covariance is None:
+            values = torch.linalg.svdvals(block.double()).square()
+        else:
+            values = output_spectrum(block, covariance_of(covariance, inputs))[0]
+        values = values[: len(total)]
+        total[: len(values)] += values
+    return total
 
 
 def by_energy(profile: Profile, fraction: float, method: str) -> Choices:

@@ -6,7 +6,7 @@ from torch import nn
 
 from tinysignal.compress.layers import family_of
 from tinysignal.compress.plan import Plan
-from tinysignal.compress.structure import is_within, prepare, replace_module, why_not
+from tinysignal.compress.structure import named_modules, prepare, replace_module, restored, why_not
 from tinysignal.errors import ConfigError
 
 
@@ -41,7 +41,7 @@ def rebuild(model: nn.Module, plan: Plan) -> nn.Module:
     <All keys matched successfully>
     """
     network, replaced = prepare(model)
-    known = dict(network.named_modules())
+    known = dict(named_modules(network))
     cut = [step for step in plan.layers if step.rank is not None]
     for step in cut:
         module = known.get(step.name)
@@ -62,7 +62,4 @@ def rebuild(model: nn.Module, plan: Plan) -> nn.Module:
         assert step.rank is not None
         empty = family.empty(module, step.decomposition, step.rank)
         network = replace_module(network, step.name, family.replacement(module, empty))
-    for name, module in replaced.items():
-        if not any(is_within(step.name, name) for step in cut):
-            network = replace_module(network, name, module)
-    return network
+    return restored(network, replaced, [step.name for step in cut])

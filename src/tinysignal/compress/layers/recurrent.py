@@ -12,7 +12,13 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from tinysignal.compress.factorize import Factors
-from tinysignal.compress.layers.family import Family, on_cpu, register
+from tinysignal.compress.layers.family import (
+    Family,
+    Splitter,
+    on_cpu,
+    register,
+    register_splitter,
+)
 
 
 class Recurrent(nn.Module):
@@ -200,8 +206,16 @@ class _Recurrent(Family):
         self.write(cell, second, factors.bias)
         return nn.Sequential(down, cell)
 
+
+class _Stack(Splitter):
+    kinds = _Recurrent.kinds
+
+    def why_not(self, module: nn.RNNBase) -> str | None:
+        """See `Splitter.why_not`."""
+        return RECURRENT.why_not(module)
+
     def split(self, module: nn.RNNBase) -> Recurrent:
-        """See `Family.split`."""
+        """See `Splitter.split`."""
         return split_layers(module)
 
 
@@ -211,3 +225,4 @@ def _stacked(module: nn.RNNBase, name: str) -> Tensor:
 
 
 RECURRENT = register(_Recurrent())
+register_splitter(_Stack())
