@@ -18,6 +18,7 @@ from tinysignal.compress.solve import from_moments, from_rows
 from tinysignal.compress.structure import is_within, prepare, replace_module, restored
 from tinysignal.errors import ConfigError
 from tinysignal.nets.batches import run
+from tinysignal.nets.checks import check_network
 from tinysignal.nets.introspection import Forward, evaluating, first_input
 
 REFINE_STEPS = 300
@@ -77,6 +78,7 @@ def apply(
       (1): Linear(in_features=5, out_features=40, bias=True)
     )
     """
+    check_network(model)
     if isinstance(calibration, Profile):
         profiled = calibration
         _check_same(model, profiled)

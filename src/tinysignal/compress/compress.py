@@ -12,6 +12,7 @@ from torch import nn
 from tinysignal.compress.apply import REFINE_STEPS, apply
 from tinysignal.compress.plan import Plan
 from tinysignal.compress.profile import Profile, Score, profile
+from tinysignal.compress.ranks import Floor
 from tinysignal.compress.search import Weights, accuracy, plan
 from tinysignal.errors import ConfigError
 from tinysignal.nets.batches import run
@@ -77,7 +78,8 @@ def compress(
     method: str = "sequential",
     ignore: Sequence[str] = (),
     only: Sequence[str] = (),
-    min_rank: int = 4,
+    min_rank: Floor | None = None,
+    round_to: int = 1,
     loss: str = "auto",
     weights: Weights | None = None,
     forward: Forward | None = None,
@@ -100,7 +102,7 @@ def compress(
         ``activation`` to the calibration data in the original network, ``svd`` to the weights.
     ignore, only : sequence of str
         Names or patterns of layers to leave whole, and of the only layers to factor.
-    min_rank, loss, weights
+    min_rank, round_to, loss, weights
         See `plan`.
     forward, score : callable or None
         See `profile`.
@@ -137,6 +139,7 @@ def compress(
         max_accuracy_drop=max_accuracy_drop,
         method=method,
         min_rank=min_rank,
+        round_to=round_to,
         loss=loss,
         weights=weights,
     )

@@ -13,6 +13,7 @@ from tinysignal.budget import Budget
 from tinysignal.compress.factorize import Covariance, covariance_of, output_spectrum
 from tinysignal.compress.layer_profile import LayerProfile
 from tinysignal.compress.profile import Profile
+from tinysignal.compress.ranks import Ranks
 from tinysignal.compress.solve import cheapest_decomposition
 from tinysignal.errors import ConfigError
 from tinysignal.files import json_text
@@ -200,7 +201,7 @@ class Choice(NamedTuple):
 Choices = dict[str, Choice]  # by the names of the layers
 
 
-def uniform(profile: Profile, rank: int, *, first_only: bool = False) -> Choices:
+def uniform(profile: Profile, rank: int, ranks: Ranks, *, first_only: bool = False) -> Choices:
     """Choices with the same rank in all layers.
 
     With ``first_only``, a convolution gets its default decomposition even if another is cheaper.
@@ -224,7 +225,7 @@ def uniform(profile: Profile, rank: int, *, first_only: bool = False) -> Choices
             continue
         found, own = (usual, rank) if first_only else cheapest_decomposition(layer, rank)
         reason = f"cheaper, error of rank {rank}" if own != rank else ""
-        choices[layer.name] = Choice(found, own, reason)
+        choices[layer.name] = Choice(found, ranks.rounded(layer, found, own), reason)
     return choices
 
 
@@ -248,7 +249,7 @@ def spectrum(layer: LayerProfile, method: str) -> Tensor:
     return total
 
 
-def by_energy(profile: Profile, fraction: float, method: str) -> Choices:
+def by_energy(profile: Profile, fraction: float, method: str, ranks: Ranks) -> Choices:
     """Choices of the smallest rank that keeps a fraction of the squared singular values."""
     choices: Choices = {}
     for layer in profile.layers:
@@ -257,8 +258,9 @@ def by_energy(profile: Profile, fraction: float, method: str) -> Choices:
         enough = kept >= fraction * kept[-1] * (1 - 1e-12)
         rank = int(enough.nonzero()[0, 0]) + 1
         if layer.shrinks(usual, rank):
-            found = cheapest_decomposition(layer, rank)
-            choices[layer.name] = Choice(*found, f"keeps {fraction:.4g}")
+            found, own = cheapest_decomposition(layer, rank)
+            own = ranks.rounded(layer, found, own)
+            choices[layer.name] = Choice(found, own, f"keeps {fraction:.4g}")
         else:
             choices[layer.name] = Choice(usual, None, f"rank {rank} does not make it smaller")
     return choices

@@ -18,6 +18,7 @@ from tinysignal.compress.structure import candidates, is_within, prepare
 from tinysignal.compress.trial import unreplaceable
 from tinysignal.errors import ConfigError, DataError, ModelError
 from tinysignal.nets.batches import Batch, heads, read_batch, run
+from tinysignal.nets.checks import check_network
 from tinysignal.nets.introspection import (
     Forward,
     evaluating,
@@ -136,7 +137,8 @@ def profile(
     ModelError
         No layer can be factored.
     ConfigError
-        A pattern matches no layer.
+        A pattern matches no layer, or the network cannot be taken apart: it is scripted, traced,
+        compiled, quantised, without sizes or weights, or no module.
 
     Example
     -------
@@ -147,6 +149,7 @@ def profile(
     Profile(1 layers to factor, 1 left whole; 785 parameters, 750 multiply-accumulates an example; \
 1 batches; outputs 200 x 5)
     """
+    check_network(model)
     held = tuple(read_batch(model, batch, forward) for batch in batches)
     if not held:
         raise DataError("0 calibration batches, expected 1 or more with a few hundred examples.")

@@ -8,6 +8,7 @@ from tinysignal.compress.layers import family_of
 from tinysignal.compress.plan import Plan
 from tinysignal.compress.structure import named_modules, prepare, replace_module, restored, why_not
 from tinysignal.errors import ConfigError
+from tinysignal.nets.checks import check_network
 
 
 def rebuild(model: nn.Module, plan: Plan) -> nn.Module:
@@ -40,6 +41,7 @@ def rebuild(model: nn.Module, plan: Plan) -> nn.Module:
     >>> again.load_state_dict(small.state_dict())
     <All keys matched successfully>
     """
+    check_network(model)
     network, replaced = prepare(model)
     known = dict(named_modules(network))
     cut = [step for step in plan.layers if step.rank is not None]

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from tinysignal.errors import ConfigError, DataError
 from tinysignal.inspect.batches import Runner, checked_batches
 from tinysignal.inspect.hooks import Call, Watch
 from tinysignal.inspect.result import Ranking
 from tinysignal.inspect.sampling import Extremes, RandomSample, probabilities, project
+from tinysignal.nets.checks import check_network
 from tinysignal.nets.introspection import Forward, evaluating, shape_text
 
 Array = NDArray[np.float32]
@@ -313,10 +313,7 @@ def record_outputs(
     >>> {name: rows.shape for name, rows in record_outputs(net, batches, points=50).outputs.items()}
     {'0': (50, 8), '2': (50, 3)}
     """
-    if any(is_lazy(parameter) for parameter in model.parameters()):
-        raise ConfigError(
-            "the network has lazy modules without sizes. Run it on one batch before the inspection."
-        )
+    check_network(model)
     wanted = None if layers is None else _check_names(model, layers)
     recorder = Recorder(wanted, RandomSample(points, seed), Extremes(best))
     run = Runner(model, forward)
