@@ -92,9 +92,18 @@ _WEIGHT = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh)_l(\d+)(_reverse)?")
 
 
 def _on_values(module: Callable[[Tensor], Tensor], sequence: Any) -> Any:
-    if isinstance(sequence, PackedSequence):
+    if not isinstance(sequence, PackedSequence):
+        return module(sequence)
+    if not torch.onnx.is_in_onnx_export():
         return sequence._replace(data=module(sequence.data))
-    return module(sequence)
+    # The exporter knows packed sequences beside recurrent layers only.
+    kernels: Any = torch._VF
+    steps = sequence.batch_sizes.shape[0]
+    padded, lengths = kernels._pad_packed_sequence(
+        sequence.data, sequence.batch_sizes, False, 0.0, steps
+    )
+    data, sizes = kernels._pack_padded_sequence(module(padded), lengths, False)
+    return sequence._replace(data=data, batch_sizes=sizes)
 
 
 def _state_of(state: Any, number: int, cell: nn.Module) -> Any:
