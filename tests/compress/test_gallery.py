@@ -383,8 +383,8 @@ def cut(name: str) -> tuple[nn.Module, tuple[Tensor, ...], Profile, Plan, nn.Mod
     net, given = kind().eval(), inputs()
     batches = [given, inputs()]
     found = profile(net, batches, forward=lambda net, batch: net(*batch))
-    chosen = plan(found, params=0.8, min_rank=1, method="activation")
-    return net, given, found, chosen, apply(net, chosen, found)
+    chosen = plan(found, params=0.8, min_rank=1)
+    return net, given, found, chosen, apply(net, chosen, found, refine=20)
 
 
 def flat(outputs: Any) -> list[Tensor]:

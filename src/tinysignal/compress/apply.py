@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tinysignal.compress.factorize import WIDE, WIDE_ROWS, Factors
+from tinysignal.compress.layer_profile import LayerProfile
 from tinysignal.compress.layers import TIED
 from tinysignal.compress.plan import LayerPlan, Plan
 from tinysignal.compress.profile import Profile, profile
@@ -201,8 +202,16 @@ def _sequential(
         if isinstance(fitted, Factors):
             network = replace_module(network, layer.name, layer.family.replacement(module, fitted))
         else:
-            layer.family.write(module, *fitted)
+            _correct(layer, module, *fitted)
     return network
+
+
+def _correct(layer: LayerProfile, module: nn.Module, dense: Tensor, bias: Tensor) -> None:
+    """Write a layer that stays whole; it gets no parameter that it had not, for its state dict."""
+    without = module._parameters.get("bias", bias) is None
+    layer.family.write(module, dense, bias)
+    if without:
+        module.register_parameter("bias", None)
 
 
 def _strides(profiled: Profile) -> dict[str, int]:

@@ -117,7 +117,8 @@ def from_rows(
     fit, held = _halves(len(given))
     half = moments_of(given[fit])
     choices = [weight.double(), _regression(layer, half, given[fit], target[fit])]
-    errors = [_error(choice, given[held], target[held]) for choice in choices]
+    centred = rank is not None or layer.family.has_bias(layer.module)
+    errors = [_error(choice, given[held], target[held], centred=centred) for choice in choices]
     moments = moments_of(given)
     best = weight.double()
     if errors[1] < errors[0]:
@@ -176,10 +177,10 @@ def _block_regression(weight: Tensor, moments: Moments, given: Tensor, target: T
     return regress(weight, cross / len(given), moments.covariance)
 
 
-def _error(dense: Tensor, given: Tensor, target: Tensor) -> float:
-    """Mean squared error after removal of the mean, summed over the outputs."""
+def _error(dense: Tensor, given: Tensor, target: Tensor, *, centred: bool) -> float:
+    """Mean squared error, summed over the outputs; without their mean, which a bias corrects."""
     gap = target - given @ dense.to(given.dtype).T
-    return float((gap - gap.mean(dim=0)).square().sum()) / len(gap)
+    return float((gap - gap.mean(dim=0) if centred else gap).square().sum()) / len(gap)
 
 
 def refined(
