@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import shutil
 import struct
 import threading
 from collections import Counter
@@ -376,7 +377,15 @@ def test_folders_that_are_no_data_sets_are_refused(tmp_path: Path) -> None:
     save_picture(tmp_path / "a" / "1.png", 1)
     check("only the class 'a'")
     (tmp_path / "b").mkdir()
-    check("b: no pictures or sounds")
+    check("b: no pictures or sounds, expected")
+    for name in ("1.HEIC", "2.heic", "notes.txt"):
+        (tmp_path / "b" / name).write_bytes(b"other")
+    check("b: no pictures or sounds but 2 .heic, 1 .txt, expected")
+    save_picture(tmp_path / "b" / "3.png", 2)
+    save_picture(tmp_path / "b" / "4.png", 3)
+    assert load_folder(tmp_path).passed_over == {".heic": 2, ".txt": 1}
+    shutil.rmtree(tmp_path / "b")
+    (tmp_path / "b").mkdir()
     save_sound(tmp_path / "b" / "1.wav", 1)
     check(r"a/1\.png is a picture and .*b/1\.wav a sound")
     (tmp_path / "b" / "1.wav").rename(tmp_path / "b" / "1.png")

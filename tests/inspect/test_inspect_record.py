@@ -359,3 +359,61 @@ def test_pictures_are_grey_on_one_scale() -> None:
     assert grey_images(rows.reshape(2, 6), (2, 3)).shape == (2, 2, 3)
     assert grey_images(np.stack([rows] * 3, axis=1), None).shape == (2, 2, 3)
     assert not grey_images(np.ones((2, 4, 4), np.float32), None).any()
+
+
+class Both(nn.Module):
+    """Two inputs by name, two outputs of which one is logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.layer = nn.Embedding(9, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor, tokens: Tensor) -> dict[str, Any]:
+        hidden = self.words(tokens).mean(1) + x
+        return {"loss": hidden.mean(), "logits": self.layer(hidden), "states": [hidden[:, None]]}
+
+
+def test_batches_are_read_as_loaders_yield_them() -> None:
+    torch.manual_seed(0)
+    x, tokens, y = torch.randn(40, 6), torch.randint(0, 9, (40, 5)), torch.arange(40) % 3
+    net, ids = Both(), torch.arange(40)
+    batches_by_kind: list[Any] = [
+        (x, tokens, y),
+        (x, tokens, y, ids),
+        {"x": x, "tokens": tokens, "labels": y, "index": ids},
+        {"x": x.numpy(), "tokens": tokens.numpy(), "y": y.numpy()},
+        ({"x": x, "tokens": tokens}, y),
+        ([x, tokens], y),
+    ]
+    for kind in batches_by_kind:
+        found = record_outputs(net, [kind], points=30)
+        assert (found.labels == np.arange(40)[found.positions] % 3).all()
+        with torch.no_grad():
+            wanted = net(x, tokens)["logits"].softmax(1).numpy()[found.positions]
+        np.testing.assert_allclose(found.probabilities, wanted, atol=1e-5)
+        np.testing.assert_array_equal(found.inputs, x.numpy()[found.positions])
+
+    def forward(model: nn.Module, batch: Any) -> Any:
+        one = batch if isinstance(batch, dict) else {"x": batch[0], "tokens": batch[1]}
+        return model(one["x"], one["tokens"])["logits"]
+
+    for kind in batches_by_kind[:3]:
+        record_outputs(net, [kind], points=30, forward=forward)
+
+
+def test_an_output_that_could_be_one_of_two_is_asked_for() -> None:
+    net = Odd(lambda y: {"digit": y, "size": y[:, :2]})
+    with pytest.raises(DataError, match=r"returns a dict \(digit 4 x 3, size 4 x 2\)"):
+        record_outputs(net, [(X, Y)])
+    picked = record_outputs(net, [(X, Y)], forward=lambda model, x: model(x)["digit"])
+    assert picked.probabilities.shape == (4, 3)
+
+
+def test_the_users_tensors_are_left_as_they_are() -> None:
+    class InPlace(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.mul_(0))  # type: ignore[no-any-return]
+
+    x = torch.ones(30, 6)
+    record_outputs(InPlace(nn.Linear(6, 3)), [(x, torch.arange(30) % 3)])
+    assert bool((x == 1).all())

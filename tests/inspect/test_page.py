@@ -19,7 +19,12 @@ from sample_inspection import METHODS, sample_inspection
 from tinysignal.errors import DataError, FileError
 from tinysignal.inspect.page import render_page, write_page
 from tinysignal.inspect.page.images import TEN, class_colours, make_sprite
-from tinysignal.inspect.page.pictures import render_pictures
+from tinysignal.inspect.page.pictures import (
+    examples_figure,
+    free_place,
+    map_figure,
+    render_pictures,
+)
 from tinysignal.inspect.result import Inspection
 
 image = pytest.importorskip("PIL.Image")
@@ -71,6 +76,59 @@ def test_every_part_of_the_page_is_there_and_closed() -> None:
     assert page.attributes("class").count("map") == len(inspection.layers) * len(METHODS)
     ranked = sum(len(r.best) + len(r.worst) for r in inspection.rankings)
     assert page.attributes("class").count("example") == ranked
+
+
+def test_errors_are_marked_among_the_best_too() -> None:
+    inspection = sample_inspection()
+    answers = inspection.predicted.copy()
+    answers[inspection.rankings[1].best[1]] = 2
+    inspection = replace(inspection, predicted=answers)
+    best = [int(one) for ranking in inspection.rankings for one in ranking.best]
+    wrong = [one for one in best if inspection.predicted[one] != inspection.labels[one]]
+    assert 0 < len(wrong) < len(best)
+    text = render_page(inspection).partition('id="best"')[2].partition('id="worst"')[0]
+    items = [item.partition("</li>")[0] for item in text.split("<li>")[1:]]
+    marked = [item for item in items if 'class="wrong"' in item]
+    shown = [int(item.partition('data-shown="')[2].partition('"')[0]) for item in marked]
+    assert len(items) == len(best)
+    assert sorted(shown) == sorted(wrong)
+    figure = examples_figure(inspection, "best")
+    red = [one for one in figure.axes[0].texts if one.get_color() == "#c1121f"]
+    assert len(red) == len(wrong)
+
+
+def test_a_name_stands_beside_the_dots_of_its_class() -> None:
+    rng = np.random.default_rng(0)
+    centres = np.array([[100.0, 100.0], [300.0, 110.0], [200.0, 250.0]])
+    dots = np.concatenate([rng.normal(one, 20, (200, 2)) for one in centres])
+    taken: list[tuple[float, float, float, float]] = []
+    for middle in centres:
+        x, y = free_place(dots, middle, (60, 20), taken, (0, 0, 400, 300))
+        assert not ((abs(dots[:, 0] - x) < 30) & (abs(dots[:, 1] - y) < 10)).any()
+        assert np.hypot(x - middle[0], y - middle[1]) < 120
+        box = (x - 30, y - 10, x + 30, y + 10)
+        assert box[0] >= 0
+        assert box[3] <= 300
+        assert not any(
+            box[0] < r and box[2] > left and box[1] < t and box[3] > b for left, b, r, t in taken
+        )
+        taken.append(box)
+    crowded = rng.uniform(0, 100, (5000, 2))
+    place = free_place(crowded, np.array([50.0, 50.0]), (40, 20), [], (0, 0, 100, 100))
+    assert np.isfinite(place).all()
+
+
+def test_names_are_off_the_points_of_a_picture() -> None:
+    inspection = sample_inspection(shown=300)
+    figure = map_figure(inspection, inspection.layers[-1], inspection.layers[-1].maps[0])
+    axes = figure.axes[0]
+    figure.draw_without_rendering()
+    dots = axes.transData.transform(inspection.layers[-1].maps[0].points)
+    assert [text.get_text() for text in axes.texts] == list(inspection.classes)
+    for text in axes.texts:
+        box = text.get_window_extent()
+        inside = (dots > [box.x0, box.y0]) & (dots < [box.x1, box.y1])
+        assert not inside.all(axis=1).any()
 
 
 def test_links_within_the_page_lead_somewhere_and_none_leads_out() -> None:

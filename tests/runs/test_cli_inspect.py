@@ -45,6 +45,18 @@ def test_a_run_becomes_a_page_with_pictures_and_a_table(
         assert layer in said.err
 
 
+def test_quiet_says_nothing_but_the_table(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["-o", str(tmp_path / "a.html"), "--methods", "pca", "--points", "1000"]
+    assert command_line(["inspect", str(run_folder), "--jobs", "1", *arguments]) == 0
+    assert "fewer than the 1000 requested" in capsys.readouterr().err
+    assert command_line(["inspect", str(run_folder), "--jobs", "1", *arguments, "--quiet"]) == 0
+    said = capsys.readouterr()
+    assert not said.err
+    assert "kNN full" in said.out
+
+
 def test_json_is_all_of_stdout_and_the_same_again(
     run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

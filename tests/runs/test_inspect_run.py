@@ -67,6 +67,24 @@ def test_without_a_test_side_the_validation_side_is_shown_and_said(
     assert found.notes[0].startswith("No test split")
 
 
+def test_of_a_test_side_that_is_too_small_all_sides_are_shown_and_it_is_said(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = load_dataset("digits", seed=3)
+    of_one = whole.test.select(np.flatnonzero(whole.test.labels == 4))
+    for small in (whole.test.select(np.arange(24)), of_one):
+        few = replace(whole, test=small, passed_over={".txt": 1, ".heic": 3})
+        monkeypatch.setattr(
+            "tinysignal.train.classification.task.load_dataset", lambda *_, few=few, **__: few
+        )
+        found = look(run)
+        assert found.split == "all splits"
+        assert found.examples == len(few.train) + len(few.valid) + len(small)
+        assert found.notes[0].endswith("nothing here reads them: 3 .heic, 1 .txt.")
+        assert f"The test split has {len(small)} examples" in found.notes[1]
+        assert "all splits were used" in found.notes[1]
+
+
 def test_layers_are_chosen_by_name(run: Path) -> None:
     found = look(run, layers=["layers.0"])
     assert [view.name for view in found.layers] == ["input", "layers.0"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import webbrowser
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,7 +33,8 @@ def inspect(
         str | None,
         typer.Option(
             help="Data set: mnist, fashion-mnist, digits, or a folder with one subfolder for each "
-            "class. Its test split is used, or its validation split if there is no test split.",
+            "class. Its test split is used, its validation split if there is none, or all splits "
+            "if that is too small.",
             show_default="that of the run",
         ),
     ] = None,
@@ -64,6 +65,7 @@ def inspect(
         bool,
         typer.Option("--pictures", help="Write the figures of the page as PNG files too."),
     ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print no progress and no notes.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all numbers as JSON instead of a table.")
     ] = False,
@@ -86,7 +88,7 @@ def inspect(
         from tinysignal.runs.inspect import inspect_run
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"inspecting a network ({error.name})", "train") from None
-    with _progress() as report:
+    with nullcontext() if quiet else _progress() as report:
         inspection = inspect_run(
             run,
             data=data,
@@ -102,7 +104,7 @@ def inspect(
     if as_json:
         print(json_text(inspection.to_json()))
     else:
-        _print_table(inspection)
+        _print_table(inspection, quiet=quiet)
         print(on_one_line(f"page: {page}"))
         if pictures:
             print(on_one_line(f"pictures: {len(written) - 1} in {_pictures(page)}"))
@@ -161,7 +163,7 @@ def _print_step(done: int, steps: int, what: str) -> None:
     typer.echo(f"{done} of {steps}: {what}" if done else f"{what} ...", err=True)
 
 
-def _print_table(inspection: Inspection) -> None:
+def _print_table(inspection: Inspection, *, quiet: bool) -> None:
     methods = list(dict.fromkeys(m.method for layer in inspection.layers for m in layer.maps))
     where = printable(f"{inspection.title} on {inspection.data}, {inspection.split}")
     print(f"{where}: {100 * inspection.accuracy:.2f} % of {inspection.examples} examples right")
@@ -173,7 +175,7 @@ def _print_table(inspection: Inspection) -> None:
         cells = [layer.knn_accuracy, *(shares.get(method) for method in methods)]
         table.add_row(escape(layer.title), *map(_percent, cells))
     Console().print(table)
-    for note in inspection.notes:
+    for note in () if quiet else inspection.notes:
         typer.echo(printable(note), err=True)
 
 

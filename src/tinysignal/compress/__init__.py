@@ -7,6 +7,7 @@
     layer_profile.py  statistics of one layer; layers that cannot be factored, with the reason
     plan.py           plan: a rank for each layer, as JSON that can be edited and replayed
     output_loss.py    distance of a compressed network's outputs from the original's
+    ranks.py          ranks that a layer may have
     allocate.py       ranks within a budget, by the output loss of each layer's candidates
     search.py         comparison of allocations on held-out batches
     apply.py          compressed copy of a network

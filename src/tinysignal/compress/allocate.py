@@ -12,9 +12,9 @@ from tinysignal.compress.layer_profile import LayerProfile
 from tinysignal.compress.output_loss import OutputLoss
 from tinysignal.compress.plan import Choice, Choices
 from tinysignal.compress.profile import Profile
+from tinysignal.compress.ranks import Ranks
 from tinysignal.compress.solve import from_moments, prefix
 
-_LADDER = (1, 2, 3, 4, 6, 8, 10, 13, 16, 20, 26, 32, 40, 52, 64, 80, 104, 128, 160, 208, 256)
 _NESTED = ("low_rank", "channel")  # decompositions whose lower ranks are prefixes of higher ones
 
 
@@ -43,7 +43,7 @@ Candidates = dict[str, list[Candidate]]  # for each layer, its lower convex hull
 
 
 def find_candidates(
-    profile: Profile, loss: OutputLoss, method: str, *, min_rank: int, by_macs: bool
+    profile: Profile, loss: OutputLoss, method: str, ranks: Ranks, *, by_macs: bool
 ) -> Candidates:
     """Candidates of every layer on the lower convex hull, from the cheapest to the whole layer.
 
@@ -57,10 +57,10 @@ def find_candidates(
         kept = copy.deepcopy(module.state_dict())
         candidates = [Candidate(layer.decompositions[0], None, _whole(layer, by_macs), 0.0)]
         for decomposition in layer.decompositions:
-            ranks = _ranks(layer, decomposition, min_rank)
-            nested = decomposition in _NESTED and ranks
-            most = from_moments(layer, decomposition, ranks[-1], method=single) if nested else None
-            for rank in ranks:
+            tried = ranks.ladder(layer, decomposition)
+            nested = decomposition in _NESTED and tried
+            most = from_moments(layer, decomposition, tried[-1], method=single) if nested else None
+            for rank in tried:
                 if most is None:
                     made = from_moments(layer, decomposition, rank, method=single)
                 else:
@@ -68,19 +68,11 @@ def find_candidates(
                 layer.family.write(module, made.dense, made.bias)
                 cost = cost_of(layer, decomposition, rank, by_macs)
                 candidates.append(Candidate(decomposition, rank, cost, max(0.0, loss(network))))
-        if not layer.family.has_bias(layer.module) and not isinstance(module, nn.RNNBase):
-            module.register_parameter("bias", None)
-        module.load_state_dict(kept)
+                if "bias" not in kept and "bias" in module._parameters:
+                    module.register_parameter("bias", None)
+                module.load_state_dict(kept)
         found[layer.name] = lower_hull(candidates)
     return found
-
-
-def _ranks(layer: LayerProfile, decomposition: str, min_rank: int) -> list[int]:
-    largest = layer.largest_rank(decomposition)
-    if largest == 0:
-        return []
-    least = min(min_rank, largest)
-    return sorted({least, largest, *(rank for rank in _LADDER if least < rank < largest)})
 
 
 def _whole(layer: LayerProfile, by_macs: bool) -> float:
@@ -124,7 +116,12 @@ def discounted(candidates: Candidates, factor: float) -> Candidates:
 
 
 def allocate(
-    profile: Profile, candidates: Candidates, limit: float | None, *, by_macs: bool
+    profile: Profile,
+    candidates: Candidates,
+    limit: float | None,
+    ranks: Ranks,
+    *,
+    by_macs: bool,
 ) -> tuple[Choices, float]:
     """Choose candidates greedily by loss reduction per cost, within a limit.
 
@@ -134,6 +131,7 @@ def allocate(
     candidates : dict of str to list of Candidate
     limit : float or None
         Largest cost of the whole network; None for the smallest possible cost.
+    ranks : Ranks
     by_macs : bool
         Whether costs are multiply-accumulates instead of parameters.
 
@@ -163,7 +161,7 @@ def allocate(
             chosen[name], left = dear, left - extra
         else:
             stopped.add(name)
-            chosen[name], left = _partly(profile.layer(name), chosen[name], left, by_macs)
+            chosen[name], left = _partly(profile.layer(name), chosen[name], left, ranks, by_macs)
     choices = {
         name: Choice(one.decomposition, one.rank, f"output loss {one.loss:.2g}")
         for name, one in chosen.items()
@@ -195,15 +193,17 @@ def _new_biases(profile: Profile, by_macs: bool) -> int:
 
 
 def _partly(
-    layer: LayerProfile, candidate: Candidate, left: float, by_macs: bool
+    layer: LayerProfile, candidate: Candidate, left: float, ranks: Ranks, by_macs: bool
 ) -> tuple[Candidate, float]:
     """Choice of the largest rank of a candidate's decomposition within the limit."""
     if candidate.rank is None:
         return candidate, left
-    low, high = candidate.rank, max(candidate.rank, layer.largest_rank(candidate.decomposition))
+    decomposition = candidate.decomposition
+    step = ranks.step(layer, decomposition)
+    low, high = candidate.rank // step, layer.largest_rank(decomposition) // step
     while low < high:
         middle = (low + high + 1) // 2
-        extra = cost_of(layer, candidate.decomposition, middle, by_macs) - candidate.cost
+        extra = cost_of(layer, decomposition, middle * step, by_macs) - candidate.cost
         low, high = (middle, high) if extra <= left else (low, middle - 1)
-    cost = cost_of(layer, candidate.decomposition, low, by_macs)
-    return replace(candidate, rank=low, cost=cost), left - (cost - candidate.cost)
+    cost = cost_of(layer, decomposition, low * step, by_macs)
+    return replace(candidate, rank=low * step, cost=cost), left - (cost - candidate.cost)

@@ -12,13 +12,16 @@ from torch import Tensor, nn
 
 from tinysignal.compress.factorize import WIDE, WIDE_ROWS, Factors
 from tinysignal.compress.joint import parted, refined_jointly
+from tinysignal.compress.layer_profile import LayerProfile
+from tinysignal.compress.layers import TIED
 from tinysignal.compress.output_loss import Weights
 from tinysignal.compress.plan import LayerPlan, Plan
 from tinysignal.compress.profile import Profile, on_batches, profile
 from tinysignal.compress.solve import from_moments, from_rows
-from tinysignal.compress.structure import is_within, prepare, replace_module
+from tinysignal.compress.structure import is_within, prepare, replace_module, restored
 from tinysignal.errors import ConfigError
 from tinysignal.nets.batches import run
+from tinysignal.nets.checks import check_network
 from tinysignal.nets.introspection import Forward, evaluating, first_input
 
 REFINE_STEPS, JOINT = 300, "joint"
@@ -85,6 +88,7 @@ def apply(
       (1): Linear(in_features=5, out_features=40, bias=True)
     )
     """
+    check_network(model)
     if isinstance(calibration, Profile):
         profiled = calibration
         _check_same(model, profiled)
@@ -122,7 +126,8 @@ def compressed(profiled: Profile, plan: Plan, *, refine: int, seed: int = 0) -> 
                 network = replace_module(
                     network, layer.name, layer.family.replacement(layer.module, made)
                 )
-    return _restored(network, profiled, planned)
+    cut = [name for name, step in planned.items() if step.rank is not None]
+    return restored(network, profiled.replaced, cut)
 
 
 def check_plan(plan: Plan, profiled: Profile) -> None:
@@ -172,15 +177,6 @@ def _check_same(model: nn.Module, profiled: Profile) -> None:
         )
 
 
-def _restored(network: nn.Module, profiled: Profile, planned: dict[str, LayerPlan]) -> nn.Module:
-    """Restore the modules that `prepare` replaced and the plan does not factor."""
-    cut = {name for name, step in planned.items() if step.rank is not None}
-    for name, module in profiled.replaced.items():
-        if not any(is_within(layer, name) for layer in cut):
-            network = replace_module(network, name, copy.deepcopy(module))
-    return network
-
-
 class _Reached(Exception):  # noqa: N818 - not an error: it ends a forward pass early
     pass
 
@@ -199,9 +195,19 @@ def _sequential(
     originals = _gather(profiled.network, profiled, names, strides)
     kept = set(profiled.replaced)
     begun = False
+    for layer in profiled.layers:  # a tied head changes the Embedding, which comes first
+        step = planned.get(layer.name)
+        if layer.family is TIED and step is not None and step.rank is not None:
+            made = from_moments(layer, step.decomposition, step.rank, method="activation")
+            network = replace_module(
+                network, layer.name, layer.family.replacement(layer.module, made)
+            )
+            begun = True
     for layer in profiled.layers:
         step = planned.get(layer.name)
         rank = None if step is None else step.rank
+        if layer.family is TIED and rank is not None:
+            continue
         whole = any(is_within(layer.name, name) for name in kept)
         before = originals.pop(layer.name)
         if rank is None and (not begun or whole):
@@ -210,15 +216,23 @@ def _sequential(
         module = network.get_submodule(layer.name)
         target = before @ layer.weight.T + layer.bias.to(before.dtype)
         decomposition = layer.decompositions[0] if step is None else step.decomposition
-        made = from_rows(
+        fitted = from_rows(
             layer, decomposition, rank, given=given, target=target, refine=refine, seed=seed
         )
         begun = True
-        if isinstance(made, Factors):
-            network = replace_module(network, layer.name, layer.family.replacement(module, made))
+        if isinstance(fitted, Factors):
+            network = replace_module(network, layer.name, layer.family.replacement(module, fitted))
         else:
-            layer.family.write(module, *made)
+            _correct(layer, module, *fitted)
     return network
+
+
+def _correct(layer: LayerProfile, module: nn.Module, dense: Tensor, bias: Tensor) -> None:
+    """Write a layer that stays whole; it gets no parameter that it had not, for its state dict."""
+    without = module._parameters.get("bias", bias) is None
+    layer.family.write(module, dense, bias)
+    if without:
+        module.register_parameter("bias", None)
 
 
 def _strides(profiled: Profile) -> dict[str, int]:

@@ -13,6 +13,7 @@ from tinysignal.compress.apply import REFINE_STEPS, apply
 from tinysignal.compress.output_loss import Weights
 from tinysignal.compress.plan import Plan
 from tinysignal.compress.profile import Profile, Score, profile
+from tinysignal.compress.ranks import Floor
 from tinysignal.compress.search import accuracy, plan
 from tinysignal.errors import ConfigError
 from tinysignal.nets.batches import run
@@ -78,7 +79,8 @@ def compress(
     method: str = "sequential",
     ignore: Sequence[str] = (),
     only: Sequence[str] = (),
-    min_rank: int = 4,
+    min_rank: Floor | None = None,
+    round_to: int = 1,
     loss: str = "auto",
     weights: Weights | None = None,
     forward: Forward | None = None,
@@ -101,7 +103,7 @@ def compress(
         ``activation`` to the calibration data in the original network, ``svd`` to the weights.
     ignore, only : sequence of str
         Names or patterns of layers to leave whole, and of the only layers to factor.
-    min_rank, loss, weights
+    min_rank, round_to, loss, weights
         See `plan`.
     forward, score : callable or None
         See `profile`.
@@ -138,6 +140,7 @@ def compress(
         max_accuracy_drop=max_accuracy_drop,
         method=method,
         min_rank=min_rank,
+        round_to=round_to,
         loss=loss,
         weights=weights,
     )

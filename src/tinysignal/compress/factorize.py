@@ -194,6 +194,24 @@ def outputs_covariance(weight: Tensor, covariance: Covariance) -> Tensor:
     return weight.double() @ covariance @ weight.double().T
 
 
+def covariance_of(covariance: Covariance, inputs: slice) -> Covariance:
+    """Covariance of some of the inputs."""
+    if isinstance(covariance, ThinCovariance):
+        return ThinCovariance(covariance.root[:, inputs])
+    return covariance[inputs, inputs]
+
+
+def blended(covariance: Covariance, weight: float, other: Tensor, share: float) -> Covariance:
+    """Weighted sum of two covariances, of which the other is float64 (inputs, inputs)."""
+    if isinstance(covariance, ThinCovariance):
+        values, vectors = torch.linalg.eigh(other)
+        root = (vectors * values.clamp_min(0).sqrt()).T.to(covariance.root.dtype)
+        return ThinCovariance(
+            torch.cat([covariance.root * math.sqrt(weight), root * math.sqrt(share)])
+        )
+    return weight * covariance + share * other
+
+
 def variances(covariance: Covariance) -> Tensor:
     """Variance of each input, float64 (inputs,)."""
     if isinstance(covariance, ThinCovariance):

@@ -64,8 +64,8 @@ class LayerProfile:
 
     @property
     def full_rank(self) -> int:
-        """Full rank of the matrix: its smaller side."""
-        return min(self.weight.shape)
+        """Rank at which the default decomposition is exact."""
+        return self.exact_rank(self.decompositions[0])
 
     def exact_rank(self, decomposition: str) -> int:
         """Rank at which a decomposition is exact."""
@@ -90,7 +90,8 @@ class LayerProfile:
     @property
     def macs(self) -> float:
         """Multiply-accumulates of the matrix for one example."""
-        return self.parameters * self.rows_per_example
+        share = self.family.macs(self.module) / self.family.weights(self.module)
+        return self.parameters * self.rows_per_example * share
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from tinysignal.budget import Budget
-from tinysignal.compress.factorize import output_spectrum
+from tinysignal.compress.factorize import Covariance, covariance_of, output_spectrum
 from tinysignal.compress.layer_profile import LayerProfile
 from tinysignal.compress.profile import Profile
+from tinysignal.compress.ranks import Ranks
 from tinysignal.compress.solve import cheapest_decomposition
 from tinysignal.errors import ConfigError
 from tinysignal.files import json_text
@@ -199,7 +200,7 @@ class Choice(NamedTuple):
 Choices = dict[str, Choice]  # by the names of the layers
 
 
-def uniform(profile: Profile, rank: int, *, first_only: bool = False) -> Choices:
+def uniform(profile: Profile, rank: int, ranks: Ranks, *, first_only: bool = False) -> Choices:
     """Choices with the same rank in all layers.
 
     With ``first_only``, a convolution gets its default decomposition even if another is cheaper.
@@ -223,19 +224,31 @@ def uniform(profile: Profile, rank: int, *, first_only: bool = False) -> Choices
             continue
         found, own = (usual, rank) if first_only else cheapest_decomposition(layer, rank)
         reason = f"cheaper, error of rank {rank}" if own != rank else ""
-        choices[layer.name] = Choice(found, own, reason)
+        choices[layer.name] = Choice(found, ranks.rounded(layer, found, own), reason)
     return choices
 
 
 def spectrum(layer: LayerProfile, method: str) -> Tensor:
-    """Squared singular values of the weight or of the outputs, descending, float64 (rank,)."""
+    """Squared singular values of the weight or of the outputs, descending, float64 (rank,).
+
+    Those of several blocks, which have one rank, are added.
+    """
+    covariance: Covariance | None = layer.inputs.covariance
     if method == "svd":
-        values: Tensor = torch.linalg.svdvals(layer.weight.double()).square()
-        return values
-    return output_spectrum(layer.weight, layer.inputs.covariance)[0][: layer.full_rank]
+        covariance = layer.family.usual_inputs(layer.module)
+    total = torch.zeros(layer.full_rank, dtype=torch.float64)
+    for outputs, inputs in layer.family.blocks(layer.module):
+        block = layer.weight[outputs, inputs]
+        if covariance is None:
+            values = torch.linalg.svdvals(block.double()).square()
+        else:
+            values = output_spectrum(block, covariance_of(covariance, inputs))[0]
+        values = values[: len(total)]
+        total[: len(values)] += values
+    return total
 
 
-def by_energy(profile: Profile, fraction: float, method: str) -> Choices:
+def by_energy(profile: Profile, fraction: float, method: str, ranks: Ranks) -> Choices:
     """Choices of the smallest rank that keeps a fraction of the squared singular values."""
     choices: Choices = {}
     for layer in profile.layers:
@@ -244,8 +257,9 @@ def by_energy(profile: Profile, fraction: float, method: str) -> Choices:
         enough = kept >= fraction * kept[-1] * (1 - 1e-12)
         rank = int(enough.nonzero()[0, 0]) + 1
         if layer.shrinks(usual, rank):
-            found = cheapest_decomposition(layer, rank)
-            choices[layer.name] = Choice(*found, f"keeps {fraction:.4g}")
+            found, own = cheapest_decomposition(layer, rank)
+            own = ranks.rounded(layer, found, own)
+            choices[layer.name] = Choice(found, own, f"keeps {fraction:.4g}")
         else:
             choices[layer.name] = Choice(usual, None, f"rank {rank} does not make it smaller")
     return choices

@@ -18,6 +18,7 @@ from tinysignal.compress.structure import candidates, is_within, prepare
 from tinysignal.compress.trial import unreplaceable
 from tinysignal.errors import ConfigError, DataError, ModelError
 from tinysignal.nets.batches import Batch, heads, read_batch, run
+from tinysignal.nets.checks import check_network
 from tinysignal.nets.introspection import (
     Forward,
     evaluating,
@@ -136,7 +137,8 @@ def profile(
     ModelError
         No layer can be factored.
     ConfigError
-        A pattern matches no layer.
+        A pattern matches no layer, or the network cannot be taken apart: it is scripted, traced,
+        compiled, quantised, without sizes or weights, or no module.
 
     Example
     -------
@@ -147,12 +149,13 @@ def profile(
     Profile(1 layers to factor, 1 left whole; 785 parameters, 750 multiply-accumulates an example; \
 1 batches; outputs 200 x 5)
     """
+    check_network(model)
     held = tuple(read_batch(model, batch, forward) for batch in batches)
     if not held:
         raise DataError("0 calibration batches, expected 1 or more with a few hundred examples.")
     network, replaced = prepare(model)
     found = list(candidates(network))
-    left = _left_whole([name for name, _, _ in found], ignore, only)
+    left = _left_whole(_all_names(network, found), ignore, only)
     usable = [name for name, _, reason in found if reason is None and name not in left]
     left |= unreplaceable(network, usable, held[0], forward)
     return _profiled(
@@ -225,13 +228,29 @@ def _profiled(
     )
 
 
-def _left_whole(names: list[str], ignore: Sequence[str], only: Sequence[str]) -> dict[str, str]:
+def _all_names(
+    network: nn.Module, found: list[tuple[str, nn.Module, str | None]]
+) -> dict[str, list[str]]:
+    """All names of every layer, such as those of an Embedding that looks its rows up in it."""
+    names: dict[nn.Module, list[str]] = {}
+    for name, module in network.named_modules(remove_duplicate=False):
+        names.setdefault(module, []).append(name)
+    return {name: names[module] for name, module, _ in found}
+
+
+def _left_whole(
+    names: dict[str, list[str]], ignore: Sequence[str], only: Sequence[str]
+) -> dict[str, str]:
     """Layers that ``ignore`` and ``only`` exclude, with the reason."""
 
     def fitting(pattern: str) -> set[str]:
-        found = {n for n in names if fnmatchcase(n, pattern) or is_within(n, pattern)}
+        found = {
+            name
+            for name, aliases in names.items()
+            if any(fnmatchcase(n, pattern) or is_within(n, pattern) for n in aliases)
+        }
         if not found or not pattern:
-            shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+            shown = ", ".join([*names][:10]) + (", ..." if len(names) > 10 else "")
             raise ConfigError(f"no layer matches '{pattern}', expected some of {shown}.")
         return found
 
@@ -251,7 +270,7 @@ class _Seen:
         self.calls = dict.fromkeys(self.sums, 0)
         self.order: list[str] = []
         self.activations: dict[str, nn.Module | None] = {}
-        self.other_macs = 0
+        self.other_macs = 0.0
         self.latest: tuple[Any, str] = (None, "")  # output and name of the layer called last
         self.latest_rows = 0
         self.outputs: dict[str, str] = {}
@@ -293,8 +312,9 @@ def _watch(
                 )
             seen.latest = output, name
             seen.activations.setdefault(name, None)
-            beside = layer_macs(module, output) or 0  # recurrent weights are not factored
-            seen.other_macs += beside - seen.latest_rows * _matrix_size(module)
+            # Recurrent weights are not factored.
+            beside = layer_macs(module, output, given=_tensor(args)) or 0
+            seen.other_macs += beside - seen.latest_rows * _family(module).macs(module)
         elif isinstance(module, _ACTIVATIONS):
             value, name = seen.latest
             if value is not None and first_input(args, kwargs) is value:
@@ -332,9 +352,9 @@ def _layer(
     family = _family(module)
     weight = family.matrix(module)
     # The cost of a merged pair of Linears is that of the pair.
-    parameters = weight.numel()
+    parameters = family.weights(module)
     if isinstance(held, nn.Sequential):
-        parameters = sum(_matrix_size(part) for part in held)
+        parameters = sum(_family(part).weights(part) for part in held)
     return LayerProfile(
         name,
         module,
@@ -352,10 +372,6 @@ def _family(module: nn.Module) -> Family:
     family = family_of(module)
     assert family is not None
     return family
-
-
-def _matrix_size(module: nn.Module) -> int:
-    return _family(module).matrix(module).numel()
 
 
 def _tensor(args: tuple[Any, ...]) -> Tensor | None:

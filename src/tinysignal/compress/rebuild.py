@@ -6,8 +6,9 @@ from torch import nn
 
 from tinysignal.compress.layers import family_of
 from tinysignal.compress.plan import Plan
-from tinysignal.compress.structure import is_within, prepare, replace_module, why_not
+from tinysignal.compress.structure import named_modules, prepare, replace_module, restored, why_not
 from tinysignal.errors import ConfigError
+from tinysignal.nets.checks import check_network
 
 
 def rebuild(model: nn.Module, plan: Plan) -> nn.Module:
@@ -40,8 +41,9 @@ def rebuild(model: nn.Module, plan: Plan) -> nn.Module:
     >>> again.load_state_dict(small.state_dict())
     <All keys matched successfully>
     """
+    check_network(model)
     network, replaced = prepare(model)
-    known = dict(network.named_modules())
+    known = dict(named_modules(network))
     cut = [step for step in plan.layers if step.rank is not None]
     for step in cut:
         module, where = known.get(step.name), f"plan: layer {step.name!r:.80}"
@@ -62,7 +64,4 @@ def rebuild(model: nn.Module, plan: Plan) -> nn.Module:
             raise ConfigError(f"{where} has no rank {step.rank}. Give the network of the plan.")
         empty = family.empty(module, step.decomposition, step.rank)
         network = replace_module(network, step.name, family.replacement(module, empty))
-    for name, module in replaced.items():
-        if not any(is_within(step.name, name) for step in cut):
-            network = replace_module(network, name, module)
-    return network
+    return restored(network, replaced, [step.name for step in cut])

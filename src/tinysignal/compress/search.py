@@ -26,6 +26,7 @@ from tinysignal.compress.plan import (
     uniform,
 )
 from tinysignal.compress.profile import Batches, Profile, on_batches
+from tinysignal.compress.ranks import Floor, Ranks, ranks_of
 from tinysignal.errors import ConfigError
 from tinysignal.nets.batches import heads, right_answers, run
 from tinysignal.nets.introspection import evaluating
@@ -43,20 +44,20 @@ def _searched(
     budget: Budget,
     *,
     method: str,
-    min_rank: int,
+    ranks: Ranks,
     loss: str,
     weights: Weights | None,
 ) -> tuple[Choices, Measured]:
     """Choices for a budget of the whole network, and the measurements that decided them."""
     output_loss = (loss, weights)
-    search = _Search(profile, method, min_rank, output_loss, by_macs=budget.macs is not None)
+    search = _Search(profile, method, ranks, output_loss, by_macs=budget.macs is not None)
     if budget.max_accuracy_drop is not None:
         return search.smallest(accuracy_test(search, budget.max_accuracy_drop))
     value = budget.value
     found = search.best_within(value * search.whole if value <= 1 else value)
     if found is None:
         raise ConfigError(
-            f"{budget.kind} is {value:g}, but rank {min_rank} in every layer leaves "
+            f"{budget.kind} is {value:g}, but the smallest ranks allowed leave "
             f"{search.least / search.whole:.2%} of the {budget.kind}. Raise {budget.kind}, or "
             "lower min_rank."
         )
@@ -70,18 +71,18 @@ class _Search:
         self,
         profile: Profile,
         method: str,
-        min_rank: int,
+        ranks: Ranks,
         loss: tuple[str, Weights | None],
         *,
         by_macs: bool,
     ) -> None:
         fit, self.held = halves(profile.batches)
         self.profile = on_batches(profile, fit)
-        self.method, self.by_macs = method, by_macs
+        self.method, self.ranks, self.by_macs = method, ranks, by_macs
         output_loss = OutputLoss(self.profile, fit, loss[0], weights=loss[1])
         self.candidates: dict[str, Candidates] = {
             "measured loss": find_candidates(
-                self.profile, output_loss, method, min_rank=min_rank, by_macs=by_macs
+                self.profile, output_loss, method, ranks, by_macs=by_macs
             ),
         }
         if method == "sequential":
@@ -91,7 +92,7 @@ class _Search:
         self.judge = OutputLoss(self.profile, self.held, output_loss.heads, most=_HELD_OUT)
         self.whole = profile.macs if by_macs else float(profile.parameters)
         self.least = allocate(
-            self.profile, self.candidates["measured loss"], None, by_macs=by_macs
+            self.profile, self.candidates["measured loss"], None, ranks, by_macs=by_macs
         )[1]
 
     def compressed(self, choices: Choices) -> nn.Module:
@@ -104,7 +105,7 @@ class _Search:
         if limit < self.least:
             return None
         tried = {
-            name: allocate(self.profile, candidates, limit, by_macs=self.by_macs)[0]
+            name: allocate(self.profile, candidates, limit, self.ranks, by_macs=self.by_macs)[0]
             for name, candidates in self.candidates.items()
         }
         equal = self._equal(limit)
@@ -134,14 +135,15 @@ class _Search:
         low, high = 0, max(layer.full_rank for layer in self.profile.layers)
         while low < high:
             middle = (low + high + 1) // 2
-            choices = uniform(self.profile, middle, first_only=True)
+            choices = uniform(self.profile, middle, self.ranks, first_only=True)
             fits = total_cost(self.profile, choices, by_macs=self.by_macs) <= limit
             low, high = (middle, high) if fits else (low, middle - 1)
-        return uniform(self.profile, low, first_only=True) if low else None
+        return uniform(self.profile, low, self.ranks, first_only=True) if low else None
 
     def _allocated(self, share: float) -> Choices:
         candidates = self.candidates["measured loss"]
-        return allocate(self.profile, candidates, share * self.whole, by_macs=self.by_macs)[0]
+        limit = share * self.whole
+        return allocate(self.profile, candidates, limit, self.ranks, by_macs=self.by_macs)[0]
 
     def smallest(self, meets: Callable[[nn.Module], bool]) -> tuple[Choices, Measured]:
         """Cheapest allocation that meets a condition, by bisection over the kept share."""
@@ -210,7 +212,8 @@ def plan(
     macs: float | None = None,
     max_accuracy_drop: float | None = None,
     method: str = "sequential",
-    min_rank: int = 4,
+    min_rank: Floor | None = None,
+    round_to: int = 1,
     loss: str = "auto",
     weights: Weights | None = None,
 ) -> Plan:
@@ -223,8 +226,11 @@ def plan(
         Exactly one budget, see `Budget`.
     method : {"sequential", "activation", "svd"}
         Method of the factors, see `tinysignal.compress.compress`.
-    min_rank : int
-        Smallest rank of a layer.
+    min_rank : int, mapping of str to int, or None
+        Smallest rank of every layer, or of layers by name or pattern: ``{"head": 16}``. None for 4
+        where ranks are searched (``params``, ``macs``, ``max_accuracy_drop``).
+    round_to : int
+        Ranks become multiples of this, such as 8, in layers that are large enough for it.
     loss : {"auto", "kl", "mse"}
         Loss of a compressed layer: ``kl``, the divergence of the class probabilities from the
         original's, or ``mse``, the squared error relative to the variance of the outputs. ``auto``
@@ -240,7 +246,8 @@ def plan(
     Raises
     ------
     ConfigError
-        Not exactly one budget is given, or it is out of bounds or cannot be met.
+        Not exactly one budget is given, it is out of bounds or cannot be met, or a pattern of
+        ``min_rank`` matches no layer.
 
     Example
     -------
@@ -257,7 +264,15 @@ def plan(
         macs=macs,
         max_accuracy_drop=max_accuracy_drop,
     )
-    return plan_for(profile, budget, method=method, min_rank=min_rank, loss=loss, weights=weights)
+    return plan_for(
+        profile,
+        budget,
+        method=method,
+        min_rank=min_rank,
+        round_to=round_to,
+        loss=loss,
+        weights=weights,
+    )
 
 
 def plan_for(
@@ -265,19 +280,19 @@ def plan_for(
     budget: Budget,
     *,
     method: str = "sequential",
-    min_rank: int = 4,
+    min_rank: Floor | None = None,
+    round_to: int = 1,
     loss: str = "auto",
     weights: Weights | None = None,
 ) -> Plan:
     """Plan for a `Budget`; other parameters as of `plan`."""
     check_method(method)
-    if type(min_rank) is not int or min_rank < 1:
-        raise ConfigError(f"min_rank is {min_rank!r}, expected a whole number of 1 or more.")
+    ranks = ranks_of(profile, min_rank, round_to)
     if budget.rank is not None:
-        return assemble(profile, uniform(profile, budget.rank), method, budget)
+        return assemble(profile, uniform(profile, budget.rank, ranks), method, budget)
     if budget.energy is not None:
-        return assemble(profile, by_energy(profile, budget.energy, method), method, budget)
+        return assemble(profile, by_energy(profile, budget.energy, method, ranks), method, budget)
     choices, measured = _searched(
-        profile, budget, method=method, min_rank=min_rank, loss=loss, weights=weights
+        profile, budget, method=method, ranks=ranks, loss=loss, weights=weights
     )
     return assemble(profile, choices, method, budget, measured)

@@ -16,6 +16,7 @@ from tinysignal.compress.factorize import (
     ThinCovariance,
     balanced_pair,
     corrected_bias,
+    covariance_of,
     moments_of,
     regress,
     regress_rows,
@@ -115,12 +116,13 @@ def from_rows(
 
     fit, held = _halves(len(given))
     half = moments_of(given[fit])
-    choices = [weight.double(), _regression(weight, half, given[fit], target[fit])]
-    errors = [_error(choice, given[held], target[held]) for choice in choices]
+    choices = [weight.double(), _regression(layer, half, given[fit], target[fit])]
+    centred = rank is not None or layer.family.has_bias(layer.module)
+    errors = [_error(choice, given[held], target[held], centred=centred) for choice in choices]
     moments = moments_of(given)
     best = weight.double()
     if errors[1] < errors[0]:
-        best = _regression(weight, moments, given, target)
+        best = _regression(layer, moments, given, target)
     mean = target.mean(dim=0, dtype=torch.float64)
     if rank is None:
         return best, mean - best @ moments.mean
@@ -128,7 +130,8 @@ def from_rows(
         layer, decomposition, rank, weight=best, bias=mean, covariance=moments.covariance
     )
     found = replace(found, bias=mean - found.dense @ moments.mean)
-    two = len(found.parts) == 2 and decomposition != "spatial"
+    shapes = [part.shape for part in found.parts]
+    two = len(shapes) == 2 and shapes[0][:1] == shapes[1][1:]  # their product is the matrix
     if refine and layer.activation is not None and two:
         return refined(found, given, target, layer.activation, steps=refine, seed=seed)
     return found
@@ -144,7 +147,22 @@ def _halves(rows: int) -> tuple[Tensor, Tensor]:
     return first.nonzero()[:, 0], (~first).nonzero()[:, 0]
 
 
-def _regression(weight: Tensor, moments: Moments, given: Tensor, target: Tensor) -> Tensor:
+def _regression(layer: LayerProfile, moments: Moments, given: Tensor, target: Tensor) -> Tensor:
+    """Regression of `regress`, for each block of the matrix."""
+    blocks = layer.family.blocks(layer.module)
+    if len(blocks) == 1:
+        return _block_regression(layer.weight, moments, given, target)
+    dense = torch.zeros(layer.weight.shape, dtype=torch.float64)
+    for outputs, inputs in blocks:
+        covariance = covariance_of(moments.covariance, inputs)
+        part = Moments(moments.mean[inputs], covariance, moments.rows)
+        dense[outputs, inputs] = _block_regression(
+            layer.weight[outputs, inputs], part, given[:, inputs], target[:, outputs]
+        )
+    return dense
+
+
+def _block_regression(weight: Tensor, moments: Moments, given: Tensor, target: Tensor) -> Tensor:
     cross = torch.zeros(given.shape[1], target.shape[1], dtype=torch.float64)
     mean = target.mean(dim=0, dtype=torch.float64)
     centre = moments.mean
@@ -159,10 +177,10 @@ def _regression(weight: Tensor, moments: Moments, given: Tensor, target: Tensor)
     return regress(weight, cross / len(given), moments.covariance)
 
 
-def _error(dense: Tensor, given: Tensor, target: Tensor) -> float:
-    """Mean squared error after removal of the mean, summed over the outputs."""
+def _error(dense: Tensor, given: Tensor, target: Tensor, *, centred: bool) -> float:
+    """Mean squared error, summed over the outputs; without their mean, which a bias corrects."""
     gap = target - given @ dense.to(given.dtype).T
-    return float((gap - gap.mean(dim=0)).square().sum()) / len(gap)
+    return float((gap - gap.mean(dim=0) if centred else gap).square().sum()) / len(gap)
 
 
 def refined(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,8 @@ class Dataset:
     mean, std : float
         Mean and standard deviation of the training values as floats. For a published set they
         include the validation split, which gives the well-known numbers.
+    passed_over : dict of str to int
+        Number of files of the folder that are of no known kind, by extension: ``.heic``.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Dataset:
     test: Examples
     mean: float
     std: float
+    passed_over: dict[str, int] = field(default_factory=dict)
 
     def split(self, name: str) -> Examples:
         """Split by its name, ``train``, ``valid`` or ``test``.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,8 +96,9 @@ def load_folder(
     MissingExtraError
         Pillow or PyAV is needed and not installed.
     """
+    passed_over: Counter[str] = Counter()
     listed = (folder / MANIFEST).is_file()
-    items = _from_manifest(folder, data_dir) if listed else _from_folders(folder)
+    items = _from_manifest(folder, data_dir) if listed else _from_folders(folder, passed_over)
     classes = _classes(folder, items)
     spec = _input(items, as_input=as_input)
     everything = _load(items, classes, spec)
@@ -114,6 +116,7 @@ def load_folder(
         test=everything.select(splits == "test"),
         mean=mean,
         std=std,
+        passed_over=dict(passed_over),
     )
 
 
@@ -136,7 +139,7 @@ def _from_manifest(folder: Path, data_dir: Path | None) -> list[Item]:
     return items
 
 
-def _from_folders(folder: Path) -> list[Item]:
+def _from_folders(folder: Path, passed_over: Counter[str]) -> list[Item]:
     found = _subfolders(folder)
     splits = {path: _SPLIT_WORDS.get(path.name.lower(), "") for path in found}
     # A class may be called "train" or "test"; only the folder of a split has subfolders.
@@ -144,23 +147,40 @@ def _from_folders(folder: Path) -> list[Item]:
         return [
             replace(item, split=split)
             for path, split in splits.items()
-            for item in _of_classes(path, folder)
+            for item in _of_classes(path, folder, passed_over)
         ]
-    return _of_classes(folder, folder)
+    return _of_classes(folder, folder, passed_over)
 
 
-def _of_classes(parent: Path, folder: Path) -> list[Item]:
+def _of_classes(parent: Path, folder: Path, passed_over: Counter[str]) -> list[Item]:
     items = []
     for place in _subfolders(parent):
-        files = find_files(place, images.SUFFIXES | SOUND_SUFFIXES)
+        others: Counter[str] = Counter()
+        files = find_files(place, images.SUFFIXES | SOUND_SUFFIXES, passed_over=others)
         if not files:
-            raise DataError(f"{place}: no pictures or sounds, expected 1 or more in a class.")
+            held = f" but {of_endings(others)}" if others else ""
+            raise DataError(f"{place}: no pictures or sounds{held}, expected 1 or more in a class.")
+        passed_over += others
         names = [_name(path, folder) for path in files]
         items += [
             Item(path, name, place.name, _group(path, name))
             for path, name in zip(files, names, strict=True)
         ]
     return items
+
+
+def of_endings(counts: Mapping[str, int]) -> str:
+    """Text of the numbers of files by extension: ``3 .heic, 1 .txt``.
+
+    Example
+    -------
+    >>> from tinysignal.datasets.folders import of_endings
+    >>> of_endings({".txt": 1, ".heic": 3})
+    '3 .heic, 1 .txt'
+    """
+    most = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    shown = ", ".join(f"{count} {ending or 'without an ending'}" for ending, count in most[:8])
+    return shown + (", ..." if len(most) > 8 else "")
 
 
 def _subfolders(folder: Path) -> list[Path]:

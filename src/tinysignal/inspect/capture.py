@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from tinysignal.errors import ConfigError, DataError
 from tinysignal.inspect.batches import Runner, checked_batches
 from tinysignal.inspect.hooks import Call, Watch
 from tinysignal.inspect.result import Ranking
 from tinysignal.inspect.sampling import Extremes, RandomSample, probabilities, project
+from tinysignal.nets.checks import check_network
 from tinysignal.nets.introspection import Forward, evaluating, shape_text
 
 Array = NDArray[np.float32]
@@ -276,8 +276,10 @@ def record_outputs(
     ----------
     model : nn.Module
         Network that returns logits (examples, classes), on any device.
-    loader : iterable of (inputs, labels)
-        Batches, read once. Inputs are a tensor or array with examples first; labels are integers
+    loader : iterable
+        Batches, read once: (inputs, labels); longer tuples that begin with the inputs of the
+        network, followed by labels; or dicts, passed by name, with ``labels``, ``label``,
+        ``targets``, ``target`` or ``y``. Examples are on the first axis, labels are integers
         (examples,).
     points : int
         Number of examples in the random sample.
@@ -290,7 +292,8 @@ def record_outputs(
         is taken after the activation, normalisation, dropout and pooling modules that follow it
         directly.
     forward : callable or None
-        ``forward(model, inputs)`` gives the logits; None for ``model(inputs)``.
+        ``forward(model, inputs)`` gives the logits, for batches other than (inputs, labels)
+        ``forward(model, batch)``; None to call the model.
 
     Returns
     -------
@@ -313,17 +316,14 @@ def record_outputs(
     >>> {name: rows.shape for name, rows in record_outputs(net, batches, points=50).outputs.items()}
     {'0': (50, 8), '2': (50, 3)}
     """
-    if any(is_lazy(parameter) for parameter in model.parameters()):
-        raise ConfigError(
-            "the network has lazy modules without sizes. Run it on one batch before the inspection."
-        )
+    check_network(model)
     wanted = None if layers is None else _check_names(model, layers)
     recorder = Recorder(wanted, RandomSample(points, seed), Extremes(best))
     run = Runner(model, forward)
     with evaluating(model, seed=seed), Watch(model, wanted) as watch:
-        for inputs, labels in checked_batches(loader):
+        for one in checked_batches(model, loader, forward):
             watch.clear()
-            recorder.add(inputs, labels, run(inputs), watch.calls)
+            recorder.add(one.shown, one.labels, run(one), watch.calls)
     return recorder.finish()
 
 

@@ -75,9 +75,12 @@ def inspect(
     model : nn.Module
         Network that returns logits, log-probabilities or probabilities (examples, classes), on any
         device.
-    loader : iterable of (inputs, labels)
-        Batches, such as a ``DataLoader``, read once. Inputs are a tensor or array with examples
-        first; labels are integers (examples,).
+    loader : iterable
+        Batches, such as a ``DataLoader``, read once: (inputs, labels); longer tuples that begin
+        with the inputs of the network, followed by labels; or dicts, passed by name, with
+        ``labels``, ``label``, ``targets``, ``target`` or ``y``. Examples are on the first axis,
+        labels are integers (examples,). Of several inputs, the first of floating-point numbers is
+        shown.
     classes : sequence of str or None
         Class names in the order of the outputs; None for ``0``, ``1``, ...
     points : int
@@ -93,7 +96,9 @@ def inspect(
         The output of a layer is taken after the activation, normalisation, dropout and pooling
         *modules* that follow it directly; activation functions are not included.
     forward : callable or None
-        ``forward(model, inputs)`` gives the logits; None for ``model(inputs)``.
+        ``forward(model, inputs)`` gives the logits, for batches other than (inputs, labels)
+        ``forward(model, batch)``; None to call the model. Of several outputs, the only one of the
+        shape (examples, classes) is taken.
     best : int
         Number of best, and of worst, examples per class.
     image_shape : (int, int) or None

@@ -38,7 +38,7 @@ class Batch:
     @property
     def examples(self) -> int:
         """Number of examples: the length of the first tensor."""
-        first = next(_tensors((self.args, self.kwargs)), None)
+        first = next(tensors((self.args, self.kwargs)), None)
         return len(first) if first is not None and first.ndim else 1
 
     @property
@@ -49,8 +49,8 @@ class Batch:
     def take(self, part: slice | Tensor) -> Batch | None:
         """Some of the examples; None if the batch is not tensors with one row an example."""
         count = self.examples
-        tensors = list(_tensors((self.whole, self.args, self.kwargs)))
-        if count < 2 or not all(t.ndim and len(t) == count for t in tensors):
+        held = tensors((self.whole, self.args, self.kwargs))
+        if count < 2 or not all(t.ndim and len(t) == count for t in held):
             return None
         if any(not isinstance(leaf, Tensor) for leaf in _leaves(self.whole)):
             return None
@@ -79,7 +79,7 @@ class Batch:
 
     def _changed(self, change: Callable[[Tensor], Tensor], labels: Tensor | None) -> Batch:
         whole, args, kwargs = (
-            _mapped(change, given) for given in (self.whole, self.args, self.kwargs)
+            mapped(change, given) for given in (self.whole, self.args, self.kwargs)
         )
         return Batch(whole, args, kwargs, labels)
 
@@ -122,7 +122,7 @@ def run(network: nn.Module, batch: Batch, forward: Forward | None) -> Any:
     DataError
         The network does not take the batch.
     """
-    args, kwargs = _mapped(_copy, batch.args), _mapped(_copy, batch.kwargs)
+    args, kwargs = mapped(_copy, batch.args), mapped(_copy, batch.kwargs)
 
     def call(network: nn.Module, inputs: Any) -> Any:
         return network(*args, **kwargs) if forward is None else forward(network, *args)
@@ -198,7 +198,7 @@ def _labels_beside(given: Any) -> Tensor | None:
         found = next((given[key] for key in _LABEL_KEYS if key in given), None)
         return found if _is_integer(found) else None
     if isinstance(given, tuple | list) and len(given) == 2:
-        first, one = next(_tensors(given[0]), None), given[1]
+        first, one = next(tensors(given[0]), None), given[1]
         if first is not None and first.ndim and _is_integer(one) and one.ndim == 1:
             return one if len(one) == len(first) else None
     return None
@@ -233,17 +233,17 @@ def _needed(network: nn.Module) -> int:
     return max(1, len(needed))
 
 
-def _mapped(change: Callable[[Tensor], Tensor], value: Any) -> Any:
+def mapped(change: Callable[[Tensor], Tensor], value: Any) -> Any:
     """Nested values with every tensor changed; what is no container stays as it is."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, dict):
-        items = {key: _mapped(change, one) for key, one in value.items()}
+        items = {key: mapped(change, one) for key, one in value.items()}
         return items if type(value) is dict else _like(value, items)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_mapped(change, one) for one in value))
+        return type(value)(*(mapped(change, one) for one in value))
     if type(value) in (tuple, list):
-        return type(value)(_mapped(change, one) for one in value)
+        return type(value)(mapped(change, one) for one in value)
     return value
 
 
@@ -267,5 +267,6 @@ def _leaves(value: Any) -> list[Any]:
     return [value]
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def tensors(value: Any) -> Iterator[Tensor]:
+    """All tensors of nested values."""
     return (leaf for leaf in _leaves(value) if isinstance(leaf, Tensor))

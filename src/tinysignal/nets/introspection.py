@@ -47,11 +47,6 @@ def evaluating(network: nn.Module, *, seed: int | None = None) -> Iterator[list[
                 module.training = training
 
 
-def call(network: nn.Module, inputs: Any) -> Any:
-    """Outputs of a network for a batch: ``network(inputs)``, the default of ``forward=``."""
-    return network(inputs)
-
-
 def guarded(run: Forward, network: nn.Module, inputs: Any) -> Any:
     """Outputs of a network for a batch, with an error that names the shapes.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tinysignal.errors import ModelError
 from tinysignal.inspect.inspection import Progress, inspect
+from tinysignal.inspect.maps import FEWEST_POINTS
 from tinysignal.inspect.result import Inspection
 from tinysignal.model import read_spec
 from tinysignal.runs.load import load_run, read_run_config
@@ -38,7 +39,8 @@ def inspect_run(
         Folder made by ``tinysignal train classifier`` or ``tinysignal compress``.
     data : str or None
         Data set, see `tinysignal.datasets.load_dataset`; None for that of the run. Its test split
-        is used, or its validation split if there is no test split.
+        is used; its validation split if there is no test split; all splits if that has fewer than
+        25 examples or one class. A note says so.
     data_dir : Path or None
         Folder to search for data that is not in the current folder.
     points, methods, perplexity, seed, layers, best, jobs, on_progress
@@ -71,7 +73,7 @@ def inspect_run(
         _held_out(run, read_spec(run / MODEL).task)
     net, spec = load_run(run)
     examples = _held_out(run, spec.task)(
-        spec, read_run_config(run, spec), data=data, data_dir=data_dir
+        spec, read_run_config(run, spec), data=data, data_dir=data_dir, fewest=FEWEST_POINTS
     )
     found = inspect(
         net,
@@ -86,12 +88,7 @@ def inspect_run(
         jobs=jobs,
         on_progress=on_progress,
     )
-    notes = found.notes
-    if examples.split == "valid":
-        notes = (
-            "No test split: validation examples were used, so the accuracy is optimistic.",
-            *notes,
-        )
+    notes = (*examples.notes, *found.notes)
     return replace(found, title=spec.name, data=examples.data, split=examples.split, notes=notes)
 
 

@@ -32,12 +32,15 @@ class HeldOut:
         Class names in the order of the labels and of the network's outputs.
     batches : iterable of (Tensor, Tensor)
         Inputs and labels of each batch.
+    notes : tuple of str
+        What differs from a test split of all files, a sentence each.
     """
 
     data: str
     split: str
     classes: tuple[str, ...]
     batches: Iterable[tuple[Tensor, Tensor]] = field(repr=False)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,8 @@ class Task:
     open : callable
         ``open(run, net, spec, config, *, data, data_dir, seed)`` returns a `TrainedRun`.
     held_out : callable or None
-        ``held_out(spec, config, *, data, data_dir)`` returns a `HeldOut`; None for tasks other than
-        classification, which `tinysignal.inspect` does not support.
+        ``held_out(spec, config, *, data, data_dir, fewest)`` returns a `HeldOut`; None for tasks
+        other than classification, which `tinysignal.inspect` does not support.
     """
 
     config: type[TrainConfig]

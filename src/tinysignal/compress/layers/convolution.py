@@ -13,6 +13,7 @@ Strides, paddings and dilations are kept. The matrix of a convolution is its wei
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import ceil, prod
 from typing import Any, ClassVar
 
@@ -41,29 +42,40 @@ def patches(module: Conv, given: Tensor, start: int = 0, step: int = 1) -> Tenso
     One example is unfolded after the other, and only the positions ``start``, ``start + step``, ...
     are kept.
     """
-    given = _batched(module, given)
-    around = list(module._reversed_padding_repeated_twice)
-    flat = isinstance(module, nn.Conv1d)
+    return some_of((_columns(module, one[None]) for one in batched(module, given)), start, step)
+
+
+def some_of(columns: Iterable[Tensor], start: int, step: int) -> Tensor:
+    """The rows ``start``, ``start + step``, ... of all examples, of which one is made at a time."""
     found = []
-    for one in given:
-        single = one[None]
-        if any(around):
-            mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-            single = functional.pad(single, around, mode=mode)
-        columns = functional.unfold(
-            single[:, :, None] if flat else single,
-            _plane(module.kernel_size),
-            dilation=_plane(module.dilation),
-            stride=_plane(module.stride),
-        )[0].T
-        found.append(columns[start::step].clone() if step > 1 else columns)
-        start = (start - len(columns)) % step if start < len(columns) else start - len(columns)
+    for rows in columns:
+        found.append(rows[start::step].clone() if step > 1 else rows)
+        start = (start - len(rows)) % step if start < len(rows) else start - len(rows)
     return torch.cat(found)
+
+
+def _columns(module: Conv, one: Tensor) -> Tensor:
+    around = list(module._reversed_padding_repeated_twice)
+    if any(around):
+        mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+        one = functional.pad(one, around, mode=mode)
+    return unfolded(module, one, module.stride)
+
+
+def unfolded(module: Any, one: Tensor, stride: tuple[int, ...]) -> Tensor:
+    """Patches of a padded example (1, inputs, ...), float (positions, inputs * kernel)."""
+    columns: Tensor = functional.unfold(
+        one[:, :, None] if one.ndim == 3 else one,
+        _plane(module.kernel_size),
+        dilation=_plane(module.dilation),
+        stride=_plane(stride),
+    )
+    return columns[0].T
 
 
 def positions(module: Conv, given: Tensor) -> int:
     """Number of output positions of all examples."""
-    given = _batched(module, given)
+    given = batched(module, given)
     sides = len(module.kernel_size)
     around = list(module._reversed_padding_repeated_twice)
     count = len(given)
@@ -75,7 +87,8 @@ def positions(module: Conv, given: Tensor) -> int:
     return count
 
 
-def _batched(module: Conv, given: Tensor) -> Tensor:
+def batched(module: Any, given: Tensor) -> Tensor:
+    """Input with an axis of examples."""
     return given[None] if given.ndim == len(module.kernel_size) + 1 else given
 
 
@@ -118,6 +131,13 @@ def _tucker(
     return Factors(TUCKER, (down, core.view(rank, -1, *module.kernel_size), left), dense, bias)
 
 
+def why_not_groups(module: Any) -> str:
+    """Reason against convolutions in groups that no family takes."""
+    if module.groups == module.in_channels:
+        return "a depthwise convolution: no rank is smaller than its one input a filter"
+    return f"a {type(module).__name__} in {module.groups} groups is not factored"
+
+
 def _one_way(module: Conv, axis: int) -> dict[str, Any]:
     def only(sizes: tuple[int, ...], neutral: int) -> tuple[int, int]:
         return (sizes[0], neutral) if axis == 0 else (neutral, sizes[1])
@@ -130,14 +150,14 @@ def _one_way(module: Conv, axis: int) -> dict[str, Any]:
     }
 
 
-class _Convolution(Family):
+class Convolution(Family):
+    """Family of plain convolutions."""
+
     kinds: ClassVar[tuple[type[nn.Module], ...]] = (nn.Conv1d, nn.Conv2d)
 
-    def why_not(self, module: Conv) -> str | None:
-        """Reason against grouped convolutions, see `Family.why_not`."""
-        if module.groups != 1:
-            return f"a convolution in {module.groups} groups has few weights already"
-        return None
+    def why_not(self, module: Any) -> str | None:
+        """Reason against groups, which have a family of their own, see `Family.why_not`."""
+        return None if module.groups == 1 else why_not_groups(module)
 
     def rows(self, module: Conv, given: Tensor) -> Tensor:
         """See `Family.rows`; one row for each output position."""
@@ -280,7 +300,7 @@ class SamePadding(nn.Module):
         return functional.pad(given, around)
 
 
-class _PaddedConvolution(_Convolution):
+class _Padded(Convolution):
     """Subclasses of convolutions that pad their input and then convolve."""
 
     kinds = ()
@@ -304,8 +324,8 @@ def padding_of(module: Any) -> nn.Module:
     return own if isinstance(own, nn.Module) else SamePadding(module)
 
 
-CONVOLUTION = register(_Convolution())
-PADDED_CONVOLUTION = _PaddedConvolution()
+CONVOLUTION = register(Convolution())
+PADDED_CONVOLUTION = _Padded()
 
 
 def _what_it_computes(module: Conv) -> Family | None:

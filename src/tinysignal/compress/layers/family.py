@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tinysignal.compress.factorize import Covariance, Factors, project, truncate
 
 LOW_RANK = "low_rank"
+Block = tuple[slice, slice]  # of outputs, of inputs
 
 
 class Family(ABC):
@@ -45,6 +46,23 @@ class Family(ABC):
         """Weight matrix (outputs, inputs), detached, on the CPU."""
         return on_cpu(module.weight).flatten(1)
 
+    def blocks(self, module: Any) -> tuple[Block, ...]:
+        """Blocks of the matrix outside which it is zero, each with factors of its own."""
+        outputs, inputs = self.matrix(module).shape
+        return ((slice(0, outputs), slice(0, inputs)),)
+
+    def weights(self, module: Any) -> int:
+        """Number of weights of the layer, without biases."""
+        return self.matrix(module).numel()
+
+    def macs(self, module: Any) -> float:
+        """Multiply-accumulates of the layer per input row of its matrix."""
+        return self.weights(module)
+
+    def usual_inputs(self, module: Any) -> Tensor | None:
+        """Covariance of the inputs without data; None for inputs that are equally likely."""
+        return None
+
     def bias(self, module: Any) -> Tensor:
         """Bias of `matrix`, float64 (outputs,); zeros for a layer without bias."""
         if module.bias is None:
@@ -68,7 +86,7 @@ class Family(ABC):
         return len(self.rows(module, given))
 
     def write(self, module: Any, dense: Tensor, bias: Tensor) -> None:
-        """Set the weight matrix and its bias in place."""
+        """Set the weight matrix of an original layer and its bias in place."""
         weight = module.weight.data
         weight.copy_(dense.reshape(weight.shape))
         if module.bias is None:
@@ -134,9 +152,27 @@ class Family(ABC):
         made.requires_grad_(any(weight.requires_grad for weight in weights))
         return made
 
-    def split(self, module: Any) -> nn.Module | None:
-        """Equivalent module with a submodule for every matrix; None for a layer with one matrix."""
+
+class Splitter(ABC):
+    """Kind of module that holds several matrices, which are made layers of their own.
+
+    `register_splitter` adds one.
+
+    Attributes
+    ----------
+    kinds : tuple of types
+        Module types, with subclasses that have their ``forward``.
+    """
+
+    kinds: ClassVar[tuple[type[nn.Module], ...]]
+
+    def why_not(self, module: Any) -> str | None:
+        """Reason why this module cannot be split; None if it can."""
         return None
+
+    @abstractmethod
+    def split(self, module: Any) -> nn.Module:
+        """Equivalent module with a submodule for every matrix, and copied weights."""
 
 
 def zeros(decomposition: str, outputs: int, sizes: list[tuple[int, ...]]) -> Factors:
@@ -154,6 +190,8 @@ def on_cpu(values: Tensor) -> Tensor:
 _FAMILIES: dict[type[nn.Module], Family] = {}
 _NAMES: dict[str, Family] = {}
 _TESTS: dict[Family, list[Callable[[Any], Family | None]]] = {}
+_VARIANTS: dict[Family, list[tuple[Callable[[Any], bool], Family]]] = {}
+_SPLITTERS: dict[type[nn.Module], Splitter] = {}
 _KNOWN: WeakKeyDictionary[nn.Module, Family | None] = WeakKeyDictionary()
 
 
@@ -185,6 +223,14 @@ def family_of(module: nn.Module) -> Family | None:
     A subclass belongs to the family of the type whose ``forward`` it has. One with a ``forward``
     of its own belongs to a family that recognises what it computes, see `register_test`.
     """
+    found = _by_type(module)
+    if found is None:
+        return None
+    variants = (variant for applies, variant in _VARIANTS.get(found, []) if applies(module))
+    return next(variants, found)
+
+
+def _by_type(module: nn.Module) -> Family | None:
     kind = type(module)
     if kind in _FAMILIES:
         return _FAMILIES[kind]
@@ -212,6 +258,30 @@ def register_test(base: Family, test: Callable[[Any], Family | None]) -> None:
     _TESTS.setdefault(base, []).append(test)
 
 
+def register_variant(base: Family, applies: Callable[[Any], bool], family: Family) -> Family:
+    """Add a family for the layers of another one for which ``applies(layer)`` is true."""
+    _VARIANTS.setdefault(base, []).append((applies, family))
+    return family
+
+
+def register_splitter(splitter: Splitter) -> Splitter:
+    """Add a kind of module that is split into layers."""
+    for kind in splitter.kinds:
+        _SPLITTERS[kind] = splitter
+    return splitter
+
+
+def splitter_of(module: nn.Module) -> Splitter | None:
+    """Splitter of a module, or of the type whose ``forward`` it has; None if there is none."""
+    kind = type(module)
+    for base in kind.__mro__:
+        known = _SPLITTERS.get(base)
+        if known is not None:
+            same = getattr(kind, "forward", None) is getattr(base, "forward", None)
+            return known if same else None
+    return None
+
+
 def _recognised(module: nn.Module, base: Family) -> Family | None:
     if module not in _KNOWN:
         found = (test(module) for test in _TESTS.get(base, []))
@@ -221,7 +291,7 @@ def _recognised(module: nn.Module, base: Family) -> Family | None:
 
 def largest_rank(family: Family, module: nn.Module, decomposition: str) -> int:
     """Largest rank at which a decomposition has fewer weights than the layer; 0 for none."""
-    whole = family.matrix(module).numel()
+    whole = family.weights(module)
     low, high = 0, family.full_rank(module, decomposition)
     while low < high:
         middle = (low + high + 1) // 2

@@ -44,7 +44,9 @@ def merged(pair: nn.Sequential) -> nn.Linear:
     return merged
 
 
-class _Linear(Family):
+class LinearFamily(Family):
+    """Family of Linears."""
+
     kinds: ClassVar[tuple[type[nn.Module], ...]] = (nn.Linear,)
 
     def rows(self, module: nn.Linear, given: Tensor) -> Tensor:
@@ -68,7 +70,7 @@ def two_linears(factors: Factors, like: Tensor) -> tuple[nn.Linear, nn.Linear]:
     return down, up
 
 
-class _TransposedLinear(_Linear):
+class _TransposedLinear(LinearFamily):
     """Hugging Face's ``Conv1D``: a Linear whose weight is (inputs, outputs)."""
 
     kinds = ()
@@ -87,7 +89,7 @@ class _TransposedLinear(_Linear):
         return FactoredConv1D(*two_linears(factors, module.weight))
 
 
-LINEAR = register(_Linear())
+LINEAR = register(LinearFamily())
 TRANSPOSED_LINEAR = _TransposedLinear()
 register_name("transformers.pytorch_utils.Conv1D", TRANSPOSED_LINEAR)
 register_name("transformers.modeling_utils.Conv1D", TRANSPOSED_LINEAR)

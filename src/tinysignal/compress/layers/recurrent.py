@@ -12,7 +12,13 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from tinysignal.compress.factorize import Factors
-from tinysignal.compress.layers.family import Family, on_cpu, register
+from tinysignal.compress.layers.family import (
+    Family,
+    Splitter,
+    on_cpu,
+    register,
+    register_splitter,
+)
 
 
 class Recurrent(nn.Module):
@@ -86,9 +92,18 @@ _WEIGHT = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh)_l(\d+)(_reverse)?")
 
 
 def _on_values(module: Callable[[Tensor], Tensor], sequence: Any) -> Any:
-    if isinstance(sequence, PackedSequence):
+    if not isinstance(sequence, PackedSequence):
+        return module(sequence)
+    if not torch.onnx.is_in_onnx_export():
         return sequence._replace(data=module(sequence.data))
-    return module(sequence)
+    # The exporter knows packed sequences beside recurrent layers only.
+    kernels: Any = torch._VF
+    steps = sequence.batch_sizes.shape[0]
+    padded, lengths = kernels._pad_packed_sequence(
+        sequence.data, sequence.batch_sizes, False, 0.0, steps
+    )
+    data, sizes = kernels._pack_padded_sequence(module(padded), lengths, False)
+    return sequence._replace(data=data, batch_sizes=sizes)
 
 
 def _state_of(state: Any, number: int, cell: nn.Module) -> Any:
@@ -200,8 +215,16 @@ class _Recurrent(Family):
         self.write(cell, second, factors.bias)
         return nn.Sequential(down, cell)
 
+
+class _Stack(Splitter):
+    kinds = _Recurrent.kinds
+
+    def why_not(self, module: nn.RNNBase) -> str | None:
+        """See `Splitter.why_not`."""
+        return RECURRENT.why_not(module)
+
     def split(self, module: nn.RNNBase) -> Recurrent:
-        """See `Family.split`."""
+        """See `Splitter.split`."""
         return split_layers(module)
 
 
@@ -211,3 +234,4 @@ def _stacked(module: nn.RNNBase, name: str) -> Tensor:
 
 
 RECURRENT = register(_Recurrent())
+register_splitter(_Stack())

@@ -5,6 +5,7 @@
   const card = document.getElementById("card");
   const said = document.getElementById("said");
   const hidden = new Set(); // classes
+  const CELL = 6; // pixels: the grid of what is covered on a map
   let errorsOnly = false;
   let names = document.querySelector('[data-tool="names"]').ariaPressed === "true";
   let held = null; // the example, a number of the shown ones, that stays marked
@@ -167,17 +168,62 @@
       pen.textAlign = "center";
       pen.textBaseline = "middle";
       pen.lineJoin = "round";
-      pen.lineWidth = 4;
+      this.places = [];
+      const dots = this.x.map((_, i) => i).filter((i) => isVisible(data.sample[i]));
+      const occupied = new Map();
+      for (const i of dots) {
+        const [x, y] = this.at(this.x[i], this.y[i]);
+        const cell = `${Math.floor(x / CELL)},${Math.floor(y / CELL)}`;
+        occupied.set(cell, (occupied.get(cell) || 0) + 1);
+      }
       this.medians.forEach((middle, label) => {
         if (!middle || hidden.has(label)) return;
         const name = data.classes[label];
         const text = name.length > 16 ? `${name.slice(0, 15)}…` : name;
-        const [x, y] = this.at(...middle);
+        const [from, to] = this.at(...middle);
+        if (from < 0 || to < 0 || from > this.width || to > this.height) return;
+        const place = this.freePlace([from, to], [pen.measureText(text).width + 10, 22], occupied);
+        const [x, y] = place;
+        this.places.push({ label, x, y, box: place.box, covered: place.covered });
+        if (Math.hypot(x - from, y - to) > 24) {
+          pen.lineWidth = 1;
+          pen.strokeStyle = style("--ink");
+          pen.beginPath();
+          pen.moveTo(from, to);
+          pen.lineTo(x, y);
+          pen.stroke();
+        }
+        pen.lineWidth = 4;
         pen.strokeStyle = style("--panel");
         pen.strokeText(text, x, y);
         pen.fillStyle = style("--ink");
         pen.fillText(text, x, y);
       });
+    }
+
+    // The nearest place for a name that covers no dot and no other name; else that of fewest dots.
+    freePlace(middle, [w, h], occupied) {
+      let best = null;
+      for (let ring = 0; ring <= 24; ring++) {
+        for (let turn = 0; turn < (ring ? 24 : 1); turn++) {
+          const angle = (turn * Math.PI) / 12;
+          const x = middle[0] + ring * 9 * Math.cos(angle);
+          const y = middle[1] + ring * 9 * Math.sin(angle);
+          const box = [x - w / 2, y - h / 2, x + w / 2, y + h / 2];
+          if (box[0] < 0 || box[1] < 0 || box[2] > this.width || box[3] > this.height) continue;
+          const clash = ({ box: b }) => box[0] < b[2] && box[2] > b[0] && box[1] < b[3] && box[3] > b[1];
+          if (this.places.some(clash)) continue;
+          let covered = 0;
+          for (let i = Math.floor(box[0] / CELL); i <= Math.floor(box[2] / CELL); i++) {
+            for (let j = Math.floor(box[1] / CELL); j <= Math.floor(box[3] / CELL); j++) {
+              covered += occupied.get(`${i},${j}`) || 0;
+            }
+          }
+          if (!best || covered < best.covered) best = Object.assign([x, y], { box, covered });
+          if (!covered) return best;
+        }
+      }
+      return best || Object.assign([...middle], { box: [0, 0, 0, 0], covered: 0 });
     }
 
     // The example that is pointed at or held, found again on this map.

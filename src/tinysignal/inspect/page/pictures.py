@@ -6,6 +6,7 @@ import io
 import re
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -27,7 +28,7 @@ MOST_NAMES = 15  # class names on a map
 _INK, _WRONG = "#1c2430", "#c1121f"
 _LONGEST_NAME = 16
 _TITLES = {
-    "best": "Best examples: highest probability of the true class",
+    "best": "Best examples: highest probability of the true class (red: answered wrongly)",
     "worst": "Worst examples: lowest probability of the true class; prediction (red: wrong)",
 }
 
@@ -77,11 +78,23 @@ def _figure(width: float, height: float) -> Figure:
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # Characters that the font lacks are drawn as boxes; the page shows them.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+    with _missing_glyphs():
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _lay_out(figure: Any) -> None:
+    """Compute all positions, which depend on the sizes of titles and legends."""
+    with _missing_glyphs():
+        figure.draw_without_rendering()
+
+
+@contextmanager
+def _missing_glyphs() -> Iterator[None]:
+    """Characters that the font lacks are drawn as boxes; the page shows them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
 
 
 def short(name: str, longest: int = _LONGEST_NAME) -> str:
@@ -96,8 +109,8 @@ def examples_figure(inspection: Inspection, which: Literal["best", "worst"]) -> 
     ----------
     inspection : Inspection
     which : {"best", "worst"}
-        Which examples. The worst are captioned with the predicted class and its probability, red
-        for wrong predictions.
+        Which examples. The worst, and wrong predictions among the best, are captioned with the
+        predicted class and its probability, red for wrong predictions.
 
     Returns
     -------
@@ -106,7 +119,9 @@ def examples_figure(inspection: Inspection, which: Literal["best", "worst"]) -> 
     """
     rankings = inspection.rankings[:MOST_CLASSES]
     height, width = inspection.images.shape[1:]
-    cell = 0.62, 0.62 * height / width + (0.26 if which == "worst" else 0.05)  # inches
+    shown = [one for ranking in rankings for one in getattr(ranking, which)[:COLUMNS]]
+    captioned = which == "worst" or any(_is_wrong(inspection, one) for one in shown)
+    cell = 0.62, 0.62 * height / width + (0.26 if captioned else 0.05)  # inches
     # Height of a picture with its caption, in pixels of the picture.
     rows = round(cell[1] / cell[0] * width)
     figure = _figure(COLUMNS * cell[0] + 1.3, max(1, len(rankings)) * cell[1] + 0.5)
@@ -122,15 +137,18 @@ def examples_figure(inspection: Inspection, which: Literal["best", "worst"]) -> 
         for column, shown in enumerate(getattr(ranking, which)[:COLUMNS]):
             left = column * pitch
             sheet[top : top + height, left : left + width] = inspection.images[shown]
-            if which == "worst":
+            if which == "worst" or _is_wrong(inspection, shown):
                 _caption(axes, inspection, shown, (left + width / 2, top + height * 1.04))
     axes.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     return figure
 
 
+def _is_wrong(inspection: Inspection, shown: int) -> bool:
+    return bool(inspection.predicted[shown] != inspection.labels[shown])
+
+
 def _caption(axes: Axes, inspection: Inspection, shown: int, at: tuple[float, float]) -> None:
-    predicted = int(inspection.predicted[shown])
-    wrong = predicted != inspection.labels[shown]
+    predicted, wrong = int(inspection.predicted[shown]), _is_wrong(inspection, shown)
     share = 100 * float(inspection.probabilities[shown, predicted])
     text = f"{short(inspection.classes[predicted], 7)}: {share:.0f} %"
     _text(axes, *at, text, ha="center", va="top", size=6.5, color=_WRONG if wrong else _INK)
@@ -175,13 +193,13 @@ def map_figure(inspection: Inspection, layer: LayerView, one: Map) -> Figure:
     x, y = one.points[order].T
     rings = np.where(wrong[order], 0.9, 0.0).tolist()  # widths
     axes.scatter(x, y, s=14, c=colours[labels[order]], linewidths=rings, edgecolors=_INK)
-    _name_clusters(axes, inspection, one.points, labels)
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_title(f"{short(layer.title, 50)}: {one.method}", loc="left", parse_math=False)
     axes.set_xlabel(_map_numbers(one), fontsize=9)
     _legend(axes, inspection, colours)
+    _name_clusters(axes, inspection, one.points, labels)
     return figure
 
 
@@ -199,10 +217,82 @@ def _name_clusters(
 
     if len(inspection.classes) > MOST_NAMES:
         return
-    for label, (x, y) in class_medians(points, labels).items():
+    medians = class_medians(points, labels)
+    for label, (x, y) in medians.items():
         name = short(inspection.classes[label])
         _text(axes, x, y, name, ha="center", va="center", size=12, weight="bold")
         axes.texts[-1].set_path_effects([withStroke(linewidth=3, foreground="white")])
+    _lay_out(axes.figure)
+    frame = axes.get_window_extent()
+    dots = axes.transData.transform(points)
+    taken: list[Box] = []
+    for text, middle in zip(axes.texts, medians.values(), strict=True):
+        box = text.get_window_extent()
+        size = box.width + 6, box.height + 4
+        at = free_place(
+            dots,
+            axes.transData.transform(middle),
+            size,
+            taken,
+            (frame.x0, frame.y0, frame.x1, frame.y1),
+        )
+        taken.append(_box(at, size))
+        x, y = axes.transData.inverted().transform(at)
+        text.set_position((float(x), float(y)))
+        if np.hypot(*(at - axes.transData.transform(middle))) > size[1]:
+            axes.plot([middle[0], x], [middle[1], y], color=_INK, linewidth=0.6, zorder=1)
+
+
+Box = tuple[float, float, float, float]  # left, bottom, right, top
+_RINGS, _ANGLES = 30, 24
+
+
+def free_place(
+    dots: NDArray[Any],
+    middle: NDArray[Any],
+    size: tuple[float, float],
+    taken: list[Box],
+    frame: Box,
+) -> NDArray[np.float64]:
+    """Nearest place for a name that covers no dot and no other name; else that of fewest dots.
+
+    Parameters
+    ----------
+    dots : float (points, 2)
+        Positions in pixels.
+    middle : float (2,)
+        The wanted place, in pixels.
+    size : (float, float)
+        Width and height of the name, in pixels.
+    taken : list of Box
+        Other names.
+    frame : Box
+        The map, which the name stays in.
+    """
+    angles = np.linspace(0, 2 * np.pi, _ANGLES, endpoint=False)
+    rings = np.arange(1, _RINGS + 1)[:, None, None] * size[1] * 0.5
+    around = rings * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    places = np.concatenate([np.zeros((1, 2)), around.reshape(-1, 2)]) + middle
+    best, fewest = places[0], np.inf
+    for place in places:
+        left, bottom, right, top = _box(place, size)
+        inside = left >= frame[0] and bottom >= frame[1]
+        if not inside or right > frame[2] or top > frame[3]:
+            continue
+        if any(left < r and right > x and bottom < t and top > y for x, y, r, t in taken):
+            continue
+        x, y = dots.T
+        covered = int(((x > left) & (x < right) & (y > bottom) & (y < top)).sum())
+        if covered < fewest:
+            best, fewest = place, covered
+        if covered == 0:
+            break
+    return np.asarray(best, np.float64)
+
+
+def _box(at: NDArray[Any], size: tuple[float, float]) -> Box:
+    (x, y), (width, height) = at, size
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
 def _map_numbers(one: Map) -> str:

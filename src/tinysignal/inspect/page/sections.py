@@ -108,7 +108,7 @@ def _example(inspection: Inspection, shown: int, sprite: Sprite, *, captioned: b
     guess, share = inspection.classes[predicted], float(inspection.probabilities[shown, predicted])
     mark = ' class="wrong"' if predicted != label else ""
     under = ""
-    if captioned:
+    if captioned or mark:
         under = f"<span{mark}>{escape(guess)}</span><span{mark}>{100 * share:.0f} %</span>"
     spoken = f"true {inspection.classes[label]}, predicted {guess}, {100 * share:.0f} %"
     x, y = sprite.place(shown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 
 from tinysignal.classifier import Classifier
 from tinysignal.datasets import Dataset, Examples, load_dataset
+from tinysignal.datasets.dataset import SPLITS
+from tinysignal.datasets.folders import of_endings
 from tinysignal.errors import DataError
 from tinysignal.metrics.classification_report import ClassificationReport
 from tinysignal.model import load_classification_model
@@ -333,11 +336,40 @@ def _dataset(
 
 
 def _held_out(
-    spec: ClassifierSpec, config: ClassifierConfig, *, data: str | None, data_dir: Path | None
+    spec: ClassifierSpec,
+    config: ClassifierConfig,
+    *,
+    data: str | None,
+    data_dir: Path | None,
+    fewest: int = 1,
 ) -> HeldOut:
+    """Held-out examples; all splits if there are fewer than ``fewest``, or of one class only."""
     dataset = _dataset(spec, config, data, data_dir)
-    split, examples = dataset.held_out()
-    return HeldOut(dataset.name, split, dataset.classes, _batches(examples))
+    notes = []
+    if dataset.passed_over:
+        notes.append(
+            f"Files of the data were left out, because nothing here reads them: "
+            f"{of_endings(dataset.passed_over)}."
+        )
+    held = next((n for n in ("test", "valid") if len(dataset.split(n))), "")
+    few = dataset.split(held).labels if held else np.zeros(0, np.int64)
+    if len(few) >= fewest and len(np.unique(few)) > 1:
+        if held == "valid":
+            notes.append(
+                "No test split: validation examples were used, so the accuracy is optimistic."
+            )
+        return HeldOut(
+            dataset.name, held, dataset.classes, _batches(dataset.split(held)), tuple(notes)
+        )
+    classes = len(np.unique(few))
+    notes.append(
+        f"The {held or 'test'} split has {len(few)} examples of {classes} "
+        f"class{'' if classes == 1 else 'es'}, too few to look at: all splits were used, training "
+        "examples among them, so the accuracy is optimistic."
+    )
+    parts = (_batches(dataset.split(name)) for name in SPLITS if len(dataset.split(name)))
+    everything = itertools.chain.from_iterable(parts)
+    return HeldOut(dataset.name, "all splits", dataset.classes, everything, tuple(notes))
 
 
 def _parts(count: int) -> list[NDArray[np.int64]]:

@@ -20,6 +20,7 @@ from tinysignal.nets import DenoisingNet, MaskingNet
 from tinysignal.nets.stft import stft
 from tinysignal.spec import DenoiserSpec, Spec
 from tinysignal.stft import StftSize
+from tinysignal.subsonic import SubsonicStream
 from tinysignal.train.data.batches import BatchSource
 from tinysignal.train.denoising.build import build_net, init_weights, make_module, stft_size
 from tinysignal.train.denoising.config import DenoiserConfig
@@ -205,7 +206,15 @@ class DenoiserRun(TrainedRun):
             return lambda noisy: denoiser(noisy, sample_rate_hz=rate)
         assert isinstance(model, DenoisingNet)
         module = make_module(self.config, model, self.size).eval()
-        return lambda noisy: module.denoise(torch.from_numpy(noisy)[None]).numpy()[0]
+
+        def denoised(noisy: NDArray[np.float32]) -> NDArray[np.float32]:
+            # As the runtime hands a signal to the network.
+            stream = SubsonicStream(self.size.hop_samples, rate, 1)
+            steady = np.concatenate([stream.feed(noisy[np.newaxis]), stream.flush()], axis=1)
+            found: NDArray[np.float32] = module.denoise(torch.from_numpy(steady)).numpy()[0]
+            return found
+
+        return denoised
 
     def runner(self, model: nn.Module | Path, count: int) -> Callable[[], object]:
         """See `TrainedRun.runner`."""
