@@ -48,7 +48,9 @@ def rebuild(model: nn.Module, plan: Plan) -> nn.Module:
     for step in cut:
         module, where = known.get(step.name), f"plan: layer {step.name!r:.80}"
         if module is None:
-            raise ConfigError(f"{where} is not in the network. Give the network of the plan.")
+            raise ConfigError(
+                f"plan: the network has no layer {step.name!r:.80}. Give the network of the plan."
+            )
         family = family_of(module)
         if (
             family is None
