@@ -216,7 +216,6 @@ def is_whole(path: Path) -> bool:
     from tinysignal.errors import TinysignalError
     from tinysignal.files import read_text, read_toml
     from tinysignal.model import read_spec
-    from tinysignal.train.checkpoint import _load
 
     text: Callable[[Path], object] = read_text
     readers: dict[str, Callable[[Path], object]] = {
@@ -226,13 +225,19 @@ def is_whole(path: Path) -> bool:
         ".html": lambda p: _ends(p, b"</html>\n"),
         ".png": lambda p: _ends(p, b"IEND\xaeB`\x82"),
         ".onnx": read_spec,
-        ".safetensors": lambda p: _load(p, "whole"),
+        ".safetensors": _checkpoint,
     }
     try:
         readers.get(path.suffix, audio.read if path.suffix in audio.SOUND_SUFFIXES else text)(path)
     except (TinysignalError, ValueError):
         return False
     return True
+
+
+def _checkpoint(path: Path) -> None:
+    from tinysignal.train.checkpoint import _load  # needs the 'train' extra
+
+    _load(path, "whole")
 
 
 def _ends(path: Path, end: bytes) -> None:
