@@ -392,7 +392,7 @@ class _Job:
             channels=info.channels,
             audio_format=audio_format,
             samples=info.samples,
-            tags=header_tags(self.source, info, audio_format.container),
+            tags=header_tags(info, audio_format.container),
             bit_rate=info.bit_rate if same_codec else None,
             clamp=clamp,
         )

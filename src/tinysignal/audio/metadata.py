@@ -71,7 +71,7 @@ _HEADER_NAMES = {
 }
 
 
-def header_tags(source: Path, info: AudioInfo, container: str) -> dict[str, str]:
+def header_tags(info: AudioInfo, container: str) -> dict[str, str]:
     """The tags that libsndfile is to write: none where `carry` does."""
     if _family(info.container) == _family(container):
         return {}
@@ -124,7 +124,7 @@ def carry(source: Path, target: Path, info: AudioInfo, *, container: str | None)
     _add_header_tags(source, info, tags)
     by_ffmpeg = container is None and not isinstance(after, mp4.MP4)
     unwritten = [] if by_ffmpeg else _write(target, after, tags)
-    known = {} if container is None else header_tags(source, info, container)
+    known = {} if container is None else header_tags(info, container)
     return lost + tags.other + [name for name in unwritten if name not in known]
 
 
