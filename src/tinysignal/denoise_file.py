@@ -405,6 +405,10 @@ class _Job:
                 continue
             own = container if container in SUFFIXES else None
             lost = carry(self.source, path, self.info, container=own)
+            if own is not None and audio.info(path).samples != done.samples:
+                raise AudioFileError(
+                    f"{self.source}: what stands beside its sound is damaged. Convert it first."
+                )
             note = f"not kept by {container}: {', '.join(dict.fromkeys(lost))}"
             if lost and note not in done.notes:
                 done.notes.append(note)

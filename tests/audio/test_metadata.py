@@ -204,6 +204,22 @@ def test_chunks_that_end_beyond_the_file_are_left(tmp_path: Path, make_noisy: No
     assert beside_the_sound(path)[1] == []
 
 
+def test_chunks_of_a_damaged_header_are_left(
+    tmp_path: Path, make_noisy: Noisy, denoise: Denoise
+) -> None:
+    path = tmp_path / "x.wav"
+    make_wav(path, make_noisy(), first=chunk(b"LIST", INFO))
+    content = path.read_bytes()
+    at = content.index(b"LIST") + 4
+    # Beyond the header of the samples, to which libsndfile finds its way all the same.
+    path.write_bytes(content[:at] + struct.pack("<I", 8000) + content[at + 4 :])
+    assert beside_the_sound(path)[1] == []
+    make_wav(path, make_noisy(), last=chunk(b"bext", b"kept") + bytes(800))
+    assert [found.name for found in beside_the_sound(path)[1]] == [b"bext"]
+    denoise(path, tmp_path / "y.wav")
+    assert read_chunks(tmp_path / "y.wav") == {b"bext": b"kept"}
+
+
 def full_tags() -> Tags:
     cover = flac.Picture()
     cover.data, cover.mime, cover.type, cover.desc = PNG, "image/png", 3, "Front"

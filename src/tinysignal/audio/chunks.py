@@ -122,15 +122,19 @@ def beside_the_sound(path: Path) -> tuple[Family | None, list[Chunk]]:
         if family is None:
             return None, []
         end = file.seek(0, os.SEEK_END)
-        found = []
+        found, has_sound = [], False
         for chunk in walk(file, family):
+            has_sound |= chunk.name[:4] in SAMPLES
             if chunk.size < 0 or chunk.start + chunk.size > end:
                 break
             if chunk.name == b"data" and chunk.size == 0:  # what follows is sound without a size
                 break
+            if not all(32 <= byte < 127 for byte in chunk.name[:4]):  # no name: the walk is lost
+                break
             if chunk.name not in family.sound:
                 found.append(chunk)
-    return family, found
+    # Where the samples are not among them, a size is damaged, and so is what was found by it.
+    return family, found if has_sound else []
 
 
 def carry_chunks(source: Path, target: Path) -> list[str]:
