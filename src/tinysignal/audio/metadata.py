@@ -28,6 +28,7 @@ from tinysignal.audio.mp3 import leading_bytes, trailing_bytes
 from tinysignal.audio.tags import (
     UNREADABLE,
     Tags,
+    common_name,
     from_file,
     from_id3_bytes,
     id3_bytes,
@@ -58,7 +59,6 @@ _INFO_NAMES = {
     "IWRI": "lyricist",
     "IMUS": "composer",
 }
-_SONG_NAMES = {"track": "tracknumber", "disc": "discnumber", "album_artist": "albumartist"}
 _MOST_INFO_BYTES = 1 << 20
 _MOST_ID3_BYTES = 1 << 28
 # The names that libsndfile writes into the header of these.
@@ -75,7 +75,7 @@ def header_tags(info: AudioInfo, container: str) -> dict[str, str]:
     """The tags that libsndfile is to write: none where `carry` does."""
     if _family(info.container) == _family(container):
         return {}
-    names = {_SONG_NAMES.get(k.lower(), k.lower()): v for k, v in info.tags.items()}
+    names = {common_name(name): text for name, text in info.tags.items()}
     known = _HEADER_NAMES.get(container, frozenset())
     return {name: text for name, text in names.items() if name in known}
 
@@ -188,7 +188,7 @@ def _carry_alike(before: Any, after: Any) -> bool:
 
 def _add_header_tags(source: Path, info: AudioInfo, tags: Tags) -> None:
     """What libsndfile or FFmpeg read of a kind that mutagen does not, and a WAV's own list."""
-    found = {_SONG_NAMES.get(name.lower(), name.lower()): [t] for name, t in info.tags.items()}
+    found = {common_name(name): [text] for name, text in info.tags.items()}
     found |= _riff_info(source)
     for name in ("software", "encoder"):
         found.pop(name, None)

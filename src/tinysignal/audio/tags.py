@@ -46,6 +46,7 @@ _OTHER_NAMES = {
     "album_artist": "albumartist",
     "album artist": "albumartist",
     "track": "tracknumber",
+    "disc": "discnumber",
 }
 _CHAPTER = re.compile(r"chapter(\d{3})(name)?")
 _MP4_TEXT = {"composer": "\xa9wrt", "lyrics": "\xa9lyr", "description": "desc"}
@@ -85,6 +86,11 @@ class Tags:
         """What a message calls all of it."""
         found = sorted(self.text) + ["cover picture"] * bool(self.pictures)
         return found + ["chapters"] * bool(self.chapters)
+
+
+def common_name(name: str) -> str:
+    """The name of a Vorbis comment, in lower case, for a name of libsndfile or FFmpeg."""
+    return _OTHER_NAMES.get(name.lower(), name.lower())
 
 
 def open_tags(path: Path) -> Any:
@@ -150,7 +156,7 @@ def from_file(found: Any) -> Tags:
 
 
 def _of_the_recording(tags: Tags) -> Tags:
-    texts = {_OTHER_NAMES.get(name, name): text for name, text in tags.text.items()}
+    texts = {common_name(name): text for name, text in tags.text.items()}
     tags.text = {name: text for name, text in texts.items() if name not in _OF_THE_FILE}
     return tags
 
