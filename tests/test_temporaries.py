@@ -65,6 +65,34 @@ def test_what_a_kill_leaves_is_removed_by_the_next_that_writes_there(tmp_path: P
     assert names_in(tmp_path) == ["x.txt"]
 
 
+def test_a_folder_that_cannot_be_opened_is_not_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(temporaries.os, "open", full)
+    with pytest.raises(OSError, match="Too many"), temporary_folder(tmp_path / "x"):
+        pass
+    assert names_in(tmp_path) == []
+
+
+def test_a_folder_that_another_process_swept_before_its_lock_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, swept = temporaries._lock, []
+
+    def late(held: int, *, wait: bool) -> bool:
+        if wait and not swept:
+            swept.extend(tmp_path.iterdir())
+            swept[0].rmdir()
+        return lock(held, wait=wait)
+
+    monkeypatch.setattr(temporaries, "_lock", late)
+    with temporary_folder(tmp_path / "x") as folder:
+        assert [folder] == list(tmp_path.iterdir()) != swept
+
+
 def test_what_a_living_process_writes_is_left_alone(tmp_path: Path) -> None:
     with held(tmp_path / "x.wav") as process:
         during = names_in(tmp_path)

@@ -64,11 +64,8 @@ def temporary_folder(final: Path) -> Iterator[Path]:
     OSError
     """
     sweep(final.parent)
-    path = final.with_name(_name(""))
-    path.mkdir()
-    held = None if fcntl is None else os.open(path, os.O_RDONLY)
+    path, held = _new_folder(final)
     try:
-        _lock(held, wait=True)
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
@@ -121,11 +118,36 @@ def _new_file(final: Path, mode: int) -> tuple[Path, int | None]:
         if fcntl is None:
             os.close(held)  # an open file cannot be renamed there
             return path, None
-        _lock(held, wait=True)
-        with suppress(FileNotFoundError):
-            if os.path.samestat(path.stat(), os.fstat(held)):
-                return path, held
-        os.close(held)  # another process took it for left behind, before the lock
+        if _locked(path, held):
+            return path, held
+
+
+def _new_folder(final: Path) -> tuple[Path, int | None]:
+    """A new folder, and what holds its lock."""
+    while True:
+        path = final.with_name(_name(""))
+        path.mkdir()
+        if fcntl is None:
+            return path, None
+        try:
+            held = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:  # another process took it for left behind
+            continue
+        except OSError:
+            path.rmdir()
+            raise
+        if _locked(path, held):
+            return path, held
+
+
+def _locked(path: Path, held: int) -> bool:
+    """Take the lock; False, and closed, if another process took the path for left behind before."""
+    _lock(held, wait=True)
+    with suppress(FileNotFoundError):
+        if os.path.samestat(path.stat(), os.fstat(held)):
+            return True
+    os.close(held)
+    return False
 
 
 def _remove_if_left(path: Path) -> None:

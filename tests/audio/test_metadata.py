@@ -19,6 +19,7 @@ from tinysignal.audio.metadata import carry
 from tinysignal.audio.tags import Chapter, Tags, from_file, from_id3_bytes, id3_bytes, open_tags
 from tinysignal.denoise_file import FileOptions, FileReport, denoise_file
 from tinysignal.denoiser import Denoiser
+from tinysignal.errors import AudioFileError
 
 RATE_HZ = 16_000
 SAMPLES = 12_001
@@ -106,6 +107,18 @@ def test_rf64_with_a_chunk_of_an_odd_size_is_read(tmp_path: Path, make_noisy: No
     whole = struct.pack("<Q", len(content) + len(odd) - 8)
     path.write_bytes(content[:20] + whole + content[28:at] + odd + content[at:])
     np.testing.assert_array_equal(audio.read(path)[0], before)
+
+
+def test_rf64_with_a_chunk_larger_than_any_file_is_refused_by_name(
+    tmp_path: Path, make_noisy: Noisy
+) -> None:
+    path = tmp_path / "x.rf64"
+    audio.write(path, make_noisy(), sample_rate_hz=RATE_HZ)
+    content = path.read_bytes()
+    at = content.index(b"data")
+    path.write_bytes(content[:at] + b"iXML" + b"\xff" * 4 + content[at:])
+    with pytest.raises(AudioFileError, match=r"x\.rf64"):
+        audio.read(path)
 
 
 def test_a_second_pass_adds_nothing(

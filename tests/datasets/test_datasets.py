@@ -92,6 +92,7 @@ PACKED = gzip.compress(GOOD, mtime=0)
         (idx(np.zeros((2, 3, 4), ">i4"), 0x0C), "32-bit integers, expected unsigned bytes"),
         (GOOD[:4] + struct.pack(">3I", 1 << 20, 64, 64) + bytes(9), "header says 4294967296"),
         (GOOD[:4] + struct.pack(">3I", 1 << 10, 1 << 10, 1 << 10), "header says 1073741824"),
+        (GOOD[:4] + struct.pack(">3I", (1 << 32) - 1, 0, (1 << 32) - 1), "header says 18446744"),
         (GOOD[:4] + struct.pack(">3I", 1 << 9, 1 << 9, 1 << 9) + bytes(9), "truncated: 9 of"),
         (
             gzip.compress(GOOD[:4] + struct.pack(">3I", 1, 1, 1) + bytes(10**7)),

@@ -85,7 +85,7 @@ def size_patches(path: Path) -> tuple[dict[int, bytes], str | None]:
                     note = "the input's header states no samples; it was read to its end"
                     return {chunk.start - 4: b"\xff" * 4}, note
                 break
-            if wide and chunk.size % 2:
+            if wide and chunk.size % 2 and chunk.size < 0xFFFFFFFF:  # none is as large as that
                 patches[chunk.start - 4] = struct.pack("<I", chunk.size + 1)
     return patches, None
 

@@ -331,17 +331,18 @@ def _parse(path: Path, file: BinaryIO | gzip.GzipFile, dimensions: int) -> NDArr
     if len(header) < 4 * dimensions:
         raise EOFError
     shape = struct.unpack(f">{dimensions}I", header)
+    # Without its empty axes too: NumPy refuses (2**32, 0, 2**32).
+    if (claimed := math.prod(max(length, 1) for length in shape)) > _MOST_BYTES:
+        raise DataError(
+            f"{path}: damaged: its header says {claimed} bytes, expected at most {_MOST_BYTES}. "
+            "Download it again."
+        )
     content = _read_exactly(path, file, math.prod(shape))
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def _read_exactly(path: Path, file: BinaryIO | gzip.GzipFile, size: int) -> bytearray:
     """Rest of a file of ``size`` bytes, read in pieces: a false header allocates no memory."""
-    if size > _MOST_BYTES:
-        raise DataError(
-            f"{path}: damaged: its header says {size} bytes, expected at most {_MOST_BYTES}. "
-            "Download it again."
-        )
     content = bytearray()
     missing = size
     # Reading one byte more than expected finds trailing bytes and makes gzip check its checksum.
