@@ -20,7 +20,7 @@ MINUTES ?= 1440
 FAULTS = OMP_NUM_THREADS=1 $(DEV)/python tests/faults
 TRUST = --report benchmarks/reports/trust.json
 
-.PHONY: help demo test test-full test-light lint format bench fuzz faults kill soak clean
+.PHONY: help demo test test-full test-light lint format bench fuzz guided faults kill soak clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,11 @@ fuzz: .venv/.installed  ## give mutated files to the commands; SEED=7 TIMES=30 f
 		--times $(TIMES) --minutes $(MINUTES) --keep fuzz-failures $(TRUST)
 	$(DEV)/python benchmarks/tables.py
 
+guided: .venv/.installed  ## mutate what reaches new lines of the parsers, ten minutes for each (Atheris)
+	$(DEV)/python $(PIP_INSTALL) atheris
+	$(FAULTS)/guided.py --corpus fuzz-corpus $(TRUST)
+	$(DEV)/python benchmarks/tables.py
+
 faults: .venv/.installed  ## let every call of the system fail once
 	$(FAULTS)/inject.py --minutes $(MINUTES) $(TRUST)
 	$(DEV)/python benchmarks/tables.py
@@ -69,7 +74,7 @@ soak: .venv/.installed  ## a day of sound in one stream, thousands of loads, thr
 	$(DEV)/python benchmarks/tables.py
 
 clean:  ## remove the environments and what was made in them
-	rm -rf .venv .venv-light .venv-demo .venv-bench demo-out fuzz-failures build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-light .venv-demo .venv-bench demo-out fuzz-failures fuzz-corpus build dist .mypy_cache .ruff_cache .pytest_cache
 	rm -rf .hypothesis .import_linter_cache
 
 .venv/.installed: pyproject.toml constraints.txt

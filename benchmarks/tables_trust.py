@@ -6,6 +6,8 @@ from tables_markdown import Report, table
 
 _KINDS = {"sounds": "sounds", "models": "models and specs", "pictures": "pictures",
           "runs": "files of run folders, manifests"}  # fmt: skip
+_PARSERS = {"sound": "sounds and tags", "model": "model files", "manifest": "manifests",
+            "idx": "IDX files"}  # fmt: skip
 _COMMANDS = {"denoise": "`denoise`, a file", "folder": "`denoise`, a folder", "train": "`train`",
              "compress": "`compress`", "inspect": "`inspect`"}  # fmt: skip
 _CALLS = ("open", "read", "write", "fsync", "rename")
@@ -13,7 +15,7 @@ _CALLS = ("open", "read", "write", "fsync", "rename")
 
 def trust(report: Report) -> str:
     """Tables of mutated files, failing calls and kills, and what ran for hours."""
-    parts = (_fuzz(report), _inject(report), _kill(report), _soak(report))
+    parts = (_fuzz(report), _guided(report), _inject(report), _kill(report), _soak(report))
     return "\n\n".join(parts)
 
 
@@ -25,6 +27,17 @@ def _fuzz(report: Report) -> str:
         if (found := report.get(f"fuzz {kind}"))
     ]  # fmt: skip
     header = ["mutated", "inputs", "done", "refused", "failed", "slowest", "most memory"]
+    return table(header, rows)
+
+
+def _guided(report: Report) -> str:
+    rows = [
+        [what, f"{found['inputs']:,}", str(found["branches_at_start"]), str(found["branches"]),
+         str(len(found["failures"]))]
+        for name, what in _PARSERS.items()
+        if (found := report.get(f"guided {name}"))
+    ]  # fmt: skip
+    header = ["guided by coverage", "inputs", "branches at the start", "at the end", "failed"]
     return table(header, rows)
 
 

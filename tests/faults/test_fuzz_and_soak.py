@@ -47,6 +47,31 @@ def test_a_stream_loads_threads_and_processes_do_not_wear_out(
     assert report["soak stream"]["hours"] == 0.2
 
 
+GUIDED = """
+import random
+from pathlib import Path
+import corpus, forks, guided
+with forks.scratch() as folder:
+    for name, target in guided.TARGETS.items():
+        (own := folder / name).mkdir()
+        tried = guided.tried(target(own), own / "input")
+        rng = random.Random(1)
+        for seed in guided.seeds(name, own):
+            for content in (seed, *(corpus.mutated(rng, seed) for _ in range(10))):
+                tried(content)
+    def broken(path):
+        raise IndexError
+    try:
+        guided.tried(broken, folder / "input")(b"")
+    except IndexError:
+        print("all read, all but our own errors seen")
+"""
+
+
+def test_what_coverage_guides_reads_mutations_without_it() -> None:
+    assert python("-c", GUIDED) == "all read, all but our own errors seen\n"
+
+
 FAULTS = """
 import os, sys, time
 import forks
