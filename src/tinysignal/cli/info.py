@@ -49,7 +49,10 @@ def info(
     table = Table("", "", show_header=False, box=None)
     table.columns[1].overflow = "fold"
     for name, value in found.items():
-        table.add_row(name, escape(on_one_line(_shown(value))))
+        if name == "receptive_field_ms" and value is None:  # of a recurrent network
+            table.add_row(name, "unlimited")
+        elif value is not None and value != {}:  # a format without a bit rate, no tags
+            table.add_row(name, escape(on_one_line(_shown(value))))
     Console().print(table)
 
 
@@ -81,8 +84,6 @@ def model_info(model: str) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    if value is None:  # receptive field of a recurrent network
-        return "unlimited"
     if isinstance(value, dict):
         return ", ".join(f"{name}: {text}" for name, text in value.items())
     if isinstance(value, tuple):
