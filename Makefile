@@ -20,7 +20,7 @@ MINUTES ?= 1440
 FAULTS = OMP_NUM_THREADS=1 $(DEV)/python tests/faults
 TRUST = --report benchmarks/reports/trust.json
 
-.PHONY: help demo test test-full test-light lint format bench fuzz guided faults kill soak clean
+.PHONY: help demo test test-full test-light lint format docs bench fuzz guided faults kill soak clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ lint: .venv/.installed  ## check style, types and layers
 format: .venv/.installed  ## format the code
 	$(DEV)/ruff check --fix
 	$(DEV)/ruff format
+
+docs: .venv/.installed  ## build the documentation's site into site/, links checked
+	NO_MKDOCS_2_WARNING=1 $(DEV)/mkdocs build --strict
 
 bench: .venv-bench/.installed  ## measure time, memory and size beside noisereduce, write the pages anew
 	$(BENCH)/python benchmarks/cost.py
@@ -74,7 +77,7 @@ soak: .venv/.installed  ## a day of sound in one stream, thousands of loads, thr
 	$(DEV)/python benchmarks/tables.py
 
 clean:  ## remove the environments and what was made in them
-	rm -rf .venv .venv-light .venv-demo .venv-bench demo-out fuzz-failures fuzz-corpus build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-light .venv-demo .venv-bench demo-out fuzz-failures fuzz-corpus build dist site
 	rm -rf .hypothesis .import_linter_cache
 
 .venv/.installed: pyproject.toml constraints.txt

@@ -23,18 +23,33 @@ def packages() -> list[str]:
 
 def public_names(package: str) -> dict[str, str]:
     """Names that a package offers and the first sentence of what each says of itself."""
+    return {name: _described(*_split(home, name)) for name, home in homes(package).items()}
+
+
+def homes(package: str) -> dict[str, str]:
+    """Names that a package offers and the full name where each is defined."""
     place = _file(package)
     stub = place.with_suffix(".pyi")
     tree = ast.parse((stub if stub.exists() else place).read_text("utf-8"))
     listed = _listed(tree)
-    homes = {name: module for module, name in _imports(tree)}
+    sources = {name: module for module, name in _imports(tree)}
     found = {}
-    for name in listed if listed is not None else homes:
-        home = homes.get(name, "")
-        module = home if home.startswith("tinysignal") else f"{package}.{home}".rstrip(".")
+    for name in listed if listed is not None else sources:
+        source = sources.get(name, "")
+        module = source if source.startswith("tinysignal") else f"{package}.{source}".rstrip(".")
         below = f"{package}.{name}"
-        found[name] = _described(below if not home and _file(below).exists() else module, name)
+        found[name] = below if not source and _file(below).exists() else _home(module, name)
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+def sentence(package: str) -> str:
+    """The first sentence of what a package says of itself."""
+    return _described(package, "")
+
+
+def is_module(home: str) -> bool:
+    """Whether a full name is a module or package."""
+    return _file(home).exists()
 
 
 def page() -> str:
@@ -72,18 +87,23 @@ def _listed(tree: ast.Module) -> list[str] | None:
     return None
 
 
+def _home(module: str, name: str) -> str:
+    """Follow imports to the module that defines a name."""
+    tree = ast.parse(_file(module).read_text("utf-8"))
+    if _definition(tree, name) is not None:
+        return f"{module}.{name}"
+    return _home({imported: source for source, imported in _imports(tree)}[name], name)
+
+
+def _split(home: str, name: str) -> tuple[str, str]:
+    """The module of a name, which is the name itself if it is a module."""
+    module = home.rpartition(".")[0]
+    return (home, "") if is_module(home) else (module, name)
+
+
 def _described(module: str, name: str) -> str:
-    place = _file(module)
-    tree = ast.parse(place.read_text("utf-8"))
-    if module.rpartition(".")[2] == name and (
-        place.name == "__init__.py" or not _definition(tree, name)
-    ):
-        return _first_line(tree)
-    found = _definition(tree, name)
-    if found is not None:
-        return found
-    homes = {imported: home for home, imported in _imports(tree)}
-    return _described(homes[name], name)
+    tree = ast.parse(_file(module).read_text("utf-8"))
+    return (_definition(tree, name) or "") if name else _first_line(tree)
 
 
 def _definition(tree: ast.Module, name: str) -> str | None:

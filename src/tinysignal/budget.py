@@ -32,8 +32,8 @@ class Budget(Options):
     ConfigError
         No field or more than one is given, or a value is out of its bounds.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.budget import Budget
     >>> budget = Budget(params=0.04)
     >>> budget.kind, budget.value

@@ -32,8 +32,8 @@ class Classifier:
     It may be used from several threads at once, pickled and copied: a copy loads the model's file
     anew.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal import Classifier
     >>> classifier = Classifier.load("run")
     >>> classifier

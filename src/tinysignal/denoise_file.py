@@ -213,8 +213,8 @@ def denoise_file(
     MissingExtraError
         Only FFmpeg can read the input or write the output, and PyAV is not installed.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal import Denoiser, audio
     >>> from tinysignal.denoise_file import denoise_file

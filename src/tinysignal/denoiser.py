@@ -42,8 +42,8 @@ class Denoiser:
     It may be used from several threads at once, pickled and copied: a copy loads the model's file
     anew.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal import Denoiser
     >>> denoiser = Denoiser.load()
@@ -174,8 +174,8 @@ class DenoiserStream:
     The network's STFT is taken at the signal's own rate, with windows of the same duration, so
     nothing is resampled. Bins above the model's highest take the gains of an `UpperBand`.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal import Denoiser
     >>> blocks = np.random.default_rng(0).normal(0, 0.1, (20, 1, 480))
@@ -409,8 +409,8 @@ def denoise(
     SignalError, ModelError, ConfigError
         See `Denoiser.load` and `Denoiser.__call__`.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np, tinysignal
     >>> noisy = np.random.default_rng(0).normal(0, 0.1, 48000)
     >>> tinysignal.denoise(noisy, sample_rate_hz=48000, attenuation_limit_db=12).shape

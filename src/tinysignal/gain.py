@@ -53,8 +53,8 @@ class DenoiseOptions(Options):
     ConfigError
         A value that is out of its bounds.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal import Denoiser
     >>> gentle = Denoiser.load(attenuation_limit_db=12)
     >>> gentle.options

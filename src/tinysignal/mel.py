@@ -70,8 +70,8 @@ def log_mel(signal: ArrayLike, *, sample_rate_hz: int, spec: SoundInput) -> NDAr
     SignalError
         The signal holds NaN or no samples, or its axes are swapped.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal.mel import log_mel
     >>> from tinysignal.spec import SoundInput

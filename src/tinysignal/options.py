@@ -111,8 +111,8 @@ class Options:
     ConfigError
         A value is not one of its choices, or out of its bounds.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from dataclasses import dataclass
     >>> from tinysignal.options import Options, option
     >>> @dataclass(frozen=True, kw_only=True)

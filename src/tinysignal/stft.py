@@ -28,8 +28,8 @@ class StftSize:
     window_samples, hop_samples : int
         Lengths in samples; the window is an even multiple of the hop.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.stft import StftSize
     >>> size = StftSize(512, 256)
     >>> size.bins, size.frames(16_000)
@@ -107,8 +107,8 @@ def stft(signal: Signal, size: StftSize) -> Spectrum:
     -------
     complex64 (channels, size.frames(time), size.bins)
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal.stft import StftSize, istft, stft
     >>> signal = np.random.default_rng(0).normal(size=(1, 1000)).astype(np.float32)
@@ -180,8 +180,8 @@ class StftStream:
     channels : int
         Number of channels of the signal.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal.stft import StftSize, StftStream
     >>> stream = StftStream(StftSize(512, 256), channels=1)

@@ -89,8 +89,8 @@ def demuxed(container: Any, *streams: Any) -> Iterator[Any]:
 def what_it_is(path: Path) -> str | None:
     """What a file holds that is no sound; None for what may be.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from pathlib import Path
     >>> from tinysignal.audio.ffmpeg_tracks import what_it_is
     >>> page = Path("talk.mp3")

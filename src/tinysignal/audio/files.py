@@ -70,8 +70,8 @@ def open(path: str | Path, *, track: int | None = None) -> SoundReader:
     MissingExtraError
         Only FFmpeg can read it, and PyAV is not installed.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal import audio
     >>> audio.write("tone.wav", np.sin(np.arange(16000) / 10), sample_rate_hz=16000)
@@ -147,8 +147,8 @@ def info(path: str | Path) -> AudioInfo:
     AudioFileError, MissingExtraError
         As `open`.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal import audio
     >>> audio.write("noise.flac", np.zeros((2, 24000)), sample_rate_hz=48000)
@@ -184,8 +184,8 @@ def read(path: str | Path, *, sample_rate_hz: int | None = None) -> tuple[Signal
     SignalError
         ``sample_rate_hz`` is out of bounds.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal import audio
     >>> audio.write("noise.wav", np.zeros((2, 24000)), sample_rate_hz=48000)
@@ -233,8 +233,8 @@ def write(
     SignalError
         A rate or a signal that is out of bounds.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal import audio
     >>> tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(48000) / 48000)
@@ -282,8 +282,8 @@ def resample(signal: ArrayLike, *, from_hz: int, to_hz: int) -> Signal:
     SignalError
         A rate or a signal that is out of bounds.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal import audio
     >>> audio.resample(np.zeros((2, 48000)), from_hz=48000, to_hz=16000).shape

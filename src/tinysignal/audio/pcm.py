@@ -48,8 +48,8 @@ class PcmFormat:
     SignalError
         A rate or a number of channels that is out of bounds.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal.audio.pcm import PcmFormat
     >>> stereo = PcmFormat(48_000, 2, "s16le")

@@ -73,8 +73,8 @@ def check_signal(
         Not floating point, not one or two axes, axes swapped, no samples, NaN, infinite, or
         beyond 1e9.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal import audio
     >>> audio.check_signal(np.zeros(480)).shape

@@ -76,8 +76,8 @@ def passed_over_text(endings: Mapping[str, int]) -> str:
     endings : mapping of str to int
         How many files have each ending; ``""`` for none.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.batch import passed_over_text
     >>> passed_over_text({".txt": 1, ".amr": 2})
     '3 files passed over: .amr (2), .txt (1); --format wav takes .amr too'
@@ -171,8 +171,8 @@ def plan_work(
     AudioFileError
         A folder without sound files.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.batch import plan_work
     >>> work = plan_work(["a.wav", "deep/b.mp3"], out_folder="cleaned", suffix=".flac")
     >>> [item.target.as_posix() for item in work]

@@ -39,8 +39,8 @@ class Records:
     denoiser : Denoiser
     options : FileOptions or None
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal import Denoiser
     >>> from tinysignal.batch import Records, plan_work
     >>> (item,) = plan_work(["absent.wav"])

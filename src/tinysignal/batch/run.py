@@ -89,8 +89,8 @@ def denoise_folder(
     ConfigError
         An output is an input.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from pathlib import Path
     >>> from tinysignal import audio
@@ -157,8 +157,8 @@ def run_batch(
     FileError
         A folder cannot be made.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal import Denoiser
     >>> from tinysignal.batch import plan_work, run_batch
     >>> work = plan_work(["absent.wav"])
@@ -214,8 +214,8 @@ def outcomes_of(
     FileError
         As `run_batch`.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal import Denoiser
     >>> from tinysignal.batch import outcomes_of, plan_work
     >>> work = plan_work(["absent.wav", "lost.wav"])

@@ -76,8 +76,8 @@ def apply(
     DataError, ModelError
         See `profile`.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import torch
     >>> from tinysignal.compress import apply, plan, profile
     >>> net = torch.nn.Sequential(torch.nn.Linear(30, 40), torch.nn.ReLU(), torch.nn.Linear(40, 9))

@@ -244,8 +244,8 @@ def truncate(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     ----------
     Eckart and Young (1936), "The approximation of one matrix by another of lower rank".
 
-    Example
-    -------
+    Examples
+    --------
     >>> import torch
     >>> from tinysignal.compress.factorize import truncate
     >>> first, second = truncate(torch.outer(torch.arange(3.0), torch.ones(4)), rank=1)

@@ -95,8 +95,8 @@ class Plan:
     ConfigError
         The method or version is unknown, or a layer is listed twice.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.compress import LayerPlan, Plan
     >>> layer = LayerPlan("0", "Linear", "low_rank", 30, 5, "equal ranks")
     >>> plan = Plan("svd", {"rank": 5}, (layer,))

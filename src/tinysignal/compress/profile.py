@@ -140,8 +140,8 @@ def profile(
         A pattern matches no layer, or the network cannot be taken apart: it is scripted, traced,
         compiled, quantised, without sizes or weights, or no module.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import torch
     >>> from tinysignal.compress import profile
     >>> net = torch.nn.Sequential(torch.nn.Linear(20, 30), torch.nn.ReLU(), torch.nn.Linear(30, 5))

@@ -31,8 +31,8 @@ def rebuild(model: nn.Module, plan: Plan) -> nn.Module:
     ConfigError
         The network has not a layer of the plan, or the layer not its decomposition.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import torch
     >>> from tinysignal.compress import compress, rebuild
     >>> net = torch.nn.Sequential(torch.nn.Linear(30, 40), torch.nn.Linear(40, 9))

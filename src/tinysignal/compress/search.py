@@ -249,8 +249,8 @@ def plan(
         Not exactly one budget is given, it is out of bounds or cannot be met, or a pattern of
         ``min_rank`` matches no layer.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import torch
     >>> from tinysignal.compress import plan, profile
     >>> net = torch.nn.Sequential(torch.nn.Linear(30, 40), torch.nn.ReLU(), torch.nn.Linear(40, 9))

@@ -55,8 +55,8 @@ def side_by_side(
     dict of str to Latency
         Times by the names of the calls.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.compress.timing import side_by_side
     >>> times = side_by_side({"sum": lambda: sum(range(100))}, seconds=0.01)
     >>> times["sum"].least_ms <= times["sum"].median_ms <= times["sum"].p99_ms

@@ -67,8 +67,8 @@ def load_dataset(
     MissingExtraError
         scikit-learn, pooch, Pillow or PyAV is needed and not installed.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.datasets import load_dataset
     >>> digits = load_dataset("digits")
     >>> digits.train.values.shape, len(digits.test)

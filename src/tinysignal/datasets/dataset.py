@@ -28,8 +28,8 @@ class Examples:
     names : tuple of str
         File names; empty for data without files.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal.datasets import Examples
     >>> examples = Examples(np.zeros((3, 8, 8), np.uint8), np.array([0, 1, 1]))

@@ -172,8 +172,8 @@ def _of_classes(parent: Path, folder: Path, passed_over: Counter[str]) -> list[I
 def of_endings(counts: Mapping[str, int]) -> str:
     """Text of the numbers of files by extension: ``3 .heic, 1 .txt``.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.datasets.folders import of_endings
     >>> of_endings({".txt": 1, ".heic": 3})
     '3 .heic, 1 .txt'

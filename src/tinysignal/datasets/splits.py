@@ -21,8 +21,8 @@ def rank(groups: Iterable[str], seed: int) -> list[str]:
 def hold_out(groups: set[str], share: float, seed: int) -> set[str]:
     """Random fraction of the groups: at least one and not all; none of fewer than two groups.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.datasets.splits import hold_out
     >>> len(hold_out({"ann", "bob", "eve", "kim"}, 0.25, seed=0))
     1
@@ -107,8 +107,8 @@ def join_copies(groups: Sequence[str], contents: Sequence[Hashable]) -> list[str
     contents : sequence
         Bytes of each example, or a digest of them.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.datasets.splits import join_copies
     >>> join_copies(["a", "b", "c"], [b"same", b"same", b"other"])
     ['a', 'a', 'c']

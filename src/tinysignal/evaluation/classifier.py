@@ -94,8 +94,8 @@ def evaluate_classifier(
     MissingExtraError
         An optional package is needed to read the data.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.evaluation import evaluate_classifier
     >>> found = evaluate_classifier("run", data="mnist", data_dir="data")
     >>> found.report.accuracy, found.split

@@ -98,8 +98,8 @@ def evaluate_denoiser(
     MissingExtraError
         A metric that was asked for is not installed.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from pathlib import Path
     >>> from tinysignal import audio
@@ -191,8 +191,8 @@ def evaluate_pairs(
     FileError
         ``save_dir`` cannot be made.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from pathlib import Path
     >>> from tinysignal import audio

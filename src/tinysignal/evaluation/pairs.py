@@ -56,8 +56,8 @@ def match_folders(noisy: Path, clean: Path) -> tuple[list[Pair], list[Failure]]:
     DataError
         A folder does not exist, or neither holds an audio file.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from pathlib import Path
     >>> from tinysignal.evaluation import match_folders
     >>> for folder, name in (("noisy", "a.m4a"), ("clean", "a.wav"), ("clean", "b.wav")):
@@ -100,8 +100,8 @@ def read_pairs(path: Path) -> list[Pair]:
     DataError
         Unreadable, without these columns, a row without both paths, or no rows.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from pathlib import Path
     >>> from tinysignal.evaluation import read_pairs
     >>> _ = Path("pairs.csv").write_text("noisy,clean\\nin/a.wav,out/a.wav\\n")

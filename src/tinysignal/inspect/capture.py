@@ -307,8 +307,8 @@ def record_outputs(
         There are no batches or labels, labels are out of range, the network does not take a batch,
         or outputs have another shape or hold NaN.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import torch
     >>> from tinysignal.inspect import record_outputs
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))

@@ -123,8 +123,8 @@ def inspect(
     MissingExtraError
         scikit-learn, openTSNE or umap-learn is not installed.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import torch
     >>> from tinysignal.inspect import inspect
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))

@@ -82,8 +82,8 @@ def parse_methods(methods: Sequence[str]) -> tuple[str, ...]:
     MissingExtraError
         The package of a method is not installed.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.inspect.maps import parse_methods
     >>> parse_methods(["pca", "tsne"])
     ('PCA', 't-SNE')

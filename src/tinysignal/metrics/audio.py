@@ -47,8 +47,8 @@ def snr(estimate: ArrayLike, target: ArrayLike) -> Scores:
     SignalError
         Shapes differ, NaN, or a target channel is silent.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal.metrics.audio import snr
     >>> target = np.array([[1.0, -1.0, 1.0, -1.0]])
@@ -85,8 +85,8 @@ def si_sdr(estimate: ArrayLike, target: ArrayLike) -> Scores:
     ----------
     Le Roux et al. (2019), "SDR - half-baked or well done?", eq. 3.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal.metrics.audio import si_sdr
     >>> target = np.array([[1.0, -1.0, 1.0, -1.0]])
@@ -132,8 +132,8 @@ def segmental_snr(estimate: ArrayLike, target: ArrayLike, *, sample_rate_hz: int
     Hansen and Pellom (1998), "An effective quality evaluation protocol for speech enhancement
     algorithms", for the limits; frame and hop are this function's own.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal.metrics.audio import segmental_snr
     >>> target = np.ones((1, 16000))
@@ -186,8 +186,8 @@ def pesq_wb(estimate: ArrayLike, target: ArrayLike, *, sample_rate_hz: int) -> S
     ----------
     ITU-T Recommendation P.862.2 (2007).
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal.metrics.audio import pesq_wb
     >>> speech = np.random.default_rng(0).normal(0, 0.1, (1, 16000)).astype(np.float32)
@@ -235,8 +235,8 @@ def stoi(estimate: ArrayLike, target: ArrayLike, *, sample_rate_hz: int) -> Scor
     Taal et al. (2011), "An algorithm for intelligibility prediction of time-frequency weighted
     noisy speech".
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal.metrics.audio import stoi
     >>> speech = np.random.default_rng(0).normal(0, 0.1, (1, 16000))
@@ -272,8 +272,8 @@ def estoi(estimate: ArrayLike, target: ArrayLike, *, sample_rate_hz: int) -> Sco
     Jensen and Taal (2016), "An algorithm for predicting the intelligibility of speech masked by
     modulated noise maskers".
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal.metrics.audio import estoi
     >>> speech = np.random.default_rng(0).normal(0, 0.1, (1, 16000))
@@ -321,8 +321,8 @@ def dnsmos(estimate: ArrayLike, *, sample_rate_hz: int) -> Dnsmos:
     Reddy et al. (2022), "DNSMOS P.835: a non-intrusive perceptual objective speech quality metric
     to evaluate noise suppressors"; Reddy et al. (2021), "DNSMOS", for P.808.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal.metrics.audio import dnsmos
     >>> noise = np.random.default_rng(0).normal(0, 0.1, (1, 160000))

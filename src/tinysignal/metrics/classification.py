@@ -37,8 +37,8 @@ def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, *, classes: int) -
     SignalError
         No integers, values out of range, or not as many predictions as labels.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.metrics import confusion_matrix
     >>> confusion_matrix([0, 0, 1], [0, 1, 1], classes=2)
     array([[1, 1],
@@ -98,8 +98,8 @@ def precision_recall_f1(confusion: ArrayLike) -> tuple[Values, Values, Values]:
         a class that is never predicted, the recall of one that does not occur, the F1 of one that
         is neither.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.metrics import precision_recall_f1
     >>> precision, recall, f1 = precision_recall_f1([[8, 2], [0, 10]])
     >>> precision.round(3), recall
@@ -138,8 +138,8 @@ def calibration_error(
     ----------
     Guo et al. (2017), "On calibration of modern neural networks", eq. 3.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.metrics import calibration_error
     >>> round(calibration_error([[0.9, 0.1], [0.9, 0.1]], [0, 1]), 3)  # 90 % sure, 50 % right
     0.4
@@ -174,8 +174,8 @@ def negative_log_likelihood(probabilities: ArrayLike, labels: ArrayLike) -> floa
     SignalError
         Rows that are not probabilities, or labels that do not fit.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.metrics import negative_log_likelihood
     >>> round(negative_log_likelihood([[0.5, 0.5], [0.5, 0.5]], [0, 1]), 3)
     0.693

@@ -124,8 +124,8 @@ class ClassificationReport:
             Shapes that do not fit, no examples, NaN, rows that do not sum to 1, labels out of
             range.
 
-        Example
-        -------
+        Examples
+        --------
         >>> from tinysignal.metrics import ClassificationReport
         >>> probabilities = [[0.9, 0.1], [0.6, 0.4]]
         >>> report = ClassificationReport.from_probabilities(probabilities, [0, 1], ["cat", "dog"])

@@ -127,8 +127,8 @@ def select_metrics(names: Sequence[str] | None = None) -> list[Metric]:
     MissingExtraError
         A metric that was asked for is not installed.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.metrics import select_metrics
     >>> [metric.name for metric in select_metrics(["si_sdr", "snr"])]
     ['si_sdr', 'snr']

@@ -24,8 +24,8 @@ def check_network(model: Any) -> None:
         It is no module, is scripted, traced, exported, compiled or quantised, or has lazy modules
         or weights on the meta device.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import torch
     >>> from tinysignal.nets.checks import check_network
     >>> check_network(torch.compile(torch.nn.Linear(3, 3), backend="eager"))

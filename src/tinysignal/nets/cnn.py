@@ -91,8 +91,8 @@ class CnnNet(DenoisingNet):
     Shi et al. (2016), "Real-time single image and video super-resolution using an efficient
     sub-pixel convolutional neural network", section 3.2: the sub-pixel convolution.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import torch
     >>> from tinysignal.nets import CnnNet
     >>> net = CnnNet(bins=257, width=8, frames_per_s=62.5).eval()

@@ -142,8 +142,8 @@ def count_macs(net: nn.Module, run: Callable[[], object]) -> int:
     run : callable
         Runs the network once.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import torch
     >>> from tinysignal.nets.introspection import count_macs
     >>> net = torch.nn.Linear(30, 10)

@@ -36,8 +36,8 @@ class LinearNet(DenoisingNet):
     ConfigError
         ``lookahead_frames`` is not 0.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import torch
     >>> from tinysignal.nets import LinearNet
     >>> LinearNet(bins=513, width=16, frames_per_s=31.25)(torch.rand(1, 20, 513)).shape

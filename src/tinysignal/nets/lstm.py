@@ -43,8 +43,8 @@ class LstmNet(MaskingNet):
     Mack and Habets (2020), "Deep filtering: signal extraction and reconstruction using complex
     time-frequency filters", eq. 6.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import torch
     >>> from tinysignal.nets import LstmNet
     >>> net = LstmNet(bins=257, width=16, frames_per_s=125).eval()

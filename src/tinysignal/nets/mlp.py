@@ -31,8 +31,8 @@ class Mlp(nn.Module):
     mean, std : float
         Mean and standard deviation of the training values, by which the network normalises.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import torch
     >>> from tinysignal.nets.mlp import Mlp
     >>> net = Mlp(shape=(8, 8), classes=10, width=32, depth=2)

@@ -70,8 +70,8 @@ class CompressOptions:
     ConfigError
         Both a plan and a budget are given, a teacher without fine-tuning, or a value out of bounds.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.budget import Budget
     >>> from tinysignal.runs import CompressOptions
     >>> CompressOptions(budget=Budget(params=0.04), int8=True).whole
@@ -154,8 +154,8 @@ def compress_run(
     MissingExtraError
         An optional package is needed to read the data.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from pathlib import Path
     >>> from tinysignal.budget import Budget
     >>> from tinysignal.runs import CompressOptions, compress_run

@@ -61,8 +61,8 @@ def inspect_run(
     MissingExtraError
         scikit-learn, openTSNE, umap-learn or a package to read the data is not installed.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from pathlib import Path
     >>> from tinysignal.runs import inspect_run
     >>> found = inspect_run(Path("digits-run"), methods=["PCA"])  # doctest: +SKIP

@@ -47,8 +47,8 @@ def load_run(run: Path) -> tuple[nn.Module, Spec]:
     ModelError
         ``run`` is not a run folder, or is damaged.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from pathlib import Path
     >>> from tinysignal.runs import load_run
     >>> net, spec = load_run(Path("digits-run"))  # doctest: +SKIP
@@ -136,8 +136,8 @@ def open_run(
     MissingExtraError
         An optional package is needed to read the data.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from pathlib import Path
     >>> from tinysignal.runs import open_run
     >>> trained = open_run(Path("digits-run"))  # doctest: +SKIP

@@ -79,8 +79,8 @@ def sweep_run(
     ModelError, DataError, AudioFileError, FileError, MissingExtraError
         See `tinysignal.runs.compress_run`.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from pathlib import Path
     >>> from tinysignal.runs import CompressOptions, sweep_run
     >>> found = sweep_run(Path("run"), Path("sweep"), [10, 20], CompressOptions())  # doctest: +SKIP

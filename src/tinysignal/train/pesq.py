@@ -79,8 +79,8 @@ class PesqLoss(nn.Module):
     SignalError
         The rate is below 16 kHz.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import torch
     >>> from tinysignal.train.pesq import PesqLoss
     >>> clean = torch.sin(torch.arange(16000) * 0.3)[None] * torch.linspace(0, 1, 16000)

@@ -62,8 +62,8 @@ class ResidualLoss(nn.Module):
     enhancement", eq. 4, for the penalty on removed speech; Glasberg and Moore (1990),
     "Derivation of auditory filter shapes from notched-noise data", eq. 4, for the bands.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import torch
     >>> from tinysignal.train.residual import ResidualLoss
     >>> noise = torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))

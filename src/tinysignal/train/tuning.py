@@ -19,8 +19,8 @@ class TuneOptions(Options):
     ConfigError
         A value is out of its bounds.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.train.tuning import TuneOptions
     >>> TuneOptions(epochs=3).distill_weight
     0.9

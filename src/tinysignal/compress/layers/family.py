@@ -26,8 +26,8 @@ class Family(ABC):
     kinds : tuple of types
         Module types of the family, with subclasses that have their ``forward``.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import torch
     >>> from tinysignal.compress.layers import family_of
     >>> layer = torch.nn.Linear(30, 40)

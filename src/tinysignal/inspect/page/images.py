@@ -131,8 +131,8 @@ def class_colours(count: int) -> tuple[str, ...]:
 
     The first ten suit colour-blind people; later ones are distinct but increasingly similar.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.inspect.page.images import class_colours
     >>> class_colours(2)
     ('#3f90da', '#94a4a2')

@@ -63,8 +63,8 @@ def write_page(inspection: Inspection, path: str | Path, *, pictures: bool = Fal
     MissingExtraError
         Pillow or, for pictures, Matplotlib is not installed.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from pathlib import Path
     >>> from tinysignal.inspect.page import write_page
     >>> from tinysignal.runs import inspect_run

@@ -29,8 +29,8 @@ class Deformation:
     mirror : bool
         Whether left and right are exchanged at random.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import torch
     >>> from tinysignal.train.classification.augment import Deformation
     >>> Deformation(rotate_deg=10, elastic=0.02)(torch.rand(4, 28, 28)).shape

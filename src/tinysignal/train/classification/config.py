@@ -54,8 +54,8 @@ class ClassifierConfig(TrainConfig):
     ConfigError
         See `TrainConfig`.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.train import ClassifierConfig
     >>> config = ClassifierConfig(data="digits", epochs=5)
     >>> config.width, config.depth

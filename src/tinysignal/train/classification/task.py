@@ -76,8 +76,8 @@ def train_classifier(
     ModelError
         The exported model differs from the network.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from pathlib import Path
     >>> from tinysignal.train import ClassifierConfig, train_classifier
     >>> config = ClassifierConfig(data="digits", epochs=5, width=64)

@@ -51,8 +51,8 @@ class DenoiserConfig(TrainConfig):
     ConfigError
         See `TrainConfig`; not exactly one kind of data is given; options exclude each other.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.train import DenoiserConfig
     >>> config = DenoiserConfig(arch="cnn", clean="speech/", noise="noise/", minutes=20)
     >>> config.snr_db

@@ -75,8 +75,8 @@ def train_denoiser(
     ModelError
         The weights of ``init_from`` are not readable, or the exported model differs.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from pathlib import Path
     >>> from tinysignal.train import DenoiserConfig, train_denoiser
     >>> config = DenoiserConfig(clean="speech/", noise="noise/", minutes=20)
