@@ -77,7 +77,7 @@ soak: .venv/.installed  ## a day of sound in one stream, thousands of loads, thr
 	$(DEV)/python benchmarks/tables.py
 
 clean:  ## remove the environments and what was made in them
-	rm -rf .venv .venv-light .venv-demo .venv-bench demo-out fuzz-failures fuzz-corpus build dist site
+	rm -rf .venv .venv-light .venv-demo .venv-bench demo-out fuzz-failures fuzz-corpus build dist site .mypy_cache .ruff_cache .pytest_cache
 	rm -rf .hypothesis .import_linter_cache
 
 .venv/.installed: pyproject.toml constraints.txt
