@@ -10,7 +10,7 @@ DEV = .venv/bin
 LIGHT = .venv-light/bin
 DEMO = .venv-demo/bin
 BENCH = .venv-bench/bin
-NEEDS_TORCH = tests/contract/test_tasks.py tests/nets tests/train tests/compress tests/inspect tests/runs
+NEEDS_TORCH = tests/contract/test_tasks.py tests/nets tests/train tests/compress tests/inspect tests/runs tests/notebooks
 
 .DEFAULT_GOAL := help
 # For make fuzz, faults, kill and soak.
@@ -20,7 +20,7 @@ MINUTES ?= 1440
 FAULTS = OMP_NUM_THREADS=1 $(DEV)/python tests/faults
 TRUST = --report benchmarks/reports/trust.json
 
-.PHONY: help demo test test-full test-light lint format docs bench fuzz guided faults kill soak clean
+.PHONY: help demo test test-full test-light lint format docs notebooks bench fuzz guided faults kill soak clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ lint: .venv/.installed  ## check style, types and layers
 format: .venv/.installed  ## format the code
 	$(DEV)/ruff check --fix
 	$(DEV)/ruff format
+
+notebooks: .venv/.installed  ## run the notebooks in full and keep what they show; TINYSIGNAL_QUICK=1 for a minute
+	cd notebooks && ../$(DEV)/jupytext --to ipynb --set-kernel python3 --execute *.py
 
 docs: .venv/.installed  ## build the documentation's site into site/, links checked
 	NO_MKDOCS_2_WARNING=1 $(DEV)/mkdocs build --strict

@@ -1,4 +1,4 @@
-"""What the site has beyond docs/: sounds, model cards, the changelog, a page for each package."""
+"""What the site has beyond docs/: sounds, notebooks, model cards, the changelog, a reference."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from latex2mathml.converter import convert
 from mkdocs.structure.files import File, Files
+from nbconvert import MarkdownExporter
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -25,6 +27,8 @@ def on_files(files: Files, config: Any) -> Files:
         made[f"models/{card.name}"] = card.read_text("utf-8")
     for package in public_names.packages():
         made[f"reference/{package}.md"] = _package_page(package)
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        made |= _notebook(notebook)
     for path, content in (made | _sounds()).items():
         files.append(File.generated(config, path, content=content))
     return files
@@ -48,12 +52,36 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return "".join(text)
 
 
+def on_page_content(html: str, **_: Any) -> str:
+    """Show formulas as MathML, which browsers draw without a script."""
+    return re.sub(
+        "MATH([0-9a-f]+)MATH", lambda held: convert(bytes.fromhex(held[1]).decode()), html
+    )
+
+
 def _package_page(package: str) -> str:
     """A package in a sentence, and each of its names by its docstring."""
     title = f"# {package} {{ #{package} }}\n\n{public_names.sentence(package)}"
     homes = public_names.homes(package).values()
     described = [f"::: {home}" for home in homes if not public_names.is_module(home)]
     return "\n\n".join([title, *described]) + "\n"
+
+
+def _notebook(path: Path) -> dict[str, str | bytes]:
+    """A notebook with its outputs as a page, and its pictures."""
+    resources = {"unique_key": path.stem, "output_files_dir": path.stem}
+    text, more = MarkdownExporter().from_filename(str(path), resources=resources)
+    text = text.replace("](../docs/", "](../").replace("<details>", '<details markdown="1">')
+    text = re.sub(r"\]\((\w+)\.ipynb\)", r"](\1.md)", text)
+    # Outside of code. `on_page_content` puts the formulas in: Markdown would break lines at them.
+    parts = re.split(r"(^```.*?^```$|`[^`\n]+`)", text, flags=re.DOTALL | re.MULTILINE)
+    parts[::2] = [re.sub(r"\$([^$]+)\$", _held, part) for part in parts[::2]]
+    pictures = {f"notebooks/{name}": content for name, content in more["outputs"].items()}
+    return {f"notebooks/{path.stem}.md": "".join(parts), **pictures}
+
+
+def _held(formula: re.Match[str]) -> str:
+    return f"MATH{formula[1].encode().hex()}MATH"
 
 
 def _sounds() -> dict[str, bytes]:

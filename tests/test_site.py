@@ -14,7 +14,7 @@ import pytest
 
 import public_names
 
-for needed in ("mkdocs", "material", "mkdocstrings", "mkdocs_jupyter"):
+for needed in ("mkdocs", "material", "mkdocstrings", "nbconvert", "latex2mathml"):
     pytest.importorskip(needed, reason="the site needs the 'dev' extra")
 
 ROOT = Path(__file__).resolve().parent.parent
