@@ -21,6 +21,7 @@ from tinysignal.cli.evaluate import evaluate
 from tinysignal.cli.info import info
 from tinysignal.cli.inspect import inspect
 from tinysignal.cli.live import live, play
+from tinysignal.cli.serve import serve
 from tinysignal.cli.terminal import on_one_line, printable
 from tinysignal.cli.train import app as train_app
 from tinysignal.errors import ConfigError, MissingExtraError, TinysignalError
@@ -41,6 +42,7 @@ app.command(no_args_is_help=True)(classify)
 app.command(no_args_is_help=True)(info)
 app.command(no_args_is_help=True)(play)
 app.command()(live)
+app.command()(serve)
 app.command(no_args_is_help=True)(evaluate)
 app.command(no_args_is_help=True)(inspect)
 app.command(no_args_is_help=True)(compress)

@@ -127,6 +127,9 @@ def _train(
 ) -> None:
     """Train and print the results; only the first of several processes prints."""
     from tinysignal.train.fit import process_rank
+    from tinysignal.train.memory import keep_memory
+
+    keep_memory()
 
     result = train(config, folder, **options)
     if process_rank() > 0:

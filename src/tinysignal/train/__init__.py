@@ -13,6 +13,7 @@
     folder.py          files of a run folder
     checkpoint.py      safetensors files
     export.py          torch to ONNX
+    memory.py          what glibc keeps between steps
     losses.py, pesq.py, distillation.py, tuning.py
     data/              recordings, mixtures and effects
 
