@@ -20,6 +20,7 @@ from tinysignal.runs.load import open_run
 from tinysignal.train.data.alignment import relation
 from tinysignal.train.data.heard import hear_pairs
 from tinysignal.train.data.rooms import list_rooms
+from tinysignal.train.denoising import check
 from tinysignal.train.denoising.build import stft_size
 from tinysignal.train.denoising.config import DenoiserConfig
 from tinysignal.train.denoising.data import TrainingData, load_training_data
@@ -300,6 +301,14 @@ def test_clean_recordings_without_speech_are_told_and_speech_is_not(tmp_path: Pa
     names = [str(tmp_path / "speech" / name) for name in ("faint.wav", "hiss.wav")]
     assert found(data)["speechless"] == names
     assert {f.severity for f in data.report.findings} == {"warning"}
+
+
+def test_of_many_recordings_the_steadiest_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "_MOST_EXCERPTS", 2)
+    talk, rate_hz = soundfile.read(TALK, dtype="float32")
+    parts = [(str(i), talk[2 * i * rate_hz : 2 * (i + 1) * rate_hz]) for i in range(4)]
+    clean = [*parts, ("hiss", noise(1, 2 * rate_hz)), ("click", noise(2, 100))]
+    assert [f.name for f in check.of_speechless(clean, sample_rate_hz=rate_hz)] == ["hiss"]
 
 
 def test_silent_and_cancelling_recordings_and_endings_are_told(tmp_path: Path) -> None:

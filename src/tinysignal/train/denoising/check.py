@@ -17,7 +17,7 @@ from tinysignal.train.data.heard import Heard, HeardPair, of_file
 from tinysignal.train.data.pairs import SignalPair
 from tinysignal.train.data.recordings import folder_group
 
-_EXCERPT_S = 2.0
+_EXCERPT_S, _SHORTEST_S = 2.0, 0.5  # of a recording to be heard
 _MOST_EXCERPTS = 200
 _SPEECHLESS_DB = 6.0
 _RANKS = ("test", "valid", "train")  # of copies, the first of these stays
@@ -82,7 +82,8 @@ def of_speechless(clean: Sequence[tuple[str, Samples]], *, sample_rate_hz: int) 
     """Findings about clean recordings in which the bundled model hears no speech.
 
     The loudest 2 s are denoised. If that removes three quarters of the power, 6 dB, they are likely
-    noise. Of more than 200 recordings, the 200 whose level varies least are looked at.
+    noise. Of more than 200 recordings of 0.5 s or longer, the 200 whose level varies least are
+    looked at.
 
     Parameters
     ----------
@@ -92,11 +93,11 @@ def of_speechless(clean: Sequence[tuple[str, Samples]], *, sample_rate_hz: int) 
     """
     denoiser = Denoiser.load("default")
     size = round(_EXCERPT_S * sample_rate_hz)
-    chosen = clean
-    if len(clean) > _MOST_EXCERPTS:
-        ranges_db = [_range_db(samples, sample_rate_hz) for _, samples in clean]
+    chosen = [one for one in clean if one[1].size >= _SHORTEST_S * sample_rate_hz]
+    if len(chosen) > _MOST_EXCERPTS:
+        ranges_db = [_range_db(samples, sample_rate_hz) for _, samples in chosen]
         places = np.argsort(ranges_db, kind="stable")[:_MOST_EXCERPTS]
-        chosen = [clean[place] for place in sorted(places)]
+        chosen = [chosen[place] for place in sorted(places)]
 
     def removed_db(samples: Samples) -> float:
         start = loudest(samples, size, sample_rate_hz=sample_rate_hz)
