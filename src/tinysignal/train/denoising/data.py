@@ -138,6 +138,9 @@ def _paired(
     passed_over: Counter[str] = Counter()
     findings: list[Finding] = []
     if config.pair:
+        for path in (clean, noisy):
+            if not path.exists():
+                raise DataError(f"{path}: no such file. Give two recordings: --pair CLEAN NOISY.")
         matched = [Pair(name=noisy.name, noisy=noisy, clean=clean)]
     else:
         matched, failures = match_folders(noisy, clean, passed_over=passed_over)
