@@ -55,6 +55,26 @@ def stripes_folder(folder: Path, sides: tuple[str, ...] = ("train", "test")) -> 
     return folder
 
 
+def test_a_run_that_left_out_bad_files_is_evaluated_without_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = stripes_folder(tmp_path / "data")
+    bad = folder / "test" / STRIPES[0] / "2.png"
+    bad.write_bytes(b"no picture")
+    (tmp_path / "run").mkdir()
+    model = save_template_model(tmp_path / "run" / "model.onnx", stripes(), STRIPES)
+    config = f'data = "{folder.as_posix()}"\nvalid_fraction = 0.0\nseed = 0\nskip_bad = '
+    (model.parent / "config.toml").write_text(config + "true")
+    assert run(["evaluate", str(model.parent), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["examples"] == 4 * len(STRIPES) - 1
+    (model.parent / "config.toml").write_text(config + "false")
+    assert run(["evaluate", str(model.parent), "--json"]) == 1
+    assert f"{bad}: damaged" in capsys.readouterr().err
+    (model.parent / "config.toml").write_text(config + "1")
+    assert run(["evaluate", str(model.parent)]) == 2
+    assert "expected true or false" in capsys.readouterr().err
+
+
 def test_json_is_all_of_stdout_and_agrees_with_the_library(
     given: list[str], model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,6 +100,7 @@ def test_tables_show_the_figures_and_mark_the_confusions(
     for text in (
         "templates on mnist, test",
         "90.00% (79.85% to 95.34%: 95 %, Wilson)",
+        "balanced accuracy",
         "6 of 60",
         "calibration error",
         "precision",
@@ -88,6 +109,26 @@ def test_tables_show_the_figures_and_mark_the_confusions(
     ):
         assert text in shown
     assert len([line for line in shown.splitlines() if line.startswith("Confident")]) == 5
+
+
+def test_classes_that_are_never_answered_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("flat", "[steep]", "left", "right")[: len(stripes())]
+    path = save_template_model(tmp_path / "m.onnx", stripes(), names)
+    classifier = Classifier.load(path)
+    report = ClassificationReport.from_probabilities(
+        classifier(stripes()[[0, 0, 2]]), [0, 1, 2], names
+    )
+    evaluate._print_classifier_tables("title", report)
+    shown = capsys.readouterr().out
+    assert "Never answered: [steep]." in shown
+    assert "66.67% (mean recall of the classes)" in shown
+    everything = ClassificationReport.from_probabilities(
+        classifier(stripes()[[0, 1, 2]]), [0, 1, 2], names
+    )
+    evaluate._print_classifier_tables("title", everything)
+    assert "Never answered" not in capsys.readouterr().out
 
 
 def test_class_names_are_no_markup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

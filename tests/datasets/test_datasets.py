@@ -23,6 +23,7 @@ from tinysignal.datasets import Dataset, Examples, load_dataset, load_folder
 from tinysignal.datasets.dataset import mean_and_std
 from tinysignal.datasets.manifest import read_manifest
 from tinysignal.datasets.published import FILES, read_idx, read_pair
+from tinysignal.datasets.report import DataReport
 from tinysignal.datasets.splits import hold_out, join_copies, split_off
 from tinysignal.errors import DataError, MissingExtraError, TinysignalError
 from tinysignal.spec import ImageInput, SoundInput
@@ -591,3 +592,97 @@ def test_a_manifest_made_by_an_enemy_is_one_line(content: bytes, tmp_path: Path)
         read_manifest(manifest)
     assert len(str(caught.value)) < 1000
     assert "\n" not in str(caught.value)
+
+
+# The check of a folder's files
+
+
+def report_of(folder: Path, **options: object) -> DataReport:
+    report = load_folder(folder, **options).report  # type: ignore[arg-type]
+    assert report is not None
+    return report
+
+
+def found_in(report: DataReport) -> dict[str, list[str]]:
+    return {group.kind: [f.name for f in group.findings] for group in report.groups}
+
+
+def test_tidy_folders_have_no_findings(tmp_path: Path) -> None:
+    save_pictures(tmp_path)
+    report = report_of(tmp_path)
+    assert report.findings == ()
+    assert report.what == "40 files of 2 classes"
+
+
+@pytest.mark.parametrize("kind", ["picture", "sound"])
+def test_unreadable_files_are_all_named_and_left_out_when_told_to(
+    tmp_path: Path, kind: str
+) -> None:
+    suffix, save = (".png", save_picture) if kind == "picture" else (".wav", save_sound)
+    for name in ("a", "b"):
+        for n in range(20):
+            save(tmp_path / name / f"{n}{suffix}", n + 100 * (name == "b"))
+    whole = (tmp_path / "a" / f"0{suffix}").read_bytes()
+    bad = {tmp_path / "a" / f"0{suffix}": whole[: len(whole) // 2],
+           tmp_path / "a" / f"1{suffix}": b"", tmp_path / "b" / f"2{suffix}": b"text"}  # fmt: skip
+    for path, content in bad.items():
+        path.write_bytes(content)
+    reports: list[DataReport] = []
+    with pytest.raises(DataError, match="3 errors in the data, such as ") as caught:
+        load_folder(tmp_path, on_report=reports.append)
+    assert "\n" not in str(caught.value)
+    assert sorted(found_in(reports[0])["unreadable"]) == sorted(map(str, bad))
+    data = load_folder(tmp_path, skip_bad=True)
+    names = [name for split in SPLITS for name in data.split(split).names]
+    assert len(names) == 37
+    assert not {path.relative_to(tmp_path).as_posix() for path in bad} & set(names)
+    assert [group.severity for group in data.report.groups] == ["mended"]  # type: ignore[union-attr]
+
+
+def test_a_class_without_readable_files_is_refused_even_then(tmp_path: Path) -> None:
+    save_pictures(tmp_path, classes=("a", "b"), count=3)
+    for path in (tmp_path / "b").iterdir():
+        path.write_bytes(b"text")
+    with pytest.raises(DataError, match="a class without a readable file is left"):
+        load_folder(tmp_path, skip_bad=True)
+
+
+def test_copies_blank_pictures_and_few_examples_are_told(tmp_path: Path) -> None:
+    save_pictures(tmp_path, classes=("a", "b"), count=30)
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    save_picture(tmp_path / "a" / "copy.bmp", 0)
+    save_picture(tmp_path / "b" / "stray.png", 1)
+    for name in ("white", "white-2"):
+        image.fromarray(np.full((12, 10), 255, np.uint8)).save(tmp_path / "b" / f"{name}.png")
+    for n in range(4):
+        save_picture(tmp_path / "c" / f"{n}.png", 900 + n)
+    (tmp_path / "c" / "x.heic").write_bytes(b"other")
+    found = found_in(report_of(tmp_path))
+    assert found.keys() == {"blank", "few", "ambiguous", "copy", "ending"}
+    assert found["blank"] == ["b/white.png", "b/white-2.png"] or len(found["blank"]) == 2
+    assert found["few"] == ["c"]
+    assert found["copy"] in (["a/copy.bmp"], ["a/0.png"])
+    assert found["ambiguous"] in (["b/stray.png"], ["a/1.png"])
+    assert found["ending"] == [".heic"]
+
+
+def test_what_given_splits_leave_out_of_training_is_said(tmp_path: Path) -> None:
+    for split, seed in (("train", 0), ("test", 2000)):
+        for name in ("a", "b"):
+            for n in range(14):
+                save_picture(tmp_path / split / name / f"{n}.png", seed + 100 * (name == "b") + n)
+    save_picture(tmp_path / "train" / "a" / "copy.png", 2000)
+    report = report_of(tmp_path, valid_fraction=0.0)
+    assert found_in(report) == {"crossing": ["train/a/copy.png"]}
+    assert "left out of training" in str(report)
+
+
+def test_sounds_of_a_held_out_speaker_are_said_to_be_left_out(tmp_path: Path) -> None:
+    lines = ["path,class,speaker,split"]
+    for n in range(30):
+        save_sound(tmp_path / "all" / f"{n}.wav", n)
+        lines.append(f"all/{n}.wav,{'ab'[n % 2]},s{n},{'test' if n > 25 else 'train'}")
+    save_sound(tmp_path / "all" / "same.wav", 99)
+    lines.append("all/same.wav,a,s29,train")
+    (tmp_path / "manifest.csv").write_text("\n".join(lines))
+    assert found_in(report_of(tmp_path, valid_fraction=0.1)) == {"grouped": ["all/same.wav"]}

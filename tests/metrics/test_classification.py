@@ -52,6 +52,8 @@ def test_scores_are_those_of_scikit_learn(seed: int) -> None:
     found = [[getattr(scores, name) for scores in report.per_class] for name in columns]
     np.testing.assert_allclose(found, expected, rtol=1e-12)
     assert report.accuracy == pytest.approx(metrics.accuracy_score(labels, predicted))
+    balanced = metrics.balanced_accuracy_score(labels, predicted)
+    assert report.balanced_accuracy == pytest.approx(balanced)
     wide = probabilities.astype(np.float64)
     wide /= wide.sum(axis=1, keepdims=True)  # scikit-learn wants double precision's 1
     assert report.nll == pytest.approx(metrics.log_loss(labels, wide), abs=1e-6)
@@ -183,6 +185,17 @@ def test_the_report_as_json_holds_all_of_it() -> None:
     assert read["accuracy"] == report.accuracy
     assert read["confusion"] == report.confusion.tolist()
     assert read["worst"][0]["true"] == report.worst[0].true
+
+
+def test_one_answer_for_all_is_seen_in_the_balanced_accuracy_and_the_missing_answers() -> None:
+    probabilities = [[0.8, 0.1, 0.1, 0.0]] * 10
+    report = ClassificationReport.from_probabilities(
+        probabilities, [0] * 8 + [1, 2], ["hum", "cat", "dog", "owl"]
+    )
+    assert report.accuracy == 0.8
+    assert report.balanced_accuracy == pytest.approx(1 / 3)
+    assert report.never_answered == ("cat", "dog")  # nobody asked for an owl
+    assert json.loads(json.dumps(report.to_dict()))["never_answered"] == ["cat", "dog"]
 
 
 def test_calibration_is_perfect_where_confidence_is_accuracy() -> None:

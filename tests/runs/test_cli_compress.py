@@ -44,6 +44,39 @@ def test_a_rank_gives_a_run_that_evaluates(
     assert json.loads(capsys.readouterr().out)["spec"]["parameters"] == parameters(output)
 
 
+def ranks(run: Path) -> dict[str, int]:
+    layers = json.loads((run / "plan.json").read_text())["layers"]
+    return {layer["name"]: layer["rank"] for layer in layers if layer["rank"] is not None}
+
+
+def test_ranks_are_rounded_and_have_their_floors(digits_run: Path, tmp_path: Path) -> None:
+    def compressed(name: str, *options: str) -> dict[str, int]:
+        output = str(tmp_path / name)
+        command = ["compress", str(digits_run), "--refine", "0", "--quiet", *options, "-o", output]
+        assert command_line(command) == 0
+        return ranks(tmp_path / name)
+
+    plain = compressed("plain", "--rank", "3")
+    assert set(plain.values()) == {3}
+    assert set(compressed("rounded", "--rank", "3", "--round-to", "4").values()) == {4}
+    assert set(compressed("floor", "--rank", "3", "--min-rank", "7").values()) == {7}
+    first = next(iter(plain))
+    both = compressed("both", "--rank", "3", "--min-rank", "5", "--min-rank", f"{first}=9")
+    assert both == {**dict.fromkeys(plain, 5), first: 9}
+    other = compressed("other", "--rank", "3", "--min-rank", f"{first}=9")
+    assert other == {**plain, first: 9}
+
+
+def test_floors_are_refused_with_a_plan(
+    digits_run: Path, small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = ["--plan", str(small_run / "plan.json"), "--round-to", "8"]
+    output = str(tmp_path / "out")
+    assert command_line(["compress", str(digits_run), *plan, "-o", output]) == 2
+    assert "round_to is given with a plan" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_factors_fitted_together_are_nearer_to_the_original_on_the_validation_side(
     digits_run: Path, tmp_path: Path
 ) -> None:
@@ -177,6 +210,12 @@ def test_a_plan_can_be_edited_and_replayed(
         (["--rank", "4", "--resume"], "--finetune EPOCHS"),
         (["--rank", "4", "--threads", "0"], "--threads 0"),
         (["--rank", "4", "--seed", "-1"], "seed"),
+        (["--rank", "4", "--min-rank", "few"], "--min-rank few: expected a rank"),
+        (["--rank", "4", "--min-rank", "head=0"], "--min-rank head=0: expected a rank"),
+        (["--rank", "4", "--min-rank", "=8"], "--min-rank =8: expected a rank"),
+        (["--rank", "4", "--min-rank", "tail=8"], "no layer matches 'tail'"),
+        (["--rank", "4", "--round-to", "0"], "--round-to"),
+        (["--int8", "--min-rank", "8"], "min_rank is given with int8 and no budget"),
         (["--rank", "4", "--data", "nowhere"], "nowhere: no such folder"),
     ],
 )

@@ -29,6 +29,7 @@ FILES = {
     "config.toml",
     "curve.csv",
     "curve.png",
+    "data.json",
     "last.safetensors",
     "metrics.json",
     "model.onnx",

@@ -66,6 +66,24 @@ def compress(
             rich_help_panel=METHOD,
         ),
     ] = "300",
+    min_rank: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RANK|LAYER=RANK",
+            help="Smallest rank of every layer, or of layers by name or pattern: head=32. May be "
+            "repeated; the last that fits a layer counts.",
+            show_default="4 where ranks are searched",
+            rich_help_panel=METHOD,
+        ),
+    ] = None,
+    round_to: Annotated[
+        int,
+        typer.Option(
+            help="Make ranks multiples of this, such as 8, in layers that are large enough for it.",
+            min=1,
+            rich_help_panel=METHOD,
+        ),
+    ] = 1,
     int8: Annotated[
         bool,
         typer.Option(
@@ -154,6 +172,8 @@ def compress(
         plan,
         method=method,
         refine=int(refine) if refine.isdecimal() else refine,
+        min_rank=_floors(min_rank or []),
+        round_to=round_to,
         tune=_tune(chosen, resume=resume),
         teacher=teacher,
         int8=int8,
@@ -215,6 +235,21 @@ def _options(budget: dict[str, Any], plan: Path | None, **options: Any) -> Compr
         plan=None if plan is None else read_plan(plan),
         **options,
     )
+
+
+def _floors(texts: list[str]) -> dict[str, int] | None:
+    """Smallest ranks by pattern, of texts such as ``8`` (of every layer) and ``head=32``."""
+    floors: dict[str, int] = {}
+    for text in texts:
+        pattern, _, rank = text.rpartition("=")
+        if not rank.isdecimal() or int(rank) < 1 or (not pattern and "=" in text):
+            raise ConfigError(
+                f"--min-rank {text}: expected a rank of 1 or more such as 8, or LAYER=RANK such "
+                "as head=32."
+            )
+        floors.pop(pattern or "*", None)  # what is given last is looked at last
+        floors[pattern or "*"] = int(rank)
+    return floors or None
 
 
 def _ranks(text: str) -> list[int]:

@@ -201,11 +201,17 @@ def _print_classifier_tables(title: str, report: ClassificationReport) -> None:
     low, high = report.accuracy_low, report.accuracy_high
     table = Table(show_header=False, title=escape(title))
     table.add_row("accuracy", f"{report.accuracy:.2%} ({low:.2%} to {high:.2%}: 95 %, Wilson)")
+    table.add_row(
+        "balanced accuracy", f"{report.balanced_accuracy:.2%} (mean recall of the classes)"
+    )
     table.add_row("errors", f"{report.errors} of {report.examples}")
     table.add_row("negative log-likelihood", f"{report.nll:.4f} nats")
     table.add_row("calibration error", f"{report.calibration_error:.2%}")
     console.print(table)
     _print_classes(console, report)
+    if report.never_answered:
+        missing = ", ".join(on_one_line(name) for name in report.never_answered)
+        console.print(escape(f"Never answered: {missing}."), style="bold red", soft_wrap=True)
     marked = report.confusions(_MARKED)
     if len(report.classes) <= _WIDEST:
         _print_confusion(console, report, marked)

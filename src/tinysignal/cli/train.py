@@ -10,8 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
+from tinysignal.cli.data_report import show_data_report
 from tinysignal.cli.options import AsJson, ConfigFile, DataDir, Quiet, Resume, with_options_of
 from tinysignal.cli.terminal import on_one_line
+from tinysignal.datasets.report import DataReport
 from tinysignal.errors import ConfigError, MissingExtraError
 from tinysignal.files import json_text
 from tinysignal.train.classification.config import ClassifierConfig
@@ -131,8 +133,9 @@ def _train(
 
     keep_memory()
 
-    result = train(config, folder, **options)
-    if process_rank() > 0:
+    first = process_rank() == 0
+    result = train(config, folder, on_report=show_data_report if first else _ignore, **options)
+    if not first:
         return
     if as_json:
         print(json_text(result.metrics))
@@ -145,6 +148,10 @@ def _train(
     summary(folder, metrics)
     if result.interrupted:
         print(on_one_line(f"Stopped early. Continue with --resume -o {folder}."), file=sys.stderr)
+
+
+def _ignore(report: DataReport) -> None:
+    pass
 
 
 def _new_folder(data: str) -> Path:

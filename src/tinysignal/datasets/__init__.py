@@ -8,6 +8,7 @@
     download.py   downloads that are checked by their SHA-256
     folders.py    your own pictures and sounds in folders, one for each class
     manifest.py   your own files in a CSV list
+    report.py     what a check of the files found
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from pathlib import Path
 from tinysignal.datasets.dataset import Dataset, Examples
 from tinysignal.datasets.folders import load_folder
 from tinysignal.datasets.published import PUBLISHED, load_digits, load_published
+from tinysignal.datasets.report import DataReport, OnReport
 from tinysignal.errors import DataError
 from tinysignal.spec import ImageInput, SoundInput
 
-__all__ = ["NAMES", "Dataset", "Examples", "load_dataset", "load_folder"]
+__all__ = ["NAMES", "DataReport", "Dataset", "Examples", "load_dataset", "load_folder"]
 
 NAMES = (*PUBLISHED, "digits")
 """The data sets that `load_dataset` knows by name."""
@@ -35,6 +37,8 @@ def load_dataset(
     valid_fraction: float = 1 / 12,
     seed: int = 0,
     as_input: ImageInput | SoundInput | None = None,
+    skip_bad: bool = False,
+    on_report: OnReport | None = None,
 ) -> Dataset:
     """Data set by its name, or from a folder with one subfolder for each class.
 
@@ -55,6 +59,10 @@ def load_dataset(
     as_input : ImageInput or SoundInput or None
         Input that a folder's files are converted to, such as that of a model to evaluate; None to
         choose it by the files.
+    skip_bad : bool
+        Whether to leave out the files of a folder that cannot be read.
+    on_report : callable or None
+        Is called with the report of the check of a folder's files.
 
     Returns
     -------
@@ -89,5 +97,7 @@ def load_dataset(
             as_input=as_input,
             valid_fraction=valid_fraction,
             seed=seed,
+            skip_bad=skip_bad,
+            on_report=on_report,
         )
     raise DataError(f"{source}: no such folder. Give a folder, or one of {', '.join(NAMES)}.")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinysignal.datasets.report import DataReport
 from tinysignal.errors import DataError
 from tinysignal.spec import ClassifierSpec, ImageInput, SoundInput
 
@@ -77,6 +78,8 @@ class Dataset:
         include the validation split, which gives the well-known numbers.
     passed_over : dict of str to int
         Number of files of the folder that are of no known kind, by extension: ``.heic``.
+    report : DataReport or None
+        What the check of a folder's files found.
     """
 
     name: str
@@ -88,6 +91,7 @@ class Dataset:
     mean: float
     std: float
     passed_over: dict[str, int] = field(default_factory=dict)
+    report: DataReport | None = None
 
     def split(self, name: str) -> Examples:
         """Split by its name, ``train``, ``valid`` or ``test``.

@@ -15,10 +15,19 @@ from numpy.typing import NDArray
 
 from tinysignal import images
 from tinysignal.audio.files import SOUND_SUFFIXES
+from tinysignal.datasets.check import of_examples
 from tinysignal.datasets.dataset import SPLITS, Dataset, Examples, mean_and_std
 from tinysignal.datasets.manifest import MANIFEST, read_manifest
+from tinysignal.datasets.report import (
+    DataReport,
+    Finding,
+    OnReport,
+    endings,
+    left_out,
+    reason,
+)
 from tinysignal.datasets.splits import join_copies, split_off
-from tinysignal.errors import DataError
+from tinysignal.errors import DataError, FileError, SignalError
 from tinysignal.files import find_files
 from tinysignal.mel import read_patch
 from tinysignal.spec import ImageInput, SoundInput
@@ -56,6 +65,8 @@ def load_folder(
     as_input: ImageInput | SoundInput | None = None,
     valid_fraction: float = 1 / 12,
     seed: int = 0,
+    skip_bad: bool = False,
+    on_report: OnReport | None = None,
 ) -> Dataset:
     """Data set of the files in ``FOLDER/CLASS/`` or ``FOLDER/{train,valid,test}/CLASS/``.
 
@@ -81,6 +92,10 @@ def load_folder(
         Fraction of the training examples to use as validation split if none is given.
     seed : int
         Random seed of the validation split.
+    skip_bad : bool
+        Whether to leave out files that cannot be read.
+    on_report : callable or None
+        Is called with the report of the check of the files, before unreadable ones are refused.
 
     Returns
     -------
@@ -90,9 +105,7 @@ def load_folder(
     ------
     DataError
         The folder is missing, has fewer than two classes, an empty class, both pictures and
-        sounds, or an unreadable picture.
-    AudioFileError, SignalError
-        A sound is not readable.
+        sounds, or unreadable files.
     MissingExtraError
         Pillow or PyAV is needed and not installed.
     """
@@ -100,11 +113,28 @@ def load_folder(
     listed = (folder / MANIFEST).is_file()
     items = _from_manifest(folder, data_dir) if listed else _from_folders(folder, passed_over)
     classes = _classes(folder, items)
-    spec = _input(items, as_input=as_input)
-    everything = _load(items, classes, spec)
-    copies = join_copies([item.group for item in items], [v.tobytes() for v in everything.values])
-    given = [item.split for item in items]
+    spec, bad = _input(items, as_input=as_input)
+    items = [item for item in items if item.path not in bad]
+    values = dict(zip(items, _in_parallel(_reading(spec), items), strict=True))
+    bad |= {item.path: value.why for item, value in values.items() if isinstance(value, _Bad)}
+    kept = [item for item in items if item.path not in bad]
+    findings = [Finding("unreadable", str(path), why) for path, why in bad.items()]
+    findings = left_out(findings) if skip_bad else findings
+    what = f"{len(kept) + len(bad)} files of {len(classes)} classes"
+    if not set(classes) <= {item.label for item in kept if item.split in ("", "train")}:
+        _settle(DataReport(what, tuple(findings)), on_report)
+        raise DataError(f"{folder}: a class without a readable file is left, expected 1 or more.")
+    everything = Examples(
+        np.stack([values[item] for item in kept]),
+        np.array([classes.index(item.label) for item in kept], np.int64),
+        tuple(item.name for item in kept),
+    )
+    given = [item.split for item in kept]
+    copies = join_copies([item.group for item in kept], [v.tobytes() for v in everything.values])
     splits = _splits(everything, given, copies, valid_fraction=valid_fraction, seed=seed)
+    findings += of_examples(everything, splits, classes, kind=spec.kind)
+    report = DataReport(what, (*findings, *endings(passed_over)))
+    _settle(report, on_report)
     train = everything.select(splits == "train")
     mean, std = mean_and_std(train)
     return Dataset(
@@ -117,7 +147,14 @@ def load_folder(
         mean=mean,
         std=std,
         passed_over=dict(passed_over),
+        report=report,
     )
+
+
+def _settle(report: DataReport, on_report: OnReport | None) -> None:
+    if on_report is not None:
+        on_report(report)
+    report.refuse()
 
 
 def _from_manifest(folder: Path, data_dir: Path | None) -> list[Item]:
@@ -230,7 +267,8 @@ def _classes(folder: Path, items: Iterable[Item]) -> tuple[str, ...]:
 
 def _input(
     items: list[Item], *, as_input: ImageInput | SoundInput | None
-) -> ImageInput | SoundInput:
+) -> tuple[ImageInput | SoundInput, dict[Path, str]]:
+    """Input of the files, and those whose header cannot be read with the reason."""
     pictures = [item.path for item in items if _is_image(item.path)]
     sounds = [item.path for item in items if not _is_image(item.path)]
     if pictures and sounds:
@@ -242,24 +280,46 @@ def _input(
         for path in sounds if wants_pictures else pictures:
             wanted = "pictures" if wants_pictures else "sounds"
             raise DataError(f"{path}: the model takes {wanted}. Give a folder of {wanted}.")
-        return as_input
+        return as_input, {}
     if sounds:
-        return SoundInput()
-    sizes = set(_in_parallel(images.image_size, pictures))
+        return SoundInput(), {}
+    found = dict(zip(pictures, _in_parallel(_tried(images.image_size), pictures), strict=True))
+    bad = {path: size.why for path, size in found.items() if isinstance(size, _Bad)}
+    sizes = {size for size in found.values() if not isinstance(size, _Bad)}
     alike = len(sizes) == 1 and max(max(sizes)) <= _SMALL_SIDE
     height, width = sizes.pop() if alike else (_USUAL_SIDE, _USUAL_SIDE)
-    return ImageInput(height=height, width=width)
+    return ImageInput(height=height, width=width), bad
 
 
-def _load(items: list[Item], classes: tuple[str, ...], spec: ImageInput | SoundInput) -> Examples:
-    def load(item: Item) -> NDArray[Any]:
+@dataclass(frozen=True)
+class _Bad:
+    """Stands for what a file would hold, and says why it cannot be read."""
+
+    why: str
+
+
+def _tried(function: Callable[[Path], Any]) -> Callable[[Path], Any]:
+    """The function of a path; `_Bad` instead of an error about the file."""
+
+    def tried(path: Path) -> Any:
+        try:
+            return function(path)
+        except (DataError, FileError, SignalError) as error:
+            return _Bad(reason(error, str(path)))
+
+    return tried
+
+
+def _reading(spec: ImageInput | SoundInput) -> Callable[[Item], Any]:
+    """Function of an item that gives its values, or `_Bad`."""
+
+    def read(path: Path) -> NDArray[Any]:
         if isinstance(spec, SoundInput):
-            return read_patch(item.path, spec)
-        return np.round(images.read_framed(item.path, spec) * 255).astype(np.uint8)
+            return read_patch(path, spec)
+        return np.round(images.read_framed(path, spec) * 255).astype(np.uint8)
 
-    values = np.stack(_in_parallel(load, items))
-    labels = np.array([classes.index(item.label) for item in items], np.int64)
-    return Examples(values, labels, tuple(item.name for item in items))
+    tried = _tried(read)
+    return lambda item: tried(item.path)
 
 
 def _in_parallel(function: Callable[[Any], Any], of: Iterable[Any]) -> list[Any]:

@@ -17,7 +17,7 @@ from tinysignal.metrics.classification_report import ClassificationReport
 from tinysignal.model import bundled_models, model_path
 from tinysignal.spec import ClassifierSpec
 
-_SPLIT_OPTIONS = {"valid_fraction": (int, float), "seed": (int,)}
+_SPLIT_OPTIONS = {"valid_fraction": (int, float), "seed": (int,), "skip_bad": (bool,)}
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,7 @@ def _split_options(trained: dict[str, Any], model: str) -> dict[str, Any]:
     for name, value in options.items():
         if type(value) not in _SPLIT_OPTIONS[name] or value < 0:
             raise ConfigError(
-                f"{model}: {name} = {value!r:.80} in its config.toml, expected a number."
+                f"{model}: {name} = {value!r:.80} in its config.toml, expected "
+                f"{'true or false' if name == 'skip_bad' else 'a number'}."
             )
     return options

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,13 +37,17 @@ class Failure:
     reason: str
 
 
-def match_folders(noisy: Path, clean: Path) -> tuple[list[Pair], list[Failure]]:
+def match_folders(
+    noisy: Path, clean: Path, *, passed_over: Counter[str] | None = None
+) -> tuple[list[Pair], list[Failure]]:
     """Pair the audio files of two folders by their path inside the folder, without its suffix.
 
     Parameters
     ----------
     noisy, clean : Path
         Searched as by `tinysignal.files.find_files`.
+    passed_over : Counter or None
+        Is told the extensions of the files of both folders that are no audio files.
 
     Returns
     -------
@@ -67,7 +71,7 @@ def match_folders(noisy: Path, clean: Path) -> tuple[list[Pair], list[Failure]]:
     >>> pairs[0].name, pairs[0].noisy.name, failures[0].file
     ('a', 'a.m4a', 'b')
     """
-    sides = {"noisy": _by_name(noisy), "clean": _by_name(clean)}
+    sides = {"noisy": _by_name(noisy, passed_over), "clean": _by_name(clean, passed_over)}
     names = sorted(sides["noisy"].keys() | sides["clean"].keys())
     if not names:
         raise DataError(f"{noisy}, {clean}: no audio files in these folders.")
@@ -152,11 +156,11 @@ def _name_inside(path: str) -> str:
     return "/".join(p for p in parts if p not in ("..", Path(path).anchor))
 
 
-def _by_name(folder: Path) -> dict[str, list[Path]]:
+def _by_name(folder: Path, passed_over: Counter[str] | None) -> dict[str, list[Path]]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder.")
     found = defaultdict(list)
-    for path in find_files(folder, SOUND_SUFFIXES):
+    for path in find_files(folder, SOUND_SUFFIXES, passed_over=passed_over):
         found[path.relative_to(folder).with_suffix("").as_posix()].append(path)
     return found
 

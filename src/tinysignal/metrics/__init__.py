@@ -21,6 +21,7 @@ from tinysignal.metrics.audio import (
 )
 from tinysignal.metrics.classification import (
     accuracy_interval,
+    balanced_accuracy,
     calibration_error,
     confusion_matrix,
     negative_log_likelihood,
@@ -37,6 +38,7 @@ __all__ = [
     "Metric",
     "Mistake",
     "accuracy_interval",
+    "balanced_accuracy",
     "calibration_error",
     "confusion_matrix",
     "dnsmos",

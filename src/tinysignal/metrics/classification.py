@@ -110,6 +110,34 @@ def precision_recall_f1(confusion: ArrayLike) -> tuple[Values, Values, Values]:
     return _divided(right, taken), _divided(right, present), _divided(2 * right, taken + present)
 
 
+def balanced_accuracy(confusion: ArrayLike) -> float:
+    """Mean recall of the classes that occur: every class counts alike, however many its examples.
+
+    Parameters
+    ----------
+    confusion : integer (classes, classes)
+        See `confusion_matrix`.
+
+    Returns
+    -------
+    float
+        0 to 1; NaN without examples. Guessing, or one answer for all, gives 1 / classes.
+
+    References
+    ----------
+    Brodersen et al. (2010), "The balanced accuracy and its posterior distribution".
+
+    Example
+    -------
+    >>> from tinysignal.metrics import balanced_accuracy
+    >>> balanced_accuracy([[90, 0], [10, 0]])  # 90 % right, by one answer for all
+    0.5
+    """
+    _, recall, _ = precision_recall_f1(confusion)
+    present = recall[~np.isnan(recall)]
+    return float(present.mean()) if present.size else math.nan
+
+
 def calibration_error(
     probabilities: ArrayLike, labels: ArrayLike, *, bins: int = CALIBRATION_BINS
 ) -> float:

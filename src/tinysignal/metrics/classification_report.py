@@ -15,6 +15,7 @@ from tinysignal.metrics.classification import (
     Counts,
     Values,
     accuracy_interval,
+    balanced_accuracy,
     calibration_error,
     check_probabilities,
     confusion_matrix,
@@ -70,6 +71,10 @@ class ClassificationReport:
     examples, errors : int
     accuracy, accuracy_low, accuracy_high : float
         Share that is right, and its 95 % interval, see `accuracy_interval`.
+    balanced_accuracy : float
+        See `balanced_accuracy`.
+    never_answered : tuple of str
+        Classes with examples that no example was taken for.
     nll : float
         See `negative_log_likelihood`.
     calibration_error : float
@@ -88,6 +93,8 @@ class ClassificationReport:
     accuracy: float
     accuracy_low: float
     accuracy_high: float
+    balanced_accuracy: float
+    never_answered: tuple[str, ...]
     nll: float
     calibration_error: float
     confusion: Counts
@@ -149,6 +156,8 @@ class ClassificationReport:
             accuracy=correct / len(rows),
             accuracy_low=low,
             accuracy_high=high,
+            balanced_accuracy=balanced_accuracy(confusion),
+            never_answered=_never_answered(confusion, classes),
             nll=negative_log_likelihood(rows, truth),
             calibration_error=calibration_error(rows, truth),
             confusion=confusion,
@@ -168,8 +177,17 @@ class ClassificationReport:
         """Everything, as what JSON can hold."""
         per_class = [asdict(scores) for scores in self.per_class]
         worst = [asdict(mistake) for mistake in self.worst]
-        lists = {"classes": list(self.classes), "confusion": self.confusion.tolist()}
+        lists = {
+            "classes": list(self.classes),
+            "never_answered": list(self.never_answered),
+            "confusion": self.confusion.tolist(),
+        }
         return {**vars(self), **lists, "per_class": per_class, "worst": worst}
+
+
+def _never_answered(confusion: Counts, classes: Sequence[str]) -> tuple[str, ...]:
+    missing = (confusion.sum(axis=0) == 0) & (confusion.sum(axis=1) > 0)
+    return tuple(name for name, is_missing in zip(classes, missing, strict=True) if is_missing)
 
 
 def _class_scores(confusion: Counts, classes: Sequence[str]) -> tuple[ClassScores, ...]:

@@ -13,6 +13,7 @@ from tinysignal.budget import Budget
 from tinysignal.compress.apply import REFINE_STEPS, apply, check_refine
 from tinysignal.compress.plan import Plan, check_method
 from tinysignal.compress.profile import Profile, profile
+from tinysignal.compress.ranks import Floor
 from tinysignal.compress.rebuild import rebuild
 from tinysignal.compress.search import plan_for
 from tinysignal.errors import ConfigError
@@ -58,6 +59,11 @@ class CompressOptions:
         Fit of the factors, see `tinysignal.compress.apply`.
     tune : TuneOptions or None
         Fine-tuning; None for none.
+    min_rank : int, mapping of str to int, or None
+        Smallest rank of every layer, or of layers by name or pattern, see
+        `tinysignal.compress.plan`.
+    round_to : int
+        Ranks become multiples of this, see `tinysignal.compress.plan`.
     teacher : Path or None
         Run folder of the teacher in fine-tuning; None for the original network.
     int8 : bool
@@ -68,7 +74,8 @@ class CompressOptions:
     Raises
     ------
     ConfigError
-        Both a plan and a budget are given, a teacher without fine-tuning, or a value out of bounds.
+        Both a plan and a budget are given, a teacher without fine-tuning, ``min_rank`` or
+        ``round_to`` where no ranks are chosen, or a value out of bounds.
 
     Examples
     --------
@@ -82,6 +89,8 @@ class CompressOptions:
     plan: Plan | None = None
     method: str = "sequential"
     refine: int | str = REFINE_STEPS
+    min_rank: Floor | None = None
+    round_to: int = 1
     tune: TuneOptions | None = None
     teacher: Path | None = None
     int8: bool = False
@@ -95,6 +104,12 @@ class CompressOptions:
     def __post_init__(self) -> None:
         if self.plan is not None and self.budget is not None:
             raise ConfigError("both a plan and a budget are given, expected one of them.")
+        if (self.plan is not None or self.whole) and (
+            self.min_rank is not None or self.round_to > 1
+        ):
+            given = "round_to" if self.min_rank is None else "min_rank"
+            fixed = "a plan, which has ranks" if self.plan is not None else "int8 and no budget"
+            raise ConfigError(f"{given} is given with {fixed}. Leave it out, or give a budget.")
         check_method(self.method)
         check_refine(self.refine)
         if self.teacher is not None and self.tune is None:
@@ -230,7 +245,11 @@ def compress_network(
             profiled = profile(trained.net, trained.batches)
     with timed(seconds, "plan", on_message):
         chosen = options.plan or plan_for(
-            profiled, _budget(trained, options), method=options.method
+            profiled,
+            _budget(trained, options),
+            method=options.method,
+            min_rank=options.min_rank,
+            round_to=options.round_to,
         )
     with timed(seconds, "apply", on_message):
         small = apply(trained.net, chosen, profiled, refine=options.refine, seed=options.seed)

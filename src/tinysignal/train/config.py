@@ -38,6 +38,12 @@ class TrainConfig(Options):
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]]
     exclusive: ClassVar[tuple[tuple[str, ...], ...]] = (LENGTHS,)
 
+    skip_bad: bool = option(
+        False,
+        "Leave out files that cannot be used, and go on with the others. Without it, all of them "
+        "are named and nothing is trained.",
+        group=DATA,
+    )
     learning_rate: float = option(
         1e-3, "Peak learning rate of Adam.", group=FIT, at_least=1e-9, below=10
     )

@@ -21,6 +21,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from torch.utils.data import DataLoader
 
+from tinysignal.datasets.report import DataReport
 from tinysignal.errors import ConfigError, TinysignalError
 from tinysignal.files import atomic, make_folder, write_json
 from tinysignal.model import read_spec
@@ -37,7 +38,15 @@ from tinysignal.train.callbacks import (
 from tinysignal.train.checkpoint import SafetensorsIO, load_weights, save_weights
 from tinysignal.train.config import TrainConfig
 from tinysignal.train.data.batches import Batches, BatchSource, EpochSampler
-from tinysignal.train.folder import CHECKPOINT, CONFIG, METRICS, MODEL, WEIGHTS, holds_run
+from tinysignal.train.folder import (
+    CHECKPOINT,
+    CONFIG,
+    DATA_REPORT,
+    METRICS,
+    MODEL,
+    WEIGHTS,
+    holds_run,
+)
 from tinysignal.train.interrupts import StopOnSignals
 from tinysignal.train.module import TrainingModule
 from tinysignal.train.resume import check_same_network, read_checkpoint, unresumable
@@ -87,6 +96,8 @@ class Training:
         Counts and durations of the data, for ``metrics.json``.
     export : callable
         Writes the chosen network to a path as ONNX and returns its spec.
+    report : DataReport or None
+        What the check of the data found, for ``data.json``.
     """
 
     config: TrainConfig
@@ -97,6 +108,7 @@ class Training:
     score_every: int
     data_facts: dict[str, Any]
     export: Callable[[Path], Spec]
+    report: DataReport | None = None
 
 
 def begin(config: TrainConfig, folder: Path, *, resume: bool) -> None:
@@ -130,9 +142,9 @@ def begin(config: TrainConfig, folder: Path, *, resume: bool) -> None:
 def fit(training: Training, *, resume: bool = False, quiet: bool = False) -> RunResult:
     """Train, select the weights, and write the run folder.
 
-    The folder holds ``config.toml``, ``curve.csv`` and ``curve.png``, ``metrics.json``,
-    ``model.safetensors`` (the selected weights), ``last.safetensors`` (the checkpoint) and
-    ``model.onnx`` (for the light runtime).
+    The folder holds ``config.toml``, ``data.json`` (what the check of the data found),
+    ``curve.csv`` and ``curve.png``, ``metrics.json``, ``model.safetensors`` (the selected weights),
+    ``last.safetensors`` (the checkpoint) and ``model.onnx`` (for the light runtime).
 
     Parameters
     ----------
@@ -199,6 +211,8 @@ def fit(training: Training, *, resume: bool = False, quiet: bool = False) -> Run
 
 def _write_config(training: Training) -> None:
     if process_rank() == 0:
+        if training.report is not None:
+            write_json(training.folder / DATA_REPORT, training.report.to_dict())
         with atomic(training.folder / CONFIG) as temporary:
             temporary.write_text(training.config.to_toml(), encoding="utf-8")
 

@@ -83,4 +83,4 @@ def _move(source: Path, target: Path, *, at_once: bool) -> None:
 
 
 CONFIG, METRICS, WEIGHTS, MODEL = "config.toml", "metrics.json", "model.safetensors", "model.onnx"
-CHECKPOINT = "last.safetensors"
+CHECKPOINT, DATA_REPORT = "last.safetensors", "data.json"

@@ -18,6 +18,7 @@ from tinysignal.classifier import Classifier
 from tinysignal.datasets import Dataset, Examples, load_dataset
 from tinysignal.datasets.dataset import SPLITS
 from tinysignal.datasets.folders import of_endings
+from tinysignal.datasets.report import OnReport, log_report
 from tinysignal.errors import DataError
 from tinysignal.metrics.classification_report import ClassificationReport
 from tinysignal.model import load_classification_model
@@ -44,6 +45,7 @@ def train_classifier(
     data_dir: Path | None = None,
     resume: bool = False,
     quiet: bool = False,
+    on_report: OnReport = log_report,
 ) -> RunResult:
     """Train a classifier and write its run folder, see `tinysignal.train.fit.fit`.
 
@@ -58,6 +60,9 @@ def train_classifier(
         Whether to continue the run in the folder.
     quiet : bool
         Whether to hide the progress bar.
+    on_report : callable
+        Is called with the `tinysignal.datasets.report.DataReport` of a folder's files before the
+        first step; by default, its warnings are logged.
 
     Returns
     -------
@@ -68,9 +73,7 @@ def train_classifier(
     ConfigError
         The folder holds a run already, or nothing to resume; the device is not available.
     DataError
-        The data set is missing, damaged or has no training examples.
-    AudioFileError
-        A sound is not readable.
+        The data set is missing, damaged, or has unreadable files or no training examples.
     FileError
         The folder cannot be written.
     ModelError
@@ -87,7 +90,12 @@ def train_classifier(
     """
     begin(config, folder, resume=resume)
     data = load_dataset(
-        config.data, data_dir=data_dir, valid_fraction=config.valid_fraction, seed=config.seed
+        config.data,
+        data_dir=data_dir,
+        valid_fraction=config.valid_fraction,
+        seed=config.seed,
+        skip_bad=config.skip_bad,
+        on_report=on_report,
     )
     if not len(data.train):
         raise DataError(f"{config.data}: 0 training examples, expected 1 or more.")
@@ -131,6 +139,7 @@ def train_classifier(
             **{split: len(data.split(split)) for split in ("train", "valid", "test")},
         },
         export=export,
+        report=data.report,
     )
     return fit(training, resume=resume, quiet=quiet)
 
@@ -332,6 +341,7 @@ def _dataset(
         valid_fraction=config.valid_fraction,
         seed=config.seed,
         as_input=spec.input,
+        skip_bad=config.skip_bad,
     ).for_model(spec)
 
 

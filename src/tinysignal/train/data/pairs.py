@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tinysignal.datasets.splits import hold_out
 from tinysignal.errors import DataError
-from tinysignal.evaluation.pairs import cut_alike, match_folders
 from tinysignal.stft import StftSize, stft
+from tinysignal.train.data.alignment import Mono
 from tinysignal.train.data.batches import Array
-from tinysignal.train.data.recordings import folder_group, load_mono
-
-Mono = NDArray[np.float32]  # (time,)
 
 
 @dataclass(frozen=True)
@@ -32,53 +26,6 @@ class SignalPair:
                 f"{self.name}: {self.noisy.size} noisy and {self.clean.size} clean samples, "
                 "expected equal numbers."
             )
-
-
-def load_pair(noisy: Path, clean: Path, *, sample_rate_hz: int) -> SignalPair:
-    """Read a pair of files; up to 10 ms of excess length are cut from the end of the longer.
-
-    Raises
-    ------
-    AudioFileError, MissingExtraError
-        A file is not readable as audio.
-    DataError
-        The lengths differ by more than 10 ms.
-    """
-    signals = [load_mono(path, sample_rate_hz=sample_rate_hz) for path in (noisy, clean)]
-    try:
-        return SignalPair(*cut_alike(*signals, sample_rate_hz=sample_rate_hz), noisy.name)
-    except DataError as error:
-        raise DataError(f"{noisy} and {clean}: {error}") from None
-
-
-def load_pair_folders(
-    noisy: Path, clean: Path, *, sample_rate_hz: int, valid_fraction: float, seed: int
-) -> tuple[list[SignalPair], list[SignalPair]]:
-    """Pairs of files in two folders, see `match_folders`, for training and validation.
-
-    Files of one subfolder stay in one split; without subfolders, each file is its own group.
-
-    Raises
-    ------
-    DataError
-        A folder is missing, or a file has no partner.
-    AudioFileError, MissingExtraError
-        A file is not readable as audio.
-    """
-    matched, failures = match_folders(noisy, clean)
-    if failures:
-        first = failures[0]
-        raise DataError(
-            f"{noisy} and {clean}: {len(failures)} files without a partner, such as {first.file}: "
-            f"{first.reason}"
-        )
-    groups = {pair.name: folder_group(Path(pair.name)) for pair in matched}
-    held_out = hold_out(set(groups.values()), valid_fraction, seed)
-    split: tuple[list[SignalPair], list[SignalPair]] = ([], [])
-    for pair in matched:
-        signals = load_pair(pair.noisy, pair.clean, sample_rate_hz=sample_rate_hz)
-        split[groups[pair.name] in held_out].append(signals)
-    return split
 
 
 def hold_out_end(pair: SignalPair, share: float) -> tuple[SignalPair, SignalPair]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -44,6 +45,7 @@ def list_recordings(
     seed: int,
     test_fraction: float = 0.0,
     data_dir: Path | None = None,
+    passed_over: Counter[str] | None = None,
 ) -> list[Recording]:
     """Recordings in a folder or a manifest, each with its group and split.
 
@@ -63,6 +65,8 @@ def list_recordings(
         reads them, which keeps them unseen for a later test.
     data_dir : Path or None
         Folder that the files of a manifest may be in too.
+    passed_over : Counter or None
+        Is told the extensions of the files of a folder that are no audio files.
 
     Returns
     -------
@@ -80,7 +84,7 @@ def list_recordings(
     elif source.is_dir():
         found = [
             Recording(path, folder_group(path.relative_to(source)), "")
-            for path in find_files(source, SOUND_SUFFIXES)
+            for path in find_files(source, SOUND_SUFFIXES, passed_over=passed_over)
         ]
     else:
         raise DataError(f"{source}: no such folder. Give a folder of recordings, or a .csv file.")
@@ -105,8 +109,7 @@ def load_clips(recordings: Iterable[Recording], *, sample_rate_hz: int) -> list[
 
     def load(recording: Recording) -> Clip:
         mono = load_mono(recording.path, sample_rate_hz=sample_rate_hz)
-        scaled = np.clip(np.round(mono * 32768), -32768, 32767).astype(np.int16)
-        return Clip(scaled, recording.group, recording.kind)
+        return Clip(to_int16(mono), recording.group, recording.kind)
 
     with ThreadPoolExecutor() as pool:
         return list(pool.map(load, recordings))
@@ -114,9 +117,32 @@ def load_clips(recordings: Iterable[Recording], *, sample_rate_hz: int) -> list[
 
 def load_mono(path: Path, *, sample_rate_hz: int) -> NDArray[np.float32]:
     """Mean of the channels of a file at a sample rate, float32 (time,)."""
+    return read_mono(path, sample_rate_hz=sample_rate_hz)[0]
+
+
+def read_mono(path: Path, *, sample_rate_hz: int) -> tuple[NDArray[np.float32], float]:
+    """Mean of the channels of a file, and the power that is lost in it.
+
+    Returns
+    -------
+    float32 (time,)
+    float
+        Mean power of the channels relative to that of their mean, in dB: 0 for equal channels, 3
+        for two that have nothing in common, more for channels that cancel.
+    """
     signal, _ = audio.read(path, sample_rate_hz=sample_rate_hz)
     mono: NDArray[np.float32] = signal.mean(axis=0, dtype=np.float32)
-    return mono
+    power = float(np.mean([np.dot(channel, channel) for channel in signal]))
+    lost = (power + _LEAST_POWER) / (float(np.dot(mono, mono)) + _LEAST_POWER)
+    return mono, float(10 * np.log10(lost))
+
+
+def to_int16(mono: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Samples as 16-bit integers, saturated."""
+    return np.clip(np.round(mono * 32768), -32768, 32767).astype(np.int16)
+
+
+_LEAST_POWER = 1e-9
 
 
 def folder_group(relative: Path) -> str:

@@ -109,6 +109,12 @@ class DenoiserConfig(TrainConfig):
         at_least=0,
         below=0.9,
     )
+    align: bool = option(
+        False,
+        "Undo delays up to 1 s and opposite polarities within pairs, and cut both recordings to "
+        "their common part.",
+        group=DATA,
+    )
     snr_db: tuple[float, float] = option(
         (-5.0, 20.0), "Range of the SNR of the mixtures in dB.", group=MIXING, metavar="LOW HIGH"
     )
@@ -228,6 +234,10 @@ class DenoiserConfig(TrainConfig):
                 "data: none or several kinds given. Give one of a pair of files (--pair CLEAN "
                 "NOISY), a pair of folders (--pairs CLEAN NOISY), and speech and noise "
                 "(--clean DIR --noise DIR)."
+            )
+        if self.align and self.clean:
+            raise ConfigError(
+                "align is given with clean and noise, which are mixed in training. Leave it out."
             )
         for name in ("snr_db", "level_dbfs"):
             low, high = getattr(self, name)

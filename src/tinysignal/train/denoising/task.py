@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tinysignal import metrics
+from tinysignal.datasets.report import OnReport, log_report
 from tinysignal.denoiser import Denoiser
 from tinysignal.errors import ConfigError, DataError
 from tinysignal.model import load_denoising_model
@@ -43,6 +44,7 @@ def train_denoiser(
     data_dir: Path | None = None,
     resume: bool = False,
     quiet: bool = False,
+    on_report: OnReport = log_report,
 ) -> RunResult:
     """Train a denoiser and write its run folder, see `tinysignal.train.fit.fit`.
 
@@ -57,6 +59,9 @@ def train_denoiser(
         Whether to continue the run in the folder.
     quiet : bool
         Whether to hide the progress bar.
+    on_report : callable
+        Is called with the `tinysignal.datasets.report.DataReport` of the data before the first
+        step; by default, its warnings are logged.
 
     Returns
     -------
@@ -67,9 +72,7 @@ def train_denoiser(
     ConfigError
         The folder holds a run already, or nothing to resume; the device is not available.
     DataError
-        Recordings are missing, silent or do not match.
-    AudioFileError
-        A recording is not readable.
+        Recordings are missing, silent, unreadable or do not match.
     FileError
         The folder cannot be written.
     ModelError
@@ -89,7 +92,7 @@ def train_denoiser(
     net = build_net(config, size)
     if config.init_from and not resume:
         init_weights(net, Path(config.init_from))
-    data = load_training_data(config, size, data_dir)
+    data = load_training_data(config, size, data_dir, on_report=on_report)
     module = make_module(config, net, size, data)
 
     def export(path: Path) -> DenoiserSpec:
@@ -114,6 +117,7 @@ def train_denoiser(
         score_every=config.validate_every * (_WHOLE_RECORDING if config.whole_recording else 1),
         data_facts=data.data_facts,
         export=export,
+        report=data.report,
     )
     return fit(training, resume=resume, quiet=quiet)
 
@@ -291,7 +295,7 @@ def open_denoiser(
     ------
     ConfigError
         ``data`` is given: a denoiser uses the data of its run.
-    DataError, AudioFileError
+    DataError
         See `load_training_data`.
     """
     if data is not None:
