@@ -152,8 +152,8 @@ class DataReport:
         What was checked: ``24 pairs, 3.2 minutes``.
     findings : tuple of Finding
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.datasets.report import DataReport, Finding
     >>> report = DataReport("2 pairs", (Finding("shifted", "a", "noisy is 7 ms late", 7.0),))
     >>> print(report)

@@ -127,8 +127,8 @@ def balanced_accuracy(confusion: ArrayLike) -> float:
     ----------
     Brodersen et al. (2010), "The balanced accuracy and its posterior distribution".
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.metrics import balanced_accuracy
     >>> balanced_accuracy([[90, 0], [10, 0]])  # 90 % right, by one answer for all
     0.5
