@@ -7,6 +7,7 @@
     page.py       the tabs in one page, and how it looks
     site.py       what the tabs share: folders, models, errors in one line
     denoise.py    tab: recordings before and after; overview.py is its spectrograms
+    digits.py     tab: a drawn digit through all layers; network.py has its examples
     web/          the page's own parts: HTML, CSS and JavaScript
 
 A tab decides nothing: it shows what a function of the library answers. Only the modules with the

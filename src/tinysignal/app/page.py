@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from tinysignal.app import denoise
+from tinysignal.app import denoise, digits
 from tinysignal.app.settings import Settings
 from tinysignal.app.site import Site, web
 
@@ -20,14 +20,19 @@ _SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-
 _MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
 
+TABS = {"Denoise": denoise.build, "Digits": digits.build}
+
+
 def build(site: Site) -> Any:
     """The page as Gradio's Blocks."""
     with gr.Blocks(
         title="tinysignal", analytics_enabled=False, delete_cache=(600, _KEPT_S)
     ) as blocks:
         gr.HTML(web("head.html"), apply_default_css=False, js_on_load=None)
-        with gr.Tabs(), gr.Tab("Denoise", id="denoise"):
-            denoise.build(site)
+        with gr.Tabs():
+            for title, build_tab in TABS.items():
+                with gr.Tab(title):
+                    build_tab(site)
     return blocks
 
 
