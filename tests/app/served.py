@@ -81,7 +81,7 @@ class Visit:
             **{"viewport": {"width": 1280, "height": 900}, **options}
         )
         self.page = self.context.new_page()
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(60_000)  # no test is timed: a loaded machine is slow
         self.page.on("console", lambda said: self._hear(said.text))
         self.page.on("pageerror", lambda error: self._hear(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))

@@ -14,6 +14,7 @@ from served import serving
 from tinysignal.app.settings import Settings
 from tinysignal.cli.main import run
 from tinysignal.errors import ConfigError
+from watched import Watch, compile_trap
 
 
 def test_other_machines_need_a_password(capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,3 +78,24 @@ def test_ctrl_c_is_the_way_to_end_it_and_a_login_keeps_others_out(tmp_path: Path
         assert answer(f"{server.url}/config") == 401
         assert server.end(signal.SIGINT) == (0, "")
         assert list(server.temporary.iterdir()) == []
+
+
+def test_the_server_sends_nothing_and_leaves_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("gradio")
+    watch = Watch(compile_trap(tmp_path / "trap"), tmp_path / "watched")
+    seen = watch.python("-c", _SERVE_AND_END)
+    assert seen.stdout.startswith("http://127.0.0.1:")
+    assert (seen.calls, seen.files) == ([], [])
+
+
+_SERVE_AND_END = """
+import os, signal
+from tinysignal.app import Settings, serve
+def end(url):
+    print(url)
+    os.kill(os.getpid(), signal.SIGINT)
+try:
+    serve(Settings(port=0), on_ready=end)
+except KeyboardInterrupt:
+    pass
+"""

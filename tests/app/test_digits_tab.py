@@ -46,7 +46,7 @@ def options(data_dir: Path) -> list[Any]:
 def page(visit: Opens) -> Visit:
     page = visit()
     page.tab("Digits")
-    page.page.wait_for_selector(".digits .maps canvas[data-placed]:last-child")
+    page.page.wait_for_selector(".digits .maps canvas[data-placed]")
     return page
 
 

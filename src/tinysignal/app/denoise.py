@@ -162,14 +162,15 @@ def build(site: Site) -> None:
     listen.download(told(_fetch), **fetch)
 
 
-def _options(limit: float, mix: float) -> dict[str, Any]:
+def strength_of(limit: float, mix: float) -> dict[str, Any]:
+    """Fields of `DenoiseOptions` for the page's sliders."""
     limit_db = None if limit >= NO_LIMIT_DB else float(limit)
     return {"attenuation_limit_db": limit_db, "mix": float(mix)}
 
 
 def _kept(limit: float, mix: float) -> Any:
     """The fraction of the recording that stays, for the player."""
-    return gr.HTML(kept=kept(DenoiseOptions(**_options(limit, mix))))
+    return gr.HTML(kept=kept(DenoiseOptions(**strength_of(limit, mix))))
 
 
 @dataclass(frozen=True)
@@ -277,7 +278,7 @@ def _fetch(takes: Takes, limit: float, mix: float, event: gr.EventData) -> Any:
     chosen = [take for take in takes.found if take.heard and wanted in ("all", take.folder.name)]
     if not chosen:
         raise ConfigError("there is nothing to download yet.")
-    strength = _options(limit, mix)
+    strength = strength_of(limit, mix)
     made = [_written(take, strength) for take in chosen]
     path = made[0]
     if wanted == "all":

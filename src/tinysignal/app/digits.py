@@ -5,22 +5,21 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, wraps
+from functools import cache
 from typing import Any
 
 import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from tinysignal.app.network import ON_MAPS, Network, Picture
-from tinysignal.app.site import Site, in_one_line, web
+from tinysignal.app.network import ON_MAPS, Network
+from tinysignal.app.site import Site, answered, drawing, in_one_line, web
 from tinysignal.errors import ConfigError, DataError
 from tinysignal.inspect.occlusion import occlusion
 from tinysignal.inspect.page.images import class_colours
-from tinysignal.model import read_spec
+from tinysignal.model import model_path, read_spec
 from tinysignal.spec import ClassifierSpec, ImageInput
 
-_SIDE = 140  # pixels of a drawing
 _COVERED = 6  # the part of a picture's side that the moving square has, as a divisor
 
 
@@ -35,19 +34,6 @@ def build(site: Site) -> None:
         elem_id="digits",
         server_functions=[answers.look, answers.explain, answers.map, answers.examples],
     )
-
-
-def answered(work: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """A function that the page calls; an error is an answer in one line."""
-
-    @wraps(work)
-    def safe(*given: Any) -> dict[str, Any]:
-        try:
-            return work(*given)
-        except Exception as error:  # noqa: BLE001 - a page has no traceback
-            return {"error": in_one_line(error)}
-
-    return safe
 
 
 @dataclass(frozen=True)
@@ -75,7 +61,7 @@ class Answers:
         @answered
         def look(asked: dict[str, Any]) -> dict[str, Any]:
             network = self.network(asked["model"])
-            picture = _seen(network, asked["ink"])
+            picture = drawing(network.framed, asked["ink"])
             if picture is None:
                 return {"empty": True}
             answer = network.classifier(picture[np.newaxis])[0]
@@ -95,7 +81,7 @@ class Answers:
         @answered
         def explain(asked: dict[str, Any]) -> dict[str, Any]:
             network = self.network(asked["model"])
-            picture = _seen(network, asked["ink"])
+            picture = drawing(network.framed, asked["ink"])
             if picture is None:
                 return {"empty": True}
             size = max(2, min(picture.shape) // _COVERED)
@@ -126,7 +112,7 @@ class Answers:
             network = self.network(asked["model"])
             layer = network.layers.titles[int(asked["layer"])]
             found = network.layer_map(layer, asked["method"])
-            picture = _seen(network, asked["ink"])
+            picture = drawing(network.framed, asked["ink"])
             place = None
             if picture is not None:
                 values = network.layers(picture[np.newaxis])[layer]
@@ -163,22 +149,8 @@ def _network(model: str, site: Site) -> Network:
 
 
 def _takes_pictures(model: str) -> bool:
-    spec = read_spec(model)
+    spec = read_spec(model_path(model))
     return isinstance(spec, ClassifierSpec) and isinstance(spec.input, ImageInput)
-
-
-def _seen(network: Network, ink: str) -> Picture | None:
-    """What the network sees of a drawing, from the page's bytes; None of an empty sheet."""
-    levels = np.frombuffer(base64.b64decode(ink), np.uint8)
-    if levels.size != _SIDE * _SIDE:
-        raise ConfigError(f"a drawing of {levels.size} bytes, expected {_SIDE} x {_SIDE}.")
-    if not levels.any():
-        return None
-    try:
-        drawing = levels.reshape(_SIDE, _SIDE).astype(np.float32)
-        return network.framed(np.asarray(drawing / 255, np.float32))
-    except DataError:  # too little ink
-        return None
 
 
 def _bytes_of(values: NDArray[Any]) -> str:

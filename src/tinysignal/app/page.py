@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from tinysignal.app import denoise, digits
+from tinysignal.app import compress, denoise, digits, inspect, live, train
 from tinysignal.app.settings import Settings
 from tinysignal.app.site import Site, web
 
@@ -20,7 +20,14 @@ _SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-
 _MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
 
-TABS = {"Denoise": denoise.build, "Digits": digits.build}
+TABS = {
+    "Denoise": denoise.build,
+    "Live": live.build,
+    "Digits": digits.build,
+    "Compress": compress.build,
+    "Inspect": inspect.build,
+    "Train": train.build,
+}
 
 
 def build(site: Site) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import secrets
 import threading
@@ -15,13 +16,16 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import gradio as gr
+import numpy as np
 
 from tinysignal.app.settings import Settings
 from tinysignal.denoiser import Denoiser
-from tinysignal.errors import ModelError, TinysignalError
+from tinysignal.errors import ConfigError, DataError, ModelError, TinysignalError
+from tinysignal.images.files import Grey
 from tinysignal.model import bundled_models, model_path, read_spec
 from tinysignal.spec import Spec
 
+_SIDE = 140  # pixels of a drawing
 _Work = TypeVar("_Work", bound=Callable[..., Any])
 
 
@@ -122,3 +126,37 @@ def _shown(error: Exception) -> Exception:
     message = html.escape(in_one_line(error))
     shown: Exception = gr.Error(message, title="Not done", print_exception=False, duration=None)
     return shown
+
+
+def answered(work: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """A function that the page's own parts call; an error is an answer in one line."""
+
+    @wraps(work)
+    def safe(*given: Any) -> dict[str, Any]:
+        try:
+            return work(*given)
+        except Exception as error:  # noqa: BLE001 - a page has no traceback
+            return {"error": in_one_line(error)}
+
+    return safe
+
+
+def drawing(framed: Callable[[Grey], Grey], ink: str) -> Grey | None:
+    """What a network sees of a drawing, from the page's bytes; None of an empty sheet.
+
+    Parameters
+    ----------
+    framed : callable
+        Of float32 (rows, columns), 0 paper to 1 ink.
+    ink : str
+        Base64 of a byte for each pixel.
+    """
+    levels = np.frombuffer(base64.b64decode(ink), np.uint8)
+    if levels.size != _SIDE * _SIDE:
+        raise ConfigError(f"a drawing of {levels.size} bytes, expected {_SIDE} x {_SIDE}.")
+    if not levels.any():
+        return None
+    try:
+        return framed(levels.reshape(_SIDE, _SIDE).astype(np.float32) / np.float32(255))
+    except DataError:  # too little ink
+        return None

@@ -250,7 +250,7 @@ function another() { // a training example on the sheet
   const small = make("canvas");
   grey(small, known.pictures.subarray(number * size, (number + 1) * size), known.shape);
   paper();
-  pen.drawImage(small, 0, 0, SIDE, SIDE);
+  pen.drawImage(small, SIDE / 7, SIDE / 7, SIDE - 2 * SIDE / 7, SIDE - 2 * SIDE / 7); // with paper around it
   element.dataset.shown = known.classes[known.labels[number]];
   look();
   explain();
