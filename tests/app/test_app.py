@@ -82,7 +82,7 @@ def test_ctrl_c_is_the_way_to_end_it_and_a_login_keeps_others_out(tmp_path: Path
 
 def test_the_server_sends_nothing_and_leaves_nothing(tmp_path: Path) -> None:
     pytest.importorskip("gradio")
-    watch = Watch(compile_trap(tmp_path / "trap"), tmp_path / "watched")
+    watch = Watch(compile_trap(tmp_path), tmp_path / "watched")
     seen = watch.python("-c", _SERVE_AND_END)
     assert seen.stdout.startswith("http://127.0.0.1:")
     assert (seen.calls, seen.files) == ([], [])

@@ -56,7 +56,7 @@ async function cut() { // one question at a time; the last place of the slider i
 
 function pairs(found) {
   if (!found.before) { $(".pairs").replaceChildren(make("li", { className: "none" }, "Draw one in the tab Digits.")); return; }
-  const head = make("li", { className: "head" }, "", make("small", {}, "whole"), make("small", {}, "cut"));
+  const head = make("li", {}, make("b"), make("small", {}, "whole"), make("small", {}, "cut"));
   $(".pairs").replaceChildren(head, ...found.classes.map((name, number) => {
     const row = make("li", {}, make("b", {}, name));
     for (const side of ["before", "after"]) {
