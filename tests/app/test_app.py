@@ -48,9 +48,17 @@ def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> No
     assert said.count("\n") == 1
 
 
-def answer(url: str) -> int:
+def uploaded(url: str, content: bytes) -> int:
+    """Send a file as a browser does."""
+    head = 'Content-Disposition: form-data; name="files"; filename="talk.wav"'
+    body = f"--x\r\n{head}\r\n\r\n".encode() + content + b"\r\n--x--\r\n"
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    return answer(urllib.request.Request(f"{url}/gradio_api/upload", body, kind))
+
+
+def answer(url: str | urllib.request.Request) -> int:
     try:
-        with urllib.request.urlopen(url, timeout=20) as found:
+        with urllib.request.urlopen(url, timeout=60) as found:
             return int(found.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -59,8 +67,10 @@ def answer(url: str) -> int:
 def test_the_page_fetches_nothing_and_shows_no_file_of_others(tmp_path: Path) -> None:
     pytest.importorskip("gradio")
     (tmp_path / "secret.txt").write_text("secret")
-    with serving(tmp_path / "served") as server:
+    with serving(tmp_path / "served", "--max-mb", "1") as server:
         assert answer(server.url) == 200
+        assert uploaded(server.url, bytes(900_000)) == 200
+        assert uploaded(server.url, bytes(1_100_000)) == 413
         for path in (f"{server.url}/config", "http://127.0.0.1:9/x", "https://example.com/x"):
             assert answer(f"{server.url}/gradio_api/file={path}") == 404
         assert answer(f"{server.url}/gradio_api/file={tmp_path / 'secret.txt'}") in (403, 404)

@@ -152,3 +152,20 @@ def test_a_phone_shows_all_of_it(visit: Opens, made: Callable[..., Path], scheme
     assert (max(levels) < 60) == (scheme == "dark")
     if scheme == "dark":
         page.picture("app-phone")
+
+
+def test_a_recording_that_is_too_long_is_refused(
+    made: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tinysignal.app import denoise
+    from tinysignal.app.settings import Settings
+    from tinysignal.app.site import Site
+
+    monkeypatch.setattr(denoise, "LONGEST_S", 0.5)
+    (tmp_path / "files").mkdir()
+    work = denoise.Work(Site(Settings(), tmp_path))
+    source = made("long.wav", seconds=1.0)
+    [(takes, _)] = work.all([str(source)], None, "default", "shared", denoise.Takes())
+    [take] = takes.found
+    assert take.state == "failed"
+    assert take.note.startswith("long.wav: 0.0 hours, but the page takes")

@@ -145,7 +145,7 @@ def build(site: Site) -> None:
                 ready={},
             )
     given, strength = [files, recorded, model, mode, takes], [limit, mix]
-    asked = {"fn": told(_Run(site).all), "inputs": given, "outputs": [takes, listen]}
+    asked = {"fn": told(Work(site).all), "inputs": given, "outputs": [takes, listen]}
     for event in (files.upload, files.delete, files.clear, model.input, mode.input):
         event(**asked, show_progress="hidden", concurrency_limit=2, trigger_mode="always_last")
     recorded.change(**asked, show_progress="hidden", concurrency_limit=2)
@@ -174,7 +174,7 @@ def _kept(limit: float, mix: float) -> Any:
 
 
 @dataclass(frozen=True)
-class _Run:
+class Work:
     """Denoise what is new on the page, one recording after the other."""
 
     site: Site

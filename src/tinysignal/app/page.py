@@ -36,7 +36,7 @@ def build(site: Site) -> Any:
         title="tinysignal", analytics_enabled=False, delete_cache=(600, _KEPT_S)
     ) as blocks:
         gr.HTML(web("head.html"), apply_default_css=False, js_on_load=None)
-        with gr.Tabs():
+        with gr.Tabs(overflow_behavior="wrap"):
             for title, build_tab in TABS.items():
                 with gr.Tab(title):
                     build_tab(site)
