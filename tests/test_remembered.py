@@ -61,6 +61,16 @@ def test_the_bytes_are_the_same_too(talk: Callable[..., Path], mode: str) -> Non
     assert (path.with_name("again.flac")).read_bytes() == path.with_name("once.flac").read_bytes()
 
 
+def test_a_sound_track_that_only_ffmpeg_reads_is_the_same_too(talk: Callable[..., Path]) -> None:
+    pytest.importorskip("av", reason="the sound track needs the 'video' extra")
+    path = talk(".wav").with_name("talk.m4a")
+    denoise_file(path.with_suffix(".wav"), path, denoiser=Denoiser.load(mix=0))
+    heard_of(path, Denoiser.load()).write(path.with_name("again.m4a"), mix=0.6)
+    denoise_file(path, path.with_name("once.m4a"), denoiser=Denoiser.load(mix=0.6))
+    again, once = (audio.read(path.with_name(f"{name}.m4a"))[0] for name in ("again", "once"))
+    np.testing.assert_array_equal(again, once)
+
+
 def test_the_network_runs_once(talk: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     path = talk(".wav")
     heard = heard_of(path, Denoiser.load(attenuation_limit_db=5, mix=0.2))
