@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -46,6 +48,20 @@ def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> No
     said = capsys.readouterr().err
     assert f"127.0.0.1:{port} cannot be used" in said
     assert said.count("\n") == 1
+
+
+def test_without_gradio_the_extra_is_named() -> None:
+    program = (
+        "import sys; sys.modules['gradio'] = None; from tinysignal.cli.main import run; "
+        "sys.exit(run(['app', '--port', '0', '--no-browser']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: the page (gradio) needs the 'app' extra: pip install 'tinysignal[app]'.\n"
+    )
 
 
 def uploaded(url: str, content: bytes) -> int:
