@@ -87,7 +87,8 @@ def main() -> int:
     before, after = (soundfile.read(path)[0] for path in (HERE / "talk.flac", output))
     print(table(measure(before, clean, rate_hz), measure(after, clean, rate_hz)))
     print(
-        f"listen:  {HERE / 'talk.flac'}\n         {output}\nlook:    {output.with_suffix('.png')}"
+        f"listen:  {HERE / 'talk.flac'}\n         {output}\nlook:    {output.with_suffix('.png')}\n"
+        "in the browser: tinysignal app (pip install 'tinysignal[app]')"
     )
     return 0
 

@@ -59,7 +59,7 @@ def test_the_demo_runs_twice_and_says_where_its_files_are(
         done = run_demo("--out", tmp_path, "--model", onset_model)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "talk.clean.png").stat().st_size > 10_000
-    for words in ("level in the pauses", "talk.clean.flac", "talk.clean.png"):
+    for words in ("level in the pauses", "talk.clean.flac", "talk.clean.png", "tinysignal app"):
         assert words in done.stdout
 
 

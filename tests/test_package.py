@@ -102,6 +102,8 @@ def test_the_wheel_holds_the_package_its_types_and_its_models(wheel_names: list[
         assert f"tinysignal/models/{name}.onnx" in wheel_names
         assert f"tinysignal/models/{name}.onnx.sha256" in wheel_names
         assert f"tinysignal/models/{name}.md" in wheel_names
+    for name in ("page.css", "page.js", "listen.html"):
+        assert f"tinysignal/app/web/{name}" in wheel_names
     assert any(name.endswith("licenses/LICENSE") for name in wheel_names)
 
 

@@ -19,6 +19,7 @@ import pytest
 
 _SOURCE = r"""
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -80,7 +81,9 @@ ssize_t sendmsg(int s, const struct msghdr *m, int f) {
 
 int getaddrinfo(const char *name, const char *port, const struct addrinfo *hints,
                 struct addrinfo **found) {
+    struct in6_addr number; // nothing to look up, whichever it is
     int numeric = hints && hints->ai_flags & AI_NUMERICHOST;
+    numeric = numeric || (name && inet_pton(AF_INET, name, &number) == 1);
     if (!name || numeric || !strcmp(name, "localhost"))
         return REAL(getaddrinfo, int, const char *, const char *, const struct addrinfo *,
                     struct addrinfo **)(name, port, hints, found);

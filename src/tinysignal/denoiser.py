@@ -342,7 +342,7 @@ class DenoiserStream:
         if not self._kept:
             return output
         given, self._unreturned = np.split(self._unreturned, [output.shape[1]], axis=1)
-        return np.float32(self._kept) * given + np.float32(1 - self._kept) * output
+        return gain.blended(given, output, self._kept)
 
     def _denoise(self, spectrum: Spectrum) -> Signal:
         if spectrum.shape[1] == 0:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tinysignal.errors import ModelError
 from tinysignal.options import Options, option
-from tinysignal.stft import Spectrum
+from tinysignal.stft import Signal, Spectrum
 
 ChannelMode = Literal["shared", "independent"]
 
@@ -172,6 +172,21 @@ def kept(options: DenoiseOptions) -> float:
     limit_db = options.attenuation_limit_db
     limited = 0.0 if limit_db is None else 10 ** (-limit_db / 20)
     return 1 - (1 - limited) * options.mix
+
+
+def blended(given: Signal, output: Signal, kept: float) -> Signal:
+    """A denoised signal with the fraction of the input that stays, see `kept`.
+
+    Parameters
+    ----------
+    given, output : float32 (channels, time)
+        The input, and the same stretch at full strength.
+    kept : float
+        0 to 1.
+    """
+    if not kept:
+        return output
+    return np.float32(kept) * given + np.float32(1 - kept) * output
 
 
 def applied(gain: NDArray[Any], spectrum: Spectrum, *, model: str) -> Spectrum:

@@ -197,7 +197,7 @@ def test_wrong_usage_is_status_2_and_one_line(
     empty = tmp_path / "empty"
     empty.mkdir()
     for arguments, status, message in (
-        (["x.png"], 2, "no classifier is bundled. Pass -m"),
+        (["x.png"], 1, "x.png: no such file"),
         (["-m", model], 2, "IMAGE"),
         (["x.png", "-m", model, "--top", "0"], 2, "top"),
         ([str(empty), "-m", model], 2, f"{empty}: there is no picture in this folder"),

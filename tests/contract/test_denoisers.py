@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tinysignal import Denoiser, SignalError
-from tinysignal.model import bundled_models
+from tinysignal.model import bundled_models, read_spec
 
 RATES_HZ = (8_000, 16_000, 44_100)
 
 
-@pytest.fixture(scope="module", params=[*bundled_models(), "onset"])
+BUNDLED = [name for name in bundled_models() if read_spec(name).task == "denoise"]
+
+
+@pytest.fixture(scope="module", params=[*BUNDLED, "onset"])
 def denoiser(request: pytest.FixtureRequest, onset_model: Path) -> Denoiser:
     """Every model there is."""
     return Denoiser.load(onset_model if request.param == "onset" else request.param)

@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn, cast
 import typer
 
 from tinysignal import __version__
+from tinysignal.cli.app import serve_page
 from tinysignal.cli.classify import classify
 from tinysignal.cli.compress import compress
 from tinysignal.cli.denoise import denoise
@@ -46,6 +47,7 @@ app.command()(serve)
 app.command(no_args_is_help=True)(evaluate)
 app.command(no_args_is_help=True)(inspect)
 app.command(no_args_is_help=True)(compress)
+app.command("app")(serve_page)
 app.add_typer(train_app, name="train")
 
 # typer carries click inside it in some releases and imports it in others.

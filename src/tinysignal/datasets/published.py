@@ -118,7 +118,7 @@ def load_published(
     (2017), "Fashion-MNIST: a novel image dataset for benchmarking machine learning algorithms".
     """
     published = PUBLISHED[name]
-    files = _local_files(name, data_dir) or _downloaded(name, data_dir)
+    files = local_files(name, data_dir) or _downloaded(name, data_dir)
     classes = len(published.classes)
     train, test = (
         Examples(*read_pair(images, labels, classes=classes))
@@ -143,7 +143,7 @@ def load_published(
     )
 
 
-def _local_files(name: str, data_dir: Path | None) -> list[Path]:
+def local_files(name: str, data_dir: Path | None) -> list[Path]:
     """Paths of the four files in the data folder; empty if it holds none of them."""
     if data_dir is None:
         return []

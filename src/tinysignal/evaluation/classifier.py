@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysignal.classifier import Classifier
-from tinysignal.datasets import Examples, load_dataset
+from tinysignal.datasets import Dataset, Examples, load_dataset
 from tinysignal.errors import ConfigError
 from tinysignal.files import read_toml
 from tinysignal.metrics.classification_report import ClassificationReport
-from tinysignal.model import bundled_models, model_path
+from tinysignal.model import bundled_models, model_path, read_spec
 from tinysignal.spec import ClassifierSpec
 
 _SPLIT_OPTIONS = {"valid_fraction": (int, float), "seed": (int,), "skip_bad": (bool,)}
@@ -101,20 +101,10 @@ def evaluate_classifier(
     >>> found.report.accuracy, found.split
     (0.9, 'test')
     """
-    model = str(model_path(model))
     classifier = Classifier.load(model)
-    trained = {} if model in bundled_models() else _training(Path(model).parent / "config.toml")
-    source = data or trained.get("data")
-    if not isinstance(source, str):
-        raise ConfigError(
-            f"{model}: nothing says what it was trained on. Pass --data: mnist, fashion-mnist, "
-            "digits, or a folder with one subfolder for each class."
-        )
-    # The validation split of its own data must be the one that training kept out.
-    own = _split_options(trained, model) if source == trained.get("data") else {}
     place = None if data_dir is None else Path(data_dir)
-    dataset = load_dataset(source, data_dir=place, as_input=classifier.spec.input, **own)
-    split, examples = dataset.for_model(classifier.spec).held_out()
+    dataset = dataset_of(model, classifier.spec, data=data, data_dir=place)
+    split, examples = dataset.held_out()
     probabilities = classifier(examples.values)
     report = ClassificationReport.from_probabilities(
         probabilities, examples.labels, classifier.spec.classes, names=examples.names
@@ -124,9 +114,38 @@ def evaluate_classifier(
     )
 
 
-def _training(config: Path) -> dict[str, Any]:
+def dataset_of(
+    model: str | Path, spec: ClassifierSpec, *, data: str | None, data_dir: Path | None
+) -> Dataset:
+    """The data set of a model's training, or another one, in the model's order of classes.
+
+    Parameters and errors as of `evaluate_classifier`.
+    """
+    path = str(model_path(model))
+    own_source = trained_on(path)
+    source = data or own_source
+    if source is None:
+        raise ConfigError(
+            f"{path}: nothing says what it was trained on. Pass --data: mnist, fashion-mnist, "
+            "digits, or a folder with one subfolder for each class."
+        )
+    # The validation split of its own data must be the one that training kept out.
+    own = _split_options(_training(path), path) if source == own_source else {}
+    dataset = load_dataset(source, data_dir=data_dir, as_input=spec.input, **own)
+    return dataset.for_model(spec)
+
+
+def trained_on(model: str | Path) -> str | None:
+    """The data set of a model's training, see `load_dataset`; None if nothing tells."""
+    path = str(model_path(model))
+    found = read_spec(path).trained_on if path in bundled_models() else _training(path).get("data")
+    return found if isinstance(found, str) and found else None
+
+
+def _training(path: str) -> dict[str, Any]:
     """The options of the run in whose folder the model lies, if it lies in one."""
-    return read_toml(config) if config.exists() else {}
+    config = Path(path).parent / "config.toml"
+    return read_toml(config) if path not in bundled_models() and config.exists() else {}
 
 
 def _split_options(trained: dict[str, Any], model: str) -> dict[str, Any]:

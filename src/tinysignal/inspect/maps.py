@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -190,7 +191,23 @@ def _pca(scores: Points, options: Options) -> Points:
 
 
 def _tsne(scores: Points, options: Options) -> Points:
-    """t-SNE (van der Maaten & Hinton 2008), initialised by the first two components."""
+    return np.asarray(fit_tsne(scores, options), np.float64)
+
+
+def fit_tsne(scores: Points, options: Options) -> Any:
+    """t-SNE (van der Maaten & Hinton 2008), initialised by the first two components.
+
+    Parameters
+    ----------
+    scores : float64 (points, components)
+        Not constant.
+    options : Options
+
+    Returns
+    -------
+    openTSNE.TSNEEmbedding
+        Points of scores that were divided by the first component's standard deviation.
+    """
     from openTSNE import TSNE  # noqa: PLC0415 - an extra
 
     # Initialisation by PCA keeps large distances (Kobak & Berens 2019); the jitter separates
@@ -208,7 +225,7 @@ def _tsne(scores: Points, options: Options) -> Points:
         callbacks=lambda _iteration, _error, _points: options.stop.is_set(),
         callbacks_every_iters=_CHECK_EVERY,
     )
-    return np.asarray(tsne.fit(scaled), np.float64)
+    return tsne.fit(scaled)
 
 
 def _umap(scores: Points, options: Options) -> Points:

@@ -5,6 +5,7 @@
     network.py  load a model file, hold it to the contract, run it; the bundled models
     graph.py    the graph, read and judged before ONNX Runtime sees it
     folding.py  whether ONNX Runtime folds its constants in bounded time
+    hidden.py   what the layers of a classifier answer
     session.py  ONNX Runtime's sessions, within limits of memory and time
 """
 

@@ -152,6 +152,8 @@ class ModelGraph:
     inputs, outputs : tuple of Port
     operators : frozenset of (str, str)
         Domain and type of every node, those of subgraphs too; ONNX's own domain is "".
+    results : tuple of (str, str)
+        Type and name of the first output of every node, in the file's order; not of subgraphs.
     metadata : dict of str to str
     folds_quickly : bool
         See `tinysignal.model.folding`.
@@ -160,6 +162,7 @@ class ModelGraph:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     operators: frozenset[tuple[str, str]]
+    results: tuple[tuple[str, str], ...]
     metadata: dict[str, str]
     folds_quickly: bool
 
@@ -193,6 +196,7 @@ def read_graph(content: bytes) -> ModelGraph:
         tuple(map(_port, ports)),
         tuple(map(_port, graph.get("output", []))),
         frozenset(operators),
+        tuple((_text(node, "op_type"), _text(node, "output")) for node in graph.get("node", [])),
         metadata,
         folds_quickly(graph),
     )

@@ -154,7 +154,7 @@ def load_denoising_model(model: str | Path = DEFAULT_MODEL, *, threads: int = 1)
         No such file or name; not an ONNX file; no tinysignal spec in it; inputs and outputs that
         do not follow the contract.
     """
-    with _naming(model):
+    with naming(model):
         content = _read(model)
         spec, graph = _judged(content)
         if not isinstance(spec, DenoiserSpec):
@@ -172,16 +172,28 @@ def load_denoising_model(model: str | Path = DEFAULT_MODEL, *, threads: int = 1)
 
 def load_classification_model(model: str | Path, *, threads: int = 1) -> ClassificationModel:
     """Load a classifier's file by its path; parameters and errors as `load_denoising_model`."""
-    with _naming(model):
-        content = _read(model)
-        spec, graph = _judged(content)
-        if not isinstance(spec, ClassifierSpec):
-            raise ModelError("a denoiser, but a classifier was expected. Use 'tinysignal denoise'.")
-        _check_classifier(graph, spec)
+    with naming(model):
+        content, spec, graph = read_classifier(model)
         session = open_session(content, threads=threads, fold=graph.folds_quickly)
         network = ClassificationModel(spec, session)
         _try_out_classifier(network)
     return network
+
+
+def read_classifier(model: str | Path) -> tuple[bytes, ClassifierSpec, ModelGraph]:
+    """A classifier's file, held to the contract before ONNX Runtime sees it.
+
+    Raises
+    ------
+    ModelError
+        Without the model's name.
+    """
+    content = _read(model)
+    spec, graph = _judged(content)
+    if not isinstance(spec, ClassifierSpec):
+        raise ModelError("a denoiser, but a classifier was expected. Use 'tinysignal denoise'.")
+    _check_classifier(graph, spec)
+    return content, spec, graph
 
 
 def read_spec(model: str | Path) -> Spec:
@@ -191,12 +203,12 @@ def read_spec(model: str | Path) -> Spec:
     ------
     ModelError
     """
-    with _naming(model):
+    with naming(model):
         return _judged(_read(model))[0]
 
 
 @contextmanager
-def _naming(model: str | Path) -> Iterator[None]:
+def naming(model: str | Path) -> Iterator[None]:
     try:
         yield
     except ModelError as error:
