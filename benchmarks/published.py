@@ -37,9 +37,9 @@ from tinysignal.nets.introspection import count_macs, evaluating
 
 REPORT = Path(__file__).resolve().parent / "reports" / "published.json"
 CASES = TRAINED_HERE | WITH_WEIGHTS
-CALIBRATION = 1024
 BATCH = 64
-RATE = 1e-3
+FEWEST_STEPS = 60  # of the further training, with smaller batches
+RATE = 2e-3
 OURS, JOINT = "tinysignal", "tinysignal, joint"
 TOOLS = (OURS, JOINT, "truncated SVD", "tensorly-torch", "torch-pruning")
 
@@ -68,11 +68,17 @@ def main() -> None:
 def write(name: str, case: Case, seed: int, found: Found) -> None:
     """Put the figures of one network and seed into the report."""
     report = json.loads(REPORT.read_text()) if REPORT.exists() else {}
-    about = {"family": case.family, "origin": case.origin, "score": case.unit, "seeds": {}}
-    kept = report.setdefault("networks", {}).setdefault(name, about)
-    kept["seeds"][str(seed)] = found
+    networks = report.setdefault("networks", {})
+    seeds = networks.get(name, {}).get("seeds", {})
+    networks[name] = about(case) | {"seeds": seeds | {str(seed): found}}
     report["torch"] = torch.__version__
     REPORT.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def about(case: Case) -> Found:
+    """What the page says of a network."""
+    data = (case.load.__doc__ or "").splitlines()[0]
+    return {"family": case.family, "origin": case.origin, "data": data, "score": case.unit}
 
 
 def measure(case: Case, data_dir: Path, seed: int, keep: Callable[[Found], None]) -> None:
@@ -90,7 +96,7 @@ def measure(case: Case, data_dir: Path, seed: int, keep: Callable[[Found], None]
             lambda outputs, index: loss(outputs, targets[index]),
             epochs=case.epochs,
             batch=BATCH,
-            rate=2 * RATE,
+            rate=RATE,
             seed=seed,
         )
     net.eval()
@@ -123,7 +129,7 @@ def one(
     """One tool's network at a share of the parameters, before and after further training."""
     train, test = parts
     budget = int(share * count(net))
-    some = slice(CALIBRATION)
+    some = slice(case.calibration)
     given = list(zip(train.inputs[some].split(256), train.targets[some].split(256), strict=True))
     try:
         small = made(case, net, tool, given, budget)
@@ -146,8 +152,9 @@ def made(
     """What a tool makes of a network; ours and the factorisations see no labels."""
     if tool in (OURS, JOINT):
         profiled = profile(net, [(inputs,) for inputs, _ in given])
-        chosen = plan(profiled, params=budget)
-        return apply(net, chosen, profiled, refine="joint" if tool == JOINT else REFINE_STEPS)
+        chosen = plan(profiled, params=budget, loss=case.compare)
+        refine = "joint" if tool == JOINT else REFINE_STEPS
+        return apply(net, chosen, profiled, refine=refine, loss=case.compare)
     if tool == "truncated SVD":
         return equal_shares(net, given, budget)
     if tool == "tensorly-torch":
@@ -169,7 +176,8 @@ def trained_further(case: Case, small: nn.Module, net: nn.Module, train: Part) -
     small.train(case.loss is not None)  # the statistics of networks that come trained stay
     for parameter in small.parameters():
         parameter.requires_grad_(True)
-    fit(small, train.inputs, loss, epochs=1, batch=BATCH, rate=RATE)
+    batch = min(BATCH, max(8, len(train.inputs) // FEWEST_STEPS))
+    fit(small, train.inputs, loss, epochs=1, batch=batch, rate=case.rate)
     small.eval()
 
 

@@ -56,6 +56,12 @@ class Case:
         Loss of the training, of outputs and targets; None for a network that comes trained.
     joint : bool
         Whether ``refine="joint"`` is measured too: hundreds of steps of both networks.
+    calibration : int
+        Examples that the compression sees.
+    compare : str
+        ``loss=`` of the compression: ``mse`` for outputs that look like classes and are not.
+    rate : float
+        Learning rate of the further training.
     """
 
     family: str
@@ -69,6 +75,9 @@ class Case:
     loss: Callable[[Tensor, Tensor], Tensor] | None
     epochs: int = 4
     joint: bool = True
+    calibration: int = 1024
+    compare: str = "auto"
+    rate: float = 1e-3
 
 
 def accuracy(outputs: Tensor, labels: Tensor) -> float:
@@ -89,10 +98,10 @@ def both_errors(outputs: Tensor, original: Tensor, targets: Tensor) -> Tensor:
 # Data
 
 
-def digits(data_dir: Path, seed: int, *, train: int = 6000) -> tuple[Part, Part]:
-    """MNIST: training images drawn at random, every fourth test image, (1, 28, 28)."""
+def digits(data_dir: Path, seed: int) -> tuple[Part, Part]:
+    """MNIST: 6000 training images drawn at random, every fourth test image, (1, 28, 28)."""
     data = load_dataset("mnist", data_dir=data_dir, seed=seed)
-    order = np.random.default_rng(seed).permutation(len(data.train))[:train]
+    order = np.random.default_rng(seed).permutation(len(data.train))[:6000]
     some, test = data.train.select(order), data.test.select(np.arange(0, len(data.test), 4))
     parts = ((part.as_float()[:, None], part.labels) for part in (some, test))
     first, second = (Part(torch.from_numpy(x), torch.from_numpy(y).long()) for x, y in parts)
@@ -100,7 +109,7 @@ def digits(data_dir: Path, seed: int, *, train: int = 6000) -> tuple[Part, Part]
 
 
 def rows(data_dir: Path, seed: int) -> tuple[Part, Part]:
-    """MNIST as sequences of rows, (28, 28)."""
+    """MNIST as sequences of rows, (28, 28), as many."""
     first, second = (Part(p.inputs[:, 0], p.targets) for p in digits(data_dir, seed))
     return first, second
 
@@ -265,7 +274,11 @@ def unet() -> nn.Module:
     from monai.networks.nets import BasicUNet
 
     net: nn.Module = BasicUNet(
-        spatial_dims=2, in_channels=1, out_channels=1, features=(16, 16, 32, 64, 64, 16)
+        spatial_dims=2,
+        in_channels=1,
+        out_channels=1,
+        features=(16, 16, 32, 64, 64, 16),
+        norm="batch",
     )
     return net
 
