@@ -6,8 +6,8 @@
 
 What it needs stands at the top of ``published_networks.py``, ``published_weights.py`` and
 ``compress_peers.py``. Every tool gets the same calibration examples, the same number of parameters
-and the same further training: an epoch of the training examples. Nothing is chosen by a score: the
-test examples are only measured. A result is written as soon as it is there.
+and the same further training: an epoch of the training examples. No rank and no epoch is chosen by
+a score. A result is written as soon as it is there.
 """
 
 from __future__ import annotations

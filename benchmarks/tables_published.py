@@ -17,10 +17,12 @@ def published(report: Report) -> str:
     return page(
         "Networks from elsewhere",
         "Networks that nobody here defined. Some come trained: their packages carry the weights. "
-        "The others are small configurations, "
-        "trained here for a minute or two on a few thousand examples. Nothing was chosen by a "
-        "score, and the test examples (of the speakers and noises of the validation split, where "
-        "they are sounds) were only measured. How: `benchmarks/published.py`.",
+        "The others are small configurations, trained here for a minute or two on a few thousand "
+        "examples. No rank and no epoch was chosen by a score. For networks that come trained, the "
+        "loss, the number of calibration examples and the rate of the further training were "
+        "changed once, after a first run on the same test examples, and all tools run again. "
+        "Test sounds are of the speakers and noises of the validation split. How: "
+        "`benchmarks/published.py`.",
         table(
             ["network", "family", "origin", "parameters", "MACs", "seeds"],
             [_about(name, network) for name, network in networks.items()],
