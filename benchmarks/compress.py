@@ -5,7 +5,6 @@
     python benchmarks/compress.py joint --data-dir DATA -o OUT --seed 0   # and 1, 2
     python benchmarks/compress.py peers --data-dir DATA -o OUT      # needs two more packages
     python benchmarks/compress.py times --data-dir DATA -o OUT      # on an idle machine
-    python benchmarks/compress.py others --data-dir DATA -o OUT
     python benchmarks/compress.py denoiser --data-dir DATA -o OUT --run RUN
     python benchmarks/tables.py
 
@@ -241,56 +240,12 @@ def denoiser(arguments: argparse.Namespace) -> dict[str, Any]:
     return report
 
 
-def others(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Networks of another origin at half of their parameters, before and after an epoch more."""
-    from compress_others import OTHERS, train
-
-    data = load_dataset("mnist", data_dir=arguments.data_dir, seed=0)
-    labels = torch.from_numpy(data.train.labels)
-    found = {}
-    for name, other in OTHERS.items():
-        torch.manual_seed(0)
-        net = other.make()
-
-        def score(network: nn.Module, shape: Callable[[Tensor], Tensor] = other.shape) -> float:
-            return accuracy(nn.Sequential(Shaped(shape), network), data.test)
-
-        images = other.shape(torch.from_numpy(data.train.as_float()))
-        train(net, images, labels, epochs=3)
-        given = [(other.shape(part), wanted) for part, wanted in calibration(data, 0)[:2]]
-        profiled = profile(net, given)
-        small = apply(net, plan(profiled, params=0.5), profiled)
-        found[name] = {
-            "parameters": parameters(net),
-            "share": parameters(small) / parameters(net),
-            "before": score(net),
-            "cut": score(small),
-        }
-        train(small, images, labels, epochs=1)
-        found[name]["retrained"] = score(small)
-        print(name, found[name], file=sys.stderr)
-    return found
-
-
-class Shaped(nn.Module):
-    """A function of the inputs as a module."""
-
-    def __init__(self, shape: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self._shape = shape
-
-    def forward(self, images: Tensor) -> Tensor:
-        """The images as the network takes them."""
-        return self._shape(images)
-
-
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "mnist": mnist,
     "joint": joint,
     "peers": peers,
     "times": times,
     "denoiser": denoiser,
-    "others": others,
 }
 
 if __name__ == "__main__":

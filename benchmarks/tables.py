@@ -16,6 +16,7 @@ from pathlib import Path
 import tables_denoising
 import tables_fidelity
 import tables_networks
+import tables_published
 import tables_sync
 import tables_trust
 from tables_markdown import Report
@@ -37,6 +38,7 @@ PAGES: dict[str, Source] = {
     "docs/benchmarks/sync.md": ("sync", tables_sync.sync),
     "docs/benchmarks/classify.md": ("classify", tables_networks.classify),
     "docs/benchmarks/compress.md": ("compress", tables_networks.compress),
+    "docs/benchmarks/published.md": ("published", tables_published.published),
 }
 BLOCKS: dict[str, Source] = {
     "README.md": ("peers", tables_denoising.summary),
