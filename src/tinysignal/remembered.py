@@ -100,8 +100,8 @@ def remember(
     AudioFileError, MissingExtraError
         The recording cannot be read.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal import Denoiser, audio
     >>> from tinysignal.remembered import remember

@@ -38,8 +38,8 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda url: N
     MissingExtraError
         Gradio is not installed.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.app import Settings, serve
     >>> serve(Settings(port=7860), on_ready=print)  # doctest: +SKIP
     http://127.0.0.1:7860

@@ -37,8 +37,8 @@ class Settings:
     ConfigError
         A host without ``auth``, or a value that cannot be used.
 
-    Example
-    -------
+    Examples
+    --------
     >>> from tinysignal.app.settings import Settings
     >>> Settings(auth="ann:secret").login
     ('ann', 'secret')

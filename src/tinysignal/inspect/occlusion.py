@@ -50,8 +50,8 @@ def occlusion(
     ----------
     Zeiler & Fergus (2014), "Visualizing and understanding convolutional networks", section 4.2.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal import Classifier
     >>> from tinysignal.inspect.occlusion import occlusion

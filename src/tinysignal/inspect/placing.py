@@ -77,8 +77,8 @@ def placing_map(
     MissingExtraError
         openTSNE is not installed.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import numpy as np
     >>> from tinysignal.inspect.placing import placing_map
     >>> values = np.random.default_rng(0).normal(size=(50, 8))

@@ -56,8 +56,8 @@ class HiddenLayers:
         ModelError
             A missing, damaged or foreign file, or a model for another task.
 
-        Example
-        -------
+        Examples
+        --------
         >>> from tinysignal.model.hidden import HiddenLayers
         >>> HiddenLayers.load("mnist").titles
         ('layer 1', 'layer 2', 'layer 3', 'layer 4', 'layer 5', 'logits')
