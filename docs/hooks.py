@@ -24,7 +24,7 @@ def on_files(files: Files, config: Any) -> Files:
     changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
     made: dict[str, str | bytes] = {"changelog.md": changes.replace("](docs/", "](")}
     for card in (ROOT / "src" / "tinysignal" / "models").glob("*.md"):
-        made[f"models/{card.name}"] = card.read_text("utf-8")
+        made[f"models/{card.name}"] = card.read_text("utf-8").replace("](../../../docs/", "](../")
     for package in public_names.packages():
         made[f"reference/{package}.md"] = _package_page(package)
     for notebook in (ROOT / "notebooks").glob("*.ipynb"):
