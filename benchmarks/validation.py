@@ -47,7 +47,7 @@ from tinysignal.train.data.recordings import Clip, Recording, list_recordings, l
 from tinysignal.train.data.rooms import MeasuredRooms, kept_part, list_rooms
 from tinysignal.train.denoising.build import build_net, make_module, stft_size, weights_of
 from tinysignal.train.denoising.config import DenoiserConfig
-from tinysignal.train.folder import CONFIG
+from tinysignal.train.folder import CONFIG, MODEL
 from transparency import FRAME, active_rms, frames_db, onsets, scaled
 
 RATE_HZ = 16_000
@@ -266,14 +266,15 @@ def _models(named: list[str]) -> dict[str, Denoise]:
 def _denoise(path: str) -> Denoise:
     if path == "noisy":
         return lambda x: x
-    if (Path(path) / CHECKPOINT).is_file():
-        return checkpoint(Path(path))
+    run = Path(path)
+    if (run / CHECKPOINT).is_file() or ((run / CONFIG).is_file() and not (run / MODEL).is_file()):
+        return weights(run)
     denoiser = Denoiser.load(model_path(path))
     return lambda x: denoiser(x, sample_rate_hz=RATE_HZ)
 
 
-def checkpoint(run: Path) -> Denoise:
-    """The averaged network of a run that has not ended yet."""
+def weights(run: Path) -> Denoise:
+    """The network of a run that has no model file yet: the averages in its checkpoint."""
     config = DenoiserConfig.read(run / CONFIG, {})
     size = stft_size(config)
     net = build_net(config, size)

@@ -1,0 +1,39 @@
+"""The average of two denoisers' weights: a folder for `validation.py`, and to train on from.
+
+    python benchmarks/average.py FIRST SECOND --share 0.5 -o OUT
+
+Of a network and of the same after further training: on the way between the two, both old and new
+skills often stay (Wortsman et al., 2022, "Robust fine-tuning of zero-shot models").
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from tinysignal.train.denoising.build import weights_of
+from tinysignal.train.folder import CONFIG, WEIGHTS
+
+
+def main() -> None:
+    """Average, and write weights and configuration."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs=2, type=Path, metavar="RUN")
+    parser.add_argument("--share", type=float, default=0.5, help="of the second")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    options = parser.parse_args()
+    first, second = (weights_of(run) for run in options.runs)
+    average = {
+        name: first[name].lerp(last, options.share) if last.is_floating_point() else last
+        for name, last in second.items()  # counts are no weights
+    }
+    options.output.mkdir(parents=True)
+    save_file(average, options.output / WEIGHTS)
+    shutil.copy(options.runs[1] / CONFIG, options.output / CONFIG)
+
+
+if __name__ == "__main__":
+    main()
