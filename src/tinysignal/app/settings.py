@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinysignal.errors import ConfigError
+from tinysignal.privacy import LOOPBACK, is_loopback
 
-LOOPBACK = "127.0.0.1"
 LONGEST_S = 4 * 3600  # of a recording
 MOST_WORK_S = 2 * 3600  # for the recordings of one drop
 
@@ -54,7 +53,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.auth is not None and not all(self.login or ("",)):
             raise ConfigError("--auth: expected USER:PASSWORD.")
-        if self.auth is None and not _is_loopback(self.host):
+        if self.auth is None and not is_loopback(self.host):
             raise ConfigError(
                 f"--host {self.host} lets other machines in. Pass --auth USER:PASSWORD as well."
             )
@@ -71,12 +70,3 @@ class Settings:
             return None
         user, _, password = self.auth.partition(":")
         return user, password
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from tinysignal.app.settings import LOOPBACK, Settings
+from tinysignal.app.settings import Settings
 from tinysignal.files import json_text
+from tinysignal.privacy import LOOPBACK
 
 
 def serve_page(

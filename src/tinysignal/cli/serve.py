@@ -11,6 +11,7 @@ from tinysignal.cli.options import Model
 from tinysignal.errors import MissingExtraError
 from tinysignal.files import json_text
 from tinysignal.model import DEFAULT_MODEL
+from tinysignal.privacy import LOOPBACK
 
 
 def serve(
@@ -18,7 +19,7 @@ def serve(
     model: Model = DEFAULT_MODEL,
     host: Annotated[
         str, typer.Option(help="Address to listen on. Other than loopback it needs --token.")
-    ] = "127.0.0.1",
+    ] = LOOPBACK,
     port: Annotated[
         int, typer.Option(min=0, max=65_535, help="Port; 0 for any that is free.")
     ] = 8000,

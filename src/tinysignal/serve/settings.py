@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from dataclasses import dataclass
 
 from tinysignal.errors import ConfigError
 from tinysignal.model import DEFAULT_MODEL
+from tinysignal.privacy import LOOPBACK, is_loopback
 
-LOOPBACK = "127.0.0.1"
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -79,12 +78,7 @@ class ServeSettings:
     @property
     def is_local(self) -> bool:
         """Whether only this machine can come in."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     @property
     def workers(self) -> int:
