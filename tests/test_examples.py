@@ -18,6 +18,7 @@ PACKAGE = Path(tinysignal.__file__).parent
 NEEDS = {
     **dict.fromkeys(("compress", "inspect", "nets", "runs", "train"), ("torch",)),
     "datasets": ("sklearn",),
+    "serve": ("uvicorn", "websockets", "prometheus_client"),
     "classifier": ("PIL",),
     "metrics.audio": ("pystoi", "pesq"),
 }

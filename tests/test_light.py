@@ -20,7 +20,7 @@ from templates import STRIPES, save_blots, save_blots_model, save_template_model
 from tinysignal.spec import SoundInput
 
 PACKAGE = Path(__file__).parent.parent / "src" / "tinysignal"
-HEAVY_FOLDERS = {"app", "compress", "inspect", "nets", "runs", "train"}
+HEAVY_FOLDERS = {"app", "compress", "inspect", "nets", "runs", "serve", "train"}
 EXTRAS = ["av", "lightning", "matplotlib", "onnx", "onnxscript", "pesq", "PIL", "pooch", "pystoi"]
 EXTRAS += ["scipy", "sklearn", "sounddevice", "speechmos", "torch", "torchmetrics"]
 
