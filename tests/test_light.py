@@ -23,6 +23,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "tinysignal"
 HEAVY_FOLDERS = {"app", "compress", "inspect", "nets", "runs", "serve", "train"}
 EXTRAS = ["av", "lightning", "matplotlib", "onnx", "onnxscript", "pesq", "PIL", "pooch", "pystoi"]
 EXTRAS += ["scipy", "sklearn", "sounddevice", "speechmos", "torch", "torchmetrics"]
+EXTRAS += ["gradio", "prometheus_client", "starlette", "uvicorn", "websockets"]
 
 LIGHT_MODULES = sorted(
     ".".join(["tinysignal", *path.relative_to(PACKAGE).with_suffix("").parts])
