@@ -89,6 +89,28 @@ class Denoiser:
         source = str(path) if path in bundled_models() else str(Path(path).absolute())
         return cls(network, chosen, source=source, threads=threads)
 
+    def with_options(self, **options: Any) -> Self:
+        """The same loaded network, with other options for every call that does not pass its own.
+
+        Parameters
+        ----------
+        **options
+            Fields of `DenoiseOptions`, in place of the denoiser's own.
+
+        Raises
+        ------
+        ConfigError
+            An option that is out of its bounds.
+
+        Examples
+        --------
+        >>> from tinysignal import Denoiser
+        >>> Denoiser.load().with_options(mix=0.5).options.mix
+        0.5
+        """
+        chosen = replace(self._options, **options)
+        return type(self)(self._network, chosen, source=self._source, threads=self._threads)
+
     def __reduce__(self) -> tuple[Any, ...]:
         loader = partial(type(self).load, threads=self._threads, **vars(self._options))
         return loader, (self._source,)

@@ -141,9 +141,7 @@ class Files:
             if gone.is_set():
                 raise _GoneError
 
-        denoiser = self._denoiser
-        if options:
-            denoiser = Denoiser.load(self._settings.model, **options)
+        denoiser = self._denoiser.with_options(**options)
         work = partial(denoise_file, source, target, denoiser=denoiser, on_block=look)
         outcome: FileReport | Exception
         async with anyio.create_task_group() as tasks:
