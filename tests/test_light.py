@@ -24,6 +24,7 @@ HEAVY_FOLDERS = {"app", "compress", "inspect", "nets", "runs", "serve", "train"}
 EXTRAS = ["av", "lightning", "matplotlib", "onnx", "onnxscript", "pesq", "PIL", "pooch", "pystoi"]
 EXTRAS += ["scipy", "sklearn", "sounddevice", "speechmos", "torch", "torchmetrics"]
 EXTRAS += ["gradio", "prometheus_client", "starlette", "uvicorn", "websockets"]
+EXTRAS += ["fsspec", "pyarrow", "ray", "s3fs"]
 
 LIGHT_MODULES = sorted(
     ".".join(["tinysignal", *path.relative_to(PACKAGE).with_suffix("").parts])
