@@ -75,7 +75,7 @@ kill: .venv/.installed  ## kill commands at random moments
 	$(FAULTS)/kill.py --seed $(SEED) --minutes $(MINUTES) $(TRUST)
 	$(DEV)/python benchmarks/tables.py
 
-soak: .venv/.installed  ## a day of sound in one stream, thousands of loads, threads and processes
+soak: .venv/.installed  ## a day of sound in one stream, hours in one file, thousands of files and loads
 	$(FAULTS)/soak.py $(TRUST)
 	$(DEV)/python benchmarks/tables.py
 

@@ -74,6 +74,16 @@ def _soak(report: Report) -> str:
                 f"{found['hours']:g} h in one stream, half of it silence, model `{found['model']}`",
                 f"{_grew(found)}, {off_db:g} dB off after the silence",
             ]
+        elif name == "soak long file":
+            cells = [
+                f"one stereo file of {found['hours']:g} h at {found['rate_hz'] / 1000:g} kHz",
+                f"at most {found['peak_mib']} MiB, {found['level_db']:g} dB from begin to end",
+            ]
+        elif name == "soak many files":
+            cells = [
+                f"{found['files']:,} files in one run, and a second run that has nothing to do",
+                f"at most {found['peak_mib']} MiB",
+            ]
         else:
             continue
         rows.append([*cells, str(len(found["failures"]))])

@@ -1,11 +1,12 @@
-"""Hours of sound, thousands of loads, many threads and processes: the same answers, flat memory.
+"""Hours of sound, thousands of loads and files, many threads and processes: memory stays flat.
 
-    python tests/faults/soak.py --hours 24 --loads 10000
+    python tests/faults/soak.py --hours 24 --loads 10000 --file-hours 6 --files 20000
 
 One stream is fed that many hours as fast as it goes, with a spell of silence in the middle: its
 memory stays flat, the level after the silence is that of a fresh stream, and after a reset it
 answers as a fresh one does, bit for bit. Then models are loaded and dropped, and the same sound is
-denoised in 16 threads and in 4 spawned and 4 forked processes at once.
+denoised in 16 threads and in 4 spawned and 4 forked processes at once. The command gets one stereo
+file of hours, and a folder of thousands of files, twice.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 import corpus
 import forks
 import numpy as np
+import soak_files
 
 from tinysignal.denoiser import Denoiser
 
@@ -142,6 +144,8 @@ def main() -> int:
     parser.add_argument("--model", default="default")
     parser.add_argument("--hours", type=float, default=24.0)
     parser.add_argument("--loads", type=int, default=10_000)
+    parser.add_argument("--file-hours", type=float, default=6.0)
+    parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--report", type=Path)
     given = parser.parse_args()
     failed = False
@@ -150,6 +154,8 @@ def main() -> int:
         "side by side": lambda: side_by_side(given.model),
         "stream": lambda: one_stream(given.model, given.hours),
         "loads": lambda: many_loads(given.model, given.loads),
+        "long file": lambda: soak_files.long_file(given.model, given.file_hours),
+        "many files": lambda: soak_files.many_files(given.model, given.files),
     }.items():
         result = found()
         forks.add_to_report(given.report, f"soak {name}", result)

@@ -37,14 +37,15 @@ def test_mutated_run_folders_are_read_or_refused_in_one_line(tmp_path: Path) -> 
     assert is_clean(report, runs=50)
 
 
-def test_a_stream_loads_threads_and_processes_do_not_wear_out(
+def test_streams_loads_files_threads_and_processes_do_not_wear_out(
     onset_model: Path, tmp_path: Path
 ) -> None:
-    report = found_by(
-        "soak.py", "--hours", 0.2, "--loads", 100, "--model", onset_model, folder=tmp_path
-    )
-    assert [found["failures"] for found in report.values()] == [[], [], []]
+    short = ("--hours", 0.2, "--loads", 100, "--file-hours", 0.02, "--files", 60)
+    report = found_by("soak.py", *short, "--model", onset_model, folder=tmp_path)
+    assert [found["failures"] for found in report.values()] == [[], [], [], [], []]
     assert report["soak stream"]["hours"] == 0.2
+    assert report["soak long file"]["hours"] == 0.02
+    assert report["soak many files"]["files"] == 60
 
 
 GUIDED = """
