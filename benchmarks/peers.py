@@ -40,6 +40,8 @@ REPORT = REPOSITORY / "benchmarks" / "reports" / "peers.json"
 PROGRAMS = REPOSITORY / "benchmarks" / "peers_programs.py"
 COST_PROGRAMS = REPOSITORY / "benchmarks" / "cost_programs.py"
 TOOLS = ("numpy", "soundfile", "soxr")  # of the programs; not counted as a peer's
+WORDS_PROGRAM = REPOSITORY / "benchmarks" / "peers_words.py"
+RECOGNISER = ("pocketsphinx", "numpy", "soundfile")
 LONG_S, START_RUNS = 60, 3
 
 
@@ -162,10 +164,11 @@ def main() -> None:
         from peers_quality import Sets  # numpy and torch, from here on
         from tinysignal.errors import AudioFileError, DataError, SignalError
 
-        sets = Sets.make(options.data_dir, Path(scratch), count, options.dnsmos)
-        report["sets"] = sets.facts
-        if "sets" in kept and kept["sets"]["digest"] != sets.facts["digest"]:
-            sys.exit(f"{options.reuse}: of other test sets than these. Run without --reuse.")
+        recogniser = None if options.no_words else Words(envs.resolve() / "words")
+        sets = Sets.make(options.data_dir, Path(scratch), count, options.dnsmos, recogniser)
+        report |= sets.facts
+        if other := _others(kept.get("sets", {}), sets.facts["sets"]):
+            sys.exit(f"{options.reuse}: another test set '{other}'. Run without --reuse.")
         report["noisy"] = sets.score_noisy(kept.get("noisy", {}))
         for name, bench in benches.items():
             row = report["peers"][name]
@@ -189,6 +192,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--dnsmos", choices=("all", "recordings", "none"), default="all", help="scored on"
     )
+    parser.add_argument("--no-words", action="store_true", help="leave the recogniser out")
     parser.add_argument("--output", type=Path, default=REPORT, help="report file to write")
     return parser.parse_args()
 
@@ -303,6 +307,27 @@ class Bench:
     def site(self) -> Path:
         """The environment's packages."""
         return next(self.env.glob("lib/python*/site-packages"))
+
+
+@dataclass(frozen=True)
+class Words:
+    """A speech recogniser in its environment: the words in every file of a folder."""
+
+    env: Path
+
+    def __call__(self, folder: Path) -> dict[str, str]:
+        python = self.env / "bin" / "python"
+        if not python.exists():
+            finish([sys.executable, "-m", "venv", str(self.env)])
+            quiet = ("--quiet", "--disable-pip-version-check")
+            finish([str(python), "-m", "pip", "install", *quiet, *RECOGNISER])
+        return dict(_numbers(finish([str(python), str(WORDS_PROGRAM), str(folder)]).printed))
+
+
+def _others(kept: dict[str, Any], made: dict[str, Any]) -> str | None:
+    """The first set that is not what it was, to the sample."""
+    both = kept.keys() & made.keys()
+    return min((n for n in both if kept[n].get("digest") != made[n]["digest"]), default=None)
 
 
 def _kept(rows: dict[str, Any]) -> dict[str, Any]:

@@ -1,31 +1,38 @@
-"""The test sets of `peers.py`, and the scores of what a denoiser makes of them."""
+"""The scores of what a denoiser makes of the test sets of `peers.py`.
+
+Besides the usual metrics: ``pauses_db``, the change of the level where nobody speaks, and
+``word_errors``, of a speech recogniser on the denoised files; what it understands of the clean ones
+is taken for the truth.
+"""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
 import tarfile
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from peers_words import Recogniser, word_errors
 from tinysignal import audio
 from tinysignal.audio.validate import Signal
 from tinysignal.errors import DataError, SignalError
 from tinysignal.evaluation import Pair, match_folders
 from tinysignal.evaluation.report import CONFIDENCE, mean_interval
 from tinysignal.metrics import METRICS
+from tinysignal.train.data.pairs import SignalPair
+from validation import kept_and_left
 
-RATE_HZ = 16_000
-SEED = 4052
-SNRS_DB = (-5.0, 0.0, 5.0, 10.0, 15.0)
-RECORDED = "voicebank-demand-test"
 SCORED = ("pesq_wb", "stoi", "estoi", "si_sdr", "dnsmos")
+BY_LABEL = ("mixtures", "kinds")  # sets whose parts are shown too
+WORDS, PAUSES = "words", "pauses"
+KEYS = {name: METRICS[name].columns[0].key for name in SCORED}
+KEYS |= {WORDS: "word_errors", PAUSES: "pauses_db"}
 
 LIMIT_DB = 100.0  # as in an evaluation: silence for an answer does not make the mean infinite
 
@@ -34,51 +41,70 @@ Scores = dict[str, float]
 
 @dataclass(frozen=True)
 class Sets:
-    """Recorded pairs and mixtures as folders ``noisy`` and ``clean`` of 16 kHz files."""
+    """Test sets as folders ``noisy`` and ``clean`` of 16 kHz files.
+
+    Parameters
+    ----------
+    folders : dict
+        By the name of the set.
+    metrics : dict
+        What each set is scored by.
+    facts : dict
+        For the report: makeup of each set, with the labels of its files.
+    recogniser : callable or None
+        The words in every file of a folder.
+    """
 
     folders: dict[str, Path]
     metrics: dict[str, tuple[str, ...]]
     facts: dict[str, Any]
+    recogniser: Recogniser | None = None
+    _truth: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def make(cls, data: Path, folder: Path, count: int, dnsmos: str) -> Sets:
-        """Write the files of both sets.
+    def make(
+        cls, data: Path, folder: Path, count: int, dnsmos: str, recogniser: Recogniser | None = None
+    ) -> Sets:
+        """Write the files of all sets.
 
         Parameters
         ----------
         data : Path
-            With ``pairs``, ``speech`` and ``noise`` and their manifests.
+            With ``pairs``, ``speech``, ``noise``, ``rir`` and their manifests.
         folder : Path
         count : int
             Mixtures; those of the first SNR come at 0, 5, 10, ...
         dnsmos : {"all", "recordings", "none"}
-            What DNSMOS, most of the time that scoring takes, is computed for.
+            What DNSMOS, most of the time that scoring takes, is computed for; "all": not for the
+            sets of kinds of noise, a language and rooms.
+        recogniser : callable or None
+            For the set ``english``, which is left out without one.
         """
-        from mixtures import make_mixtures  # and torch
+        from peers_sets import make_sets  # and torch
 
-        folders = {name: folder / name for name in ("recordings", "mixtures")}
-        for path in folders.values():
-            path.mkdir()
-        pairs = _copy_recordings(data, folders["recordings"])
-        mixed = make_mixtures(data, folders["mixtures"], count, snrs_db=SNRS_DB, seed=SEED)
-        without = tuple(name for name in SCORED if name != "dnsmos")
-        metrics = {
-            "recordings": without if dnsmos == "none" else SCORED,
-            "mixtures": SCORED if dnsmos == "all" else without,
-        }
+        made = make_sets(data, folder, count)
+        if recogniser is None:
+            del made["english"]
+        with_dnsmos = {"all": ("recordings", "mixtures", "second"), "recordings": ("recordings",)}
+        usual = tuple(name for name in SCORED if name != "dnsmos")
+        metrics = {name: SCORED if name in with_dnsmos.get(dnsmos, ()) else usual for name in made}
+        for name in ("mixtures", "second", "kinds", "dutch"):
+            metrics[name] += (PAUSES,)
+        if recogniser is not None:
+            metrics["english"] = (WORDS,)
+        for name, facts in made.items():
+            facts["digest"] = _digest(folder / name)
         facts = {
-            "recordings": {"pairs": pairs, "set": RECORDED},
-            "mixtures": mixed | {"seed": SEED, "snrs_db": SNRS_DB},
+            "sets": made,
             "confidence": CONFIDENCE,
-            "digest": _digest(folder),
             "implementations": {name: METRICS[name].implementation for name in SCORED},
         }
-        return cls(folders, metrics, facts)
+        return cls({name: folder / name for name in made}, metrics, facts, recogniser)
 
     def missing(self, row: dict[str, Any]) -> dict[str, tuple[str, ...]]:
         """The metrics of each set that a row has no scores of; sets without any are left out."""
         wanted = {
-            name: tuple(m for m in metrics if METRICS[m].columns[0].key not in row.get(name, {}))
+            name: tuple(m for m in metrics if KEYS[m] not in row.get(name, {}))
             for name, metrics in self.metrics.items()
         }
         return {name: metrics for name, metrics in wanted.items() if metrics}
@@ -131,46 +157,47 @@ class Sets:
 
     def _row(self, name: str, denoised: Path, metrics: tuple[str, ...]) -> dict[str, Any]:
         """Means and half widths over the files of a set; for mixtures by their SNR as well."""
-        pairs, failures = match_folders(denoised, self.folders[name] / "clean")
+        folder = self.folders[name]
+        pairs, failures = match_folders(denoised, folder / "clean")
         if failures:  # means over other files than the others', and at wrong SNRs
             raise DataError(
                 f"{name}: {len(failures)} files without a counterpart, {failures[0].file} first; "
                 "expected an output for every input."
             )
-        scored = [_score(pair, metrics) for pair in pairs]
+        if metrics == (WORDS,):
+            return {KEYS[WORDS]: self._word_errors(denoised, folder / "clean")}
+        scored = [_score(pair, folder / "noisy", metrics) for pair in pairs]
         row = _means(scored)
         row["lag_samples"] = float(np.median([_lag(pair) for pair in pairs[:20]]))
-        if name == "mixtures":
-            row["by_snr"] = {
-                f"{snr_db:g}": _means(scored[i :: len(SNRS_DB)]) for i, snr_db in enumerate(SNRS_DB)
+        if name in BY_LABEL:
+            labels = self.facts["sets"][name]["labels"]
+            row["by"] = {
+                label: _means([s for s, own in zip(scored, labels, strict=True) if own == label])
+                for label in dict.fromkeys(labels)
             }
         return row
 
+    def _word_errors(self, denoised: Path, clean: Path) -> dict[str, Any]:
+        assert self.recogniser is not None
+        if not self._truth:
+            self._truth.update(self.recogniser(clean))
+        return word_errors(self.recogniser(denoised), self._truth)
+
 
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    by_snr = {
-        snr: old.get("by_snr", {}).get(snr, {}) | row for snr, row in new.get("by_snr", {}).items()
-    }
-    return old | new | ({"by_snr": by_snr} if by_snr else {})
+    by = {label: old.get("by", {}).get(label, {}) | row for label, row in new.get("by", {}).items()}
+    return old | new | ({"by": by} if by else {})
 
 
-def _copy_recordings(data: Path, folder: Path) -> int:
-    """Write the recorded pairs as 32-bit floats; their number."""
-    with (data / "pairs" / "manifest.csv").open(newline="", encoding="utf-8") as file:
-        pairs = [row for row in csv.DictReader(file) if row["set"] == RECORDED]
-    for side in ("noisy", "clean"):
-        (folder / side).mkdir()
-        for pair in pairs:
-            signal, rate_hz = audio.read(data / pair[side])
-            target = folder / side / f"{Path(pair[side]).stem}.wav"
-            audio.write(target, signal, sample_rate_hz=rate_hz, subtype="FLOAT")
-    return len(pairs)
-
-
-def _score(pair: Pair, metrics: tuple[str, ...]) -> Scores:
+def _score(pair: Pair, noisy: Path, metrics: tuple[str, ...]) -> Scores:
     estimate, target, rate_hz = _read(pair)
     scores: Scores = {}
     for name in metrics:
+        if name == PAUSES:
+            given, _ = audio.read(noisy / pair.noisy.name)
+            found = kept_and_left(SignalPair(given[0], target[0], pair.name), estimate[0])
+            scores |= {key: value for key, value in found.items() if key == KEYS[PAUSES]}
+            continue
         try:
             values = METRICS[name].score(estimate, target, rate_hz)
         except SignalError:
@@ -188,14 +215,16 @@ def _read(pair: Pair) -> tuple[Signal, Signal, int]:
 
 
 def _means(scored: list[Scores]) -> dict[str, Any]:
+    """Mean and half width of each metric, and its values, None where there is none."""
     row: dict[str, Any] = {}
     for key in dict.fromkeys(key for scores in scored for key in scores):
-        values = [scores[key] for scores in scored if key in scores]
-        interval = mean_interval(values)
+        values = [scores.get(key) for scores in scored]
+        interval = mean_interval([value for value in values if value is not None])
         row[key] = {
             "mean": round(interval.mean, 4),
             "half_width": interval.half_width and round(interval.half_width, 4),
-            "files": len(values),
+            "files": sum(value is not None for value in values),
+            "values": [None if value is None else round(value, 4) for value in values],
         }
     return row
 
@@ -210,10 +239,10 @@ def _lag(pair: Pair) -> int:
 
 
 def _digest(folder: Path) -> str:
-    """Of all samples, so that two reports are known to be of the same sets."""
+    """Of all samples of a set, so that two reports are known to be of the same one."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*/*/*.wav")):
-        if path.parent.name in ("noisy", "clean"):
+    for side in ("clean", "noisy"):
+        for path in sorted((folder / side).glob("*.wav")):
             digest.update(audio.read(path)[0].tobytes())
     return digest.hexdigest()
 

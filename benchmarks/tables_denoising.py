@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tables_markdown import Report, page, table
+from tinysignal.evaluation.report import mean_interval
 
 METRICS = {
     "pesq_wb": ("PESQ-WB", 2),
@@ -10,6 +11,14 @@ METRICS = {
     "estoi": ("ESTOI", 3),
     "si_sdr": ("SI-SDR, dB", 2),
     "dnsmos_ovrl": ("DNSMOS", 2),
+}
+SHOWN = METRICS | {"pauses_db": ("pauses, dB", 1)}
+SETS = {
+    "recordings": "recorded pairs",
+    "mixtures": "mixtures",
+    "second": "mixtures, noise of other kinds",
+    "dutch": "mixtures, a Dutch speaker",
+    "rooms": "rooms, no noise",
 }
 # In the README's table: enough to choose by. Two of the three packages of DeepFilterNet 3.
 SUMMARY = {
@@ -30,7 +39,7 @@ SUMMARY = {
 def denoisers(report: Report) -> str:
     """Quality, quality by SNR, and cost of every denoiser."""
     sets, mixed = report["sets"], report["sets"]["mixtures"]
-    per_snr = next(iter(report["noisy"]["mixtures"]["by_snr"].values()))["si_sdr"]["files"]
+    per_snr = next(iter(report["noisy"]["mixtures"]["by"].values()))["si_sdr"]["files"]
     return page(
         "Beside other denoisers",
         "The bundled model and the denoisers that people install today, each in an environment of "
@@ -43,6 +52,9 @@ def denoisers(report: Report) -> str:
         "## Quality",
         "Mean and half width of the 95 % confidence interval over files.",
         *quality(report),
+        *_paired(report),
+        *_kinds(report),
+        *_words(report),
         "## Quality by SNR",
         f"Means of {per_snr} mixtures each.",
         *_by_snr(report),
@@ -70,8 +82,8 @@ def summary(report: Report) -> str:
 def quality(report: Report) -> list[str]:
     """The tables of recorded pairs and of mixtures, and what could not be measured."""
     failed = [f"- {who}: {row['error']}" for who, row in _denoisers(report) if "error" in row]
-    sets = (("recordings", "recorded pairs"), ("mixtures", "mixtures"))
-    return [*(_quality(report, name, title) for name, title in sets), *failed]
+    sets = [name for name in SETS if name in report["noisy"]]
+    return [*(_quality(report, name, SETS[name]) for name in sets), *failed]
 
 
 def _denoisers(report: Report) -> list[tuple[str, Report]]:
@@ -82,25 +94,100 @@ def _denoisers(report: Report) -> list[tuple[str, Report]]:
 
 def _quality(report: Report, name: str, title: str) -> str:
     scored = {who: row[name] for who, row in _denoisers(report) if name in row}
-    keys = [key for key in METRICS if all(key in row for row in scored.values())]
+    keys = [key for key in SHOWN if all(key in row for row in scored.values())]
     rows = [
-        [
-            who,
-            *(
-                f"{row[key]['mean']:.{digits}f} ± {row[key]['half_width']:.{digits}f}"
-                for key, digits in ((key, METRICS[key][1]) for key in keys)
-            ),
-        ]
+        [who, *(_with_interval(row[key], SHOWN[key][1]) for key in keys)]
         for who, row in scored.items()
     ]
-    return table([title, *(METRICS[key][0] for key in keys)], rows)
+    return table([title, *(SHOWN[key][0] for key in keys)], rows)
+
+
+def _with_interval(found: Report, digits: int) -> str:
+    return f"{found['mean']:.{digits}f} ± {found['half_width']:.{digits}f}"
+
+
+def _paired(report: Report) -> list[str]:
+    """Ours less theirs, file by file; empty for a report without the scores of files."""
+    ours = report["peers"]["tinysignal"]
+    rows = []
+    for name, title in SETS.items():
+        for who, row in _denoisers(report):
+            if who == "tinysignal" or name not in row or name not in ours:
+                continue
+            cells = [
+                _difference(ours[name][key], row[name][key], digits)
+                if "values" in row[name].get(key, {})
+                else ""
+                for key, (_, digits) in SHOWN.items()
+            ]
+            if any(cells):
+                rows.append([f"{title}: {who}", *cells])
+    if not rows:
+        return []
+    return [
+        "## File by file",
+        "tinysignal's score less the other's on the same file: mean and half width of its 95 % "
+        "confidence interval. **Bold**: the interval leaves out zero.",
+        table(["tinysignal less", *(title for title, _ in SHOWN.values())], rows),
+    ]
+
+
+def _difference(ours: Report, theirs: Report, digits: int) -> str:
+    both = zip(ours["values"], theirs["values"], strict=True)
+    found = mean_interval([a - b for a, b in both if a is not None and b is not None])
+    half_width = found.half_width or 0.0
+    text = f"{found.mean:+.{digits}f} ± {half_width:.{digits}f}"
+    return f"**{text}**" if abs(found.mean) > half_width else text
+
+
+def _kinds(report: Report) -> list[str]:
+    """PESQ and SI-SDR by kind of noise."""
+    scored = {who: row["kinds"]["by"] for who, row in _denoisers(report) if "kinds" in row}
+    if not scored:
+        return []
+    tables = []
+    for key in ("pesq_wb", "estoi", "si_sdr"):
+        title, digits = METRICS[key]
+        rows = [
+            [who, *(f"{found[key]['mean']:.{digits}f}" for found in by.values())]
+            for who, by in scored.items()
+        ]
+        tables.append(table([title, *scored["noisy"]], rows))
+    files = next(iter(scored["noisy"].values()))["pesq_wb"]["files"]
+    return ["## By kind of noise", f"Means of {files} mixtures each, at 0, 5 and 10 dB.", *tables]
+
+
+def _words(report: Report) -> list[str]:
+    """Errors of a speech recogniser."""
+    scored = {
+        who: row["english"]["word_errors"] for who, row in _denoisers(report) if "english" in row
+    }
+    if not scored:
+        return []
+    noisy = scored["noisy"]
+    rows = [
+        [who, _with_interval(found, 1), _with_interval(_changed_errors(found, noisy), 1)]
+        for who, found in scored.items()
+    ]
+    return [
+        "## Words understood",
+        f"Errors of a speech recogniser (pocketsphinx, its English model) on {noisy['files']} "
+        f"mixtures at 0 to 15 dB, per cent of the {noisy['words']} words that it understands of "
+        "the clean recordings; and the change against the noisy files, by file.",
+        table(["", "word errors, %", "more than noisy, points"], rows),
+    ]
+
+
+def _changed_errors(found: Report, noisy: Report) -> Report:
+    pairs = zip(found["values"], noisy["values"], strict=True)
+    change = mean_interval([a - b for a, b in pairs])
+    scale = 100 * noisy["files"] / noisy["words"]
+    return {"mean": scale * change.mean, "half_width": scale * (change.half_width or 0)}
 
 
 def _by_snr(report: Report) -> list[str]:
     """A table for each metric that all have."""
-    scored = {
-        who: row["mixtures"]["by_snr"] for who, row in _denoisers(report) if "mixtures" in row
-    }
+    scored = {who: row["mixtures"]["by"] for who, row in _denoisers(report) if "mixtures" in row}
     levels = list(scored["noisy"])
     tables = []
     for key, (title, digits) in METRICS.items():

@@ -9,9 +9,9 @@ import numpy as np
 import soundfile as sf
 
 import peers_quality
-from peers_quality import SNRS_DB, Sets
+from peers_quality import Sets
+from peers_sets import RATE_HZ, SNRS_DB
 
-RATE_HZ = peers_quality.RATE_HZ
 SAMPLES = RATE_HZ // 4
 MIXTURES = 2 * len(SNRS_DB)
 
@@ -42,11 +42,14 @@ def make_sets(folder: Path) -> Sets:
         snr_db = SNRS_DB[i % len(SNRS_DB)] + off_db
         write_pair(folders["mixtures"], f"{i:03}", snr_db=snr_db, seed=10 + i)
     groups = {"speech": {"groups": ["speaker"]}, "noise": {"groups": ["fan"]}}
-    facts = {
+    labels = [f"{SNRS_DB[i % len(SNRS_DB)]:g}" for i in range(MIXTURES)]
+    made = {
         "recordings": {"pairs": 3},
-        "mixtures": {"mixtures": MIXTURES, **groups},
-        "digest": peers_quality._digest(folder),
+        "mixtures": {"mixtures": MIXTURES, "labels": labels, **groups},
     }
+    for name, path in folders.items():
+        made[name]["digest"] = peers_quality._digest(path)
+    facts = {"sets": made}
     return Sets(folders, dict.fromkeys(folders, ("si_sdr",)), facts)
 
 

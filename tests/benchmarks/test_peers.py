@@ -172,11 +172,12 @@ def program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
     seen = SimpleNamespace(measured=[], installed=[], scored=[], counts=[])
     seen.failing, seen.change = {}, lambda sets: None
 
-    def make(data: Path, folder: Path, count: int, dnsmos: str) -> Sets:
+    def make(data: Path, folder: Path, count: int, dnsmos: str, recogniser: object) -> Sets:
         seen.counts.append(count)
         sets = make_sets(folder / "sets")
         seen.change(sets)
-        sets.facts["digest"] = peers_quality._digest(folder / "sets")
+        for name, made in sets.facts["sets"].items():
+            made["digest"] = peers_quality._digest(sets.folders[name])
         return sets
 
     def run(*arguments: str) -> dict[str, Any]:
@@ -268,7 +269,7 @@ def test_a_report_of_other_test_sets_is_refused_for_one_sample(program) -> None:
         write(path, signal)
 
     program.change = change
-    with pytest.raises(SystemExit, match="of other test sets than these"):
+    with pytest.raises(SystemExit, match="another test set 'recordings'"):
         program.run(*THREE, "--reuse", str(program.report))
     assert program.scored == []
     assert program.report.read_bytes() == written

@@ -19,7 +19,9 @@ from peer_sets import MIXTURES, RATE_HZ, SAMPLES, each, make_sets, write, write_
 import peers
 import peers_programs
 import peers_quality
-from peers_quality import SNRS_DB, Sets
+import peers_sets
+from peers_quality import Sets
+from peers_sets import RECORDED, SNRS_DB
 from tinysignal.errors import AudioFileError, DataError
 
 
@@ -33,8 +35,8 @@ def sets(tmp_path: Path) -> Sets:
 
 def test_by_snr_are_the_mixtures_of_that_snr(sets: Sets) -> None:
     row = sets.score_noisy()["mixtures"]
-    assert list(row["by_snr"]) == ["-5", "0", "5", "10", "15"]
-    for snr_db, found in row["by_snr"].items():
+    assert list(row["by"]) == ["-5", "0", "5", "10", "15"]
+    for snr_db, found in row["by"].items():
         assert found["si_sdr"]["mean"] == pytest.approx(float(snr_db), abs=0.01)
         assert found["si_sdr"]["files"] == 2
         # Two values, 1 dB to either side: s = sqrt(2), t of one degree of freedom 12.706.
@@ -61,20 +63,20 @@ def test_only_what_is_missing_is_scored(sets: Sets) -> None:
     assert len(denoised) == 2
     assert sets.score(halve, first) == first
     assert len(denoised) == 2
-    more = replace(sets, metrics={**sets.metrics, "recordings": ("si_sdr", "snr")})
-    assert more.missing(first) == {"recordings": ("snr",)}
+    more = replace(sets, metrics={**sets.metrics, "recordings": ("si_sdr", "estoi")})
+    assert more.missing(first) == {"recordings": ("estoi",)}
     second = more.score(halve, first)
     assert denoised[2:] == [sets.folders["recordings"] / "noisy"]
     assert second["mixtures"] == first["mixtures"]
     assert second["recordings"]["si_sdr"] == first["recordings"]["si_sdr"]
     assert second == more.score(halve)
-    by_snr = replace(sets, metrics={**sets.metrics, "mixtures": ("si_sdr", "snr")})
+    by_snr = replace(sets, metrics={**sets.metrics, "mixtures": ("si_sdr", "estoi")})
     assert by_snr.score(halve, first) == by_snr.score(halve)
 
 
 def test_one_file_has_no_interval() -> None:
     assert peers_quality._means([{"si_sdr": 3.0}]) == {
-        "si_sdr": {"mean": 3.0, "half_width": None, "files": 1}
+        "si_sdr": {"mean": 3.0, "half_width": None, "files": 1, "values": [3.0]}
     }
 
 
@@ -120,30 +122,62 @@ def test_an_output_that_is_missing_or_damaged_is_an_error(sets: Sets) -> None:
         sets.score(damaging)
 
 
-def test_the_digest_is_of_every_sample_of_the_sets_and_of_nothing_else(tmp_path: Path) -> None:
-    first = make_sets(tmp_path / "a").facts["digest"]
+def test_the_digest_is_of_every_sample_of_a_set_and_of_nothing_else(tmp_path: Path) -> None:
+    first = make_sets(tmp_path / "a").facts["sets"]
     again = make_sets(tmp_path / "b")
     write(tmp_path / "b" / "mixtures" / "denoised" / "000.wav", np.ones(3))
-    assert peers_quality._digest(tmp_path / "b") == again.facts["digest"] == first
+    made = again.facts["sets"]["mixtures"]["digest"]
+    assert peers_quality._digest(again.folders["mixtures"]) == made == first["mixtures"]["digest"]
+    assert made != first["recordings"]["digest"]
     path = again.folders["mixtures"] / "noisy" / "009.wav"
     signal, _ = sf.read(path, dtype="float32")
     signal[-1] = np.nextafter(signal[-1], np.float32(1))
     write(path, signal)
-    assert peers_quality._digest(tmp_path / "b") != first
+    assert peers_quality._digest(again.folders["mixtures"]) != made
 
 
 def test_only_the_recorded_test_pairs_are_copied_and_to_the_sample(tmp_path: Path) -> None:
     lines = ["noisy,clean,set"]
-    for name, of in (("a", peers_quality.RECORDED), ("b", "voicebank-demand-train")):
+    for name, of in (("a", RECORDED), ("b", "voicebank-demand-train")):
         write_pair(tmp_path / "pairs", name, snr_db=0, seed=1)
         lines.append(f"pairs/noisy/{name}.wav,pairs/clean/{name}.wav,{of}")
     (tmp_path / "pairs" / "manifest.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (tmp_path / "copy").mkdir()
-    assert peers_quality._copy_recordings(tmp_path, tmp_path / "copy") == 1
+    assert peers_sets._copied(tmp_path, tmp_path / "copy")["pairs"] == 1
     for side in ("noisy", "clean"):
         assert [path.name for path in (tmp_path / "copy" / side).iterdir()] == ["a.wav"]
         given, copied = (sf.read(tmp_path / f / side / "a.wav")[0] for f in ("pairs", "copy"))
         np.testing.assert_array_equal(copied, given)
+
+
+def test_words_are_compared_with_those_of_the_clean_files(sets: Sets) -> None:
+    """Two of three words wrong in one file, one put in in another, one with nothing to hear."""
+
+    def recognise(folder: Path) -> dict[str, str]:
+        names = sorted(path.name for path in folder.iterdir())
+        heard = {
+            "clean": ("one two three", "four", ""),
+            "noisy": ("one too tree", "four five", "x"),
+        }
+        return dict(zip(names, heard[folder.name], strict=True))
+
+    metrics = {"recordings": ("words",)}
+    words = replace(sets, metrics=metrics, recogniser=recognise)
+    found = words.score_noisy()["recordings"]["word_errors"]
+    assert found["values"] == [2, 1]
+    assert (found["mean"], found["files"], found["words"]) == (75.0, 2, 4)
+    # The ratio's residuals are 2 - 2.25 and 1 - 0.75.
+    assert found["half_width"] == pytest.approx(100 * 1.96 * np.sqrt(2 * 0.25**2) / 4, abs=0.01)
+
+
+def test_pauses_are_where_nobody_speaks(sets: Sets) -> None:
+    time_s = np.arange(2 * RATE_HZ) / RATE_HZ
+    clean = np.where(time_s < 1, 0.1 * np.sin(2000 * time_s), 0)
+    noise = np.random.default_rng(0).normal(0, 0.01, time_s.size)
+    write(sets.folders["recordings"] / "clean" / "p0.wav", clean)
+    write(sets.folders["recordings"] / "noisy" / "p0.wav", clean + noise)
+    quieter = replace(sets, metrics={"recordings": ("pauses",)})
+    found = quieter.score(each(lambda x: x * np.where(np.arange(x.size) < RATE_HZ, 1, 0.1)))
+    assert found["recordings"]["pauses_db"]["values"][0] == pytest.approx(-20, abs=0.1)
 
 
 def test_parameters_are_the_floats_of_the_networks_in_archives_too(
