@@ -24,7 +24,7 @@ WINDOW_S = 9.01
 WINDOW_SAMPLES = int(WINDOW_S * RATE_HZ)
 
 # Raw network outputs to opinion scores, highest power first: speechmos/dnsmos.py.
-_OVRL = (-0.06766283, 1.11546468, 0.04602535)
+OVRL = (-0.06766283, 1.11546468, 0.04602535)
 _SIG = (-0.08397278, 1.22083953, 0.0052439)
 _BAK = (-0.13166888, 1.60915514, -0.39604546)
 
@@ -80,7 +80,7 @@ def opinion_scores(
         sig, bak, ovrl = networks.p835.run(None, {"input_1": window[np.newaxis]})[0][0]
         features = log_mel(window[:-160])[np.newaxis]
         p808 = networks.p808.run(None, {"input_1": features})[0].item()
-        mapped = [np.polyval(_OVRL, ovrl), np.polyval(_SIG, sig), np.polyval(_BAK, bak)]
+        mapped = [np.polyval(OVRL, ovrl), np.polyval(_SIG, sig), np.polyval(_BAK, bak)]
         scores.append([*mapped, p808])
     means = np.mean(np.array(scores, np.float64), axis=0)
     return float(means[0]), float(means[1]), float(means[2]), float(means[3])

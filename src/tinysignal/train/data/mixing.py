@@ -86,7 +86,7 @@ class MixOptions:
     room_share: float = 0.0
     noise_room_share: float = 0.0
     measured_share: float = 0.5
-    late_db: float = -12.0
+    late_db: float = -20.0
     microphone_share: float = 0.0
     jump_share: float = 0.0
     clip_share: float = 0.0

@@ -115,6 +115,7 @@ def make_module(
             size,
             learning_rate=config.learning_rate,
             pesq_weight=config.pesq_weight,
+            opinion_weight=config.opinion_weight,
             weights=Terms(config.resolution_weight, config.residual_weight, config.removed_weight),
             sample_rate_hz=config.sample_rate_hz,
             data=data,

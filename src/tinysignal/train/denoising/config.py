@@ -16,8 +16,10 @@ _MINUTES = 20.0
 _SHORTEST_CLIP_S = 0.1
 _VALID_FRACTION = 0.1
 _ON_SIGNALS = ("lstm",)  # architectures trained on signals instead of magnitudes
-_PESQ_HZ = 16_000
-_SIGNAL_WEIGHTS = ("pesq_weight", "resolution_weight", "residual_weight", "removed_weight")
+_PESQ_HZ, _DNSMOS_HZ = 16_000, 16_000
+_SIGNAL_WEIGHTS = (
+    *("pesq_weight", "opinion_weight", "resolution_weight", "residual_weight", "removed_weight"),
+)
 
 RECIPES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -206,6 +208,12 @@ class DenoiserConfig(TrainConfig):
     pesq_weight: float = option(
         0.0, "Weight of the PESQ loss, for lstm from 16 kHz.", group=FIT, at_least=0
     )
+    opinion_weight: float = option(
+        0.0,
+        "Weight of the overall opinion of DNSMOS's network, for lstm at 16 kHz (extra: eval).",
+        group=FIT,
+        at_least=0,
+    )
     resolution_weight: float = option(
         0.0,
         "Weight of the multi-resolution loss of compressed magnitudes, for lstm.",
@@ -263,6 +271,11 @@ class DenoiserConfig(TrainConfig):
             raise ConfigError(
                 f"pesq_weight is {self.pesq_weight} at {self.sample_rate_hz} Hz, expected 0 below "
                 f"{_PESQ_HZ} Hz."
+            )
+        if self.opinion_weight and self.sample_rate_hz != _DNSMOS_HZ:
+            raise ConfigError(
+                f"opinion_weight is {self.opinion_weight} at {self.sample_rate_hz} Hz, expected 0: "
+                f"DNSMOS is for {_DNSMOS_HZ} Hz."
             )
         for name in _SIGNAL_WEIGHTS:
             if getattr(self, name) and self.arch not in _ON_SIGNALS:

@@ -23,6 +23,7 @@ from tinysignal.train.module import (
     averaged,
     recalibrate_batch_norm,
 )
+from tinysignal.train.opinion import OpinionLoss
 from tinysignal.train.pesq import PesqLoss
 from tinysignal.train.residual import UNUSED, ResidualLoss, Terms
 
@@ -156,9 +157,9 @@ _LARGEST_GRADIENT = 1.0
 class WaveformModule(MagnitudeModule):
     """Training on signals with the loss `tinysignal.train.losses.spectral`.
 
-    `tinysignal.train.pesq.PesqLoss` and `tinysignal.train.residual.ResidualLoss` are added with
-    their weights. The optimiser is AdamW with clipped gradients; the exponential moving average of
-    the weights is scored and exported.
+    `tinysignal.train.pesq.PesqLoss`, `tinysignal.train.opinion.OpinionLoss` and
+    `tinysignal.train.residual.ResidualLoss` are added with their weights. The optimiser is AdamW
+    with clipped gradients; the exponential moving average of the weights is scored and exported.
 
     Parameters
     ----------
@@ -168,6 +169,8 @@ class WaveformModule(MagnitudeModule):
         Peak learning rate of AdamW.
     pesq_weight : float
         Weight of the PESQ loss.
+    opinion_weight : float
+        Weight of the points that DNSMOS's overall opinion lacks.
     weights : Terms of float
         Weights of the residual loss.
     sample_rate_hz : int
@@ -187,6 +190,7 @@ class WaveformModule(MagnitudeModule):
         *,
         learning_rate: float,
         pesq_weight: float = 0.0,
+        opinion_weight: float = 0.0,
         weights: Terms[float] = UNUSED,
         sample_rate_hz: int = 16_000,
         data: TrainingData | None = None,
@@ -198,6 +202,8 @@ class WaveformModule(MagnitudeModule):
         self.averaged = averaged(net, _EMA_DECAY)
         self._pesq_weight = pesq_weight
         self._pesq = PesqLoss(sample_rate_hz=sample_rate_hz) if pesq_weight else None
+        self._opinion_weight = opinion_weight
+        self._opinion = OpinionLoss() if opinion_weight else None
         self._weights = weights
         self._residual = ResidualLoss(sample_rate_hz=sample_rate_hz) if any(weights) else None
 
@@ -272,6 +278,8 @@ class WaveformModule(MagnitudeModule):
         loss = spectral(enhanced, clean, noisy, self.size)
         if self._pesq is not None:
             loss = loss + self._pesq_weight * self._pesq(enhanced, clean).mean()
+        if self._opinion is not None:
+            loss = loss + self._opinion_weight * self._opinion(enhanced, clean)
         if self._residual is not None:
             terms = self._residual(enhanced, clean, noisy)
             for weight, term in zip(self._weights, terms, strict=True):
