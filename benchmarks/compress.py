@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tinysignal.compress import Plan, apply, plan, profile
+from tinysignal.compress import apply, plan, profile
 from tinysignal.compress.apply import REFINE_STEPS
 from tinysignal.datasets import Dataset, Examples, load_dataset
 from tinysignal.runs.load import load_run
@@ -116,15 +116,12 @@ def joint(arguments: argparse.Namespace) -> dict[str, Any]:
     run = arguments.output / f"mnist-course-{arguments.seed}"
     net, _ = load_run(run)
     data = load_dataset("mnist", data_dir=arguments.data_dir, seed=arguments.seed)
-    profiled = profile(net, calibration(data, arguments.seed))
-    found: dict[str, Any] = {"base": accuracy(net, data.test), "shares": {}}
+    images = len(data.train)  # labels are not used, so all may be
+    profiled = profile(net, calibration(data, arguments.seed, images))
+    found: dict[str, Any] = {"base": accuracy(net, data.test), "images": images, "shares": {}}
     for name, share in SHARES.items():
         planned = arguments.output / f"compress-{arguments.seed}" / f"{name.replace(' ', '-')}.json"
-        chosen = (
-            Plan.from_json(planned.read_text())
-            if planned.exists()
-            else plan(profiled, params=share)
-        )
+        chosen = plan(profiled, params=share)
         found["shares"][name] = {}
         for how, refine in (("layers", REFINE_STEPS), ("joint", "joint")):
             small = apply(net, chosen, profiled, refine=refine)
@@ -141,9 +138,9 @@ def joint(arguments: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def calibration(data: Dataset, seed: int) -> list[tuple[Tensor, Tensor]]:
+def calibration(data: Dataset, seed: int, most: int = CALIBRATION) -> list[tuple[Tensor, Tensor]]:
     """Random training images in batches."""
-    order = np.random.default_rng(seed).permutation(len(data.train))[:CALIBRATION]
+    order = np.random.default_rng(seed).permutation(len(data.train))[:most]
     some = data.train.select(order)
     images, labels = torch.from_numpy(some.as_float()), torch.from_numpy(some.labels)
     return list(zip(images.split(1024), labels.split(1024), strict=True))

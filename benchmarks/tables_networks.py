@@ -171,7 +171,7 @@ def _joint(by_seed: Report | None) -> list[str]:
     return [
         "## All factors together, without labels",
         f"{len(seeds)} networks trained anew in the same way, seeds {', '.join(by_seed)}. Plan and "
-        "fit read 8192 training images, no labels."
+        f"fit read {seeds[0].get('images', 8192):,} training images, no labels."
         + (
             f" A byte for each parameter alone would be {size:.2f} % of the bytes; less takes "
             "fewer parameters, or less than a byte for each (4 bits, entropy coding), which is not "

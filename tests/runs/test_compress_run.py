@@ -27,7 +27,9 @@ from tinysignal.runs import report as reports
 from tinysignal.runs.compress import CompressOptions, compress_run, open_run
 from tinysignal.runs.inspect import inspect_run
 from tinysignal.runs.load import load_run, read_plan, read_plans
+from tinysignal.stft import StftSize
 from tinysignal.train.classification.build import normalising_by_weights
+from tinysignal.train.denoising import task as denoising
 
 
 @pytest.fixture(autouse=True)
@@ -274,3 +276,25 @@ def test_by_default_half_a_point_may_be_lost(digits_run: Path) -> None:
     assert sum(p.numel() for p in made.net.parameters()) < sum(
         p.numel() for p in trained.net.parameters()
     )
+
+
+def test_the_calibration_data_are_as_many_as_are_asked_for(digits_run: Path) -> None:
+    few, more = (open_run(digits_run, calibration=count) for count in (40, 300))
+    assert [sum(len(images) for images, _ in run.batches) for run in (few, more)] == [40, 300]
+    assert few.data_facts["calibration"] == 40
+    with pytest.raises(ConfigError, match="calibration is 0, expected 1 or more"):
+        CompressOptions(calibration=0)
+
+
+def test_a_denoiser_is_calibrated_on_about_as_many_frames_as_are_asked_for() -> None:
+    class Noise:
+        steps_per_epoch = 50
+
+        def batch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+            signals = np.random.default_rng(number).normal(size=(2, 8192)).astype(np.float32)
+            return signals, signals
+
+    for wanted in (100, 1000):
+        source: Any = Noise()
+        blocks = denoising._calibration(source, StftSize(512, 256), frames=wanted, is_complex=True)
+        assert wanted <= sum(x.shape[0] * x.shape[1] for x in blocks) < 2 * wanted

@@ -96,6 +96,16 @@ def compress(
     seed: Annotated[
         int, typer.Option(help="Random seed of the calibration data.", rich_help_panel=METHOD)
     ] = 0,
+    calibration: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Training examples, or frames of a denoiser, to fit to: more is better, slower.",
+            show_default="8192, or 4096 frames",
+            rich_help_panel=METHOD,
+        ),
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option(
@@ -178,6 +188,7 @@ def compress(
         teacher=teacher,
         int8=int8,
         seed=seed,
+        calibration=calibration,
     )
     _set_threads(threads)
     common: dict[str, Any] = {

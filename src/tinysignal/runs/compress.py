@@ -70,6 +70,8 @@ class CompressOptions:
         Whether to store 8-bit numbers in the model file.
     seed : int
         Random seed of the calibration data and of their order.
+    calibration : int or None
+        Training examples, or frames of a denoiser, to fit to; None for 8192, or 4096.
 
     Raises
     ------
@@ -95,6 +97,7 @@ class CompressOptions:
     teacher: Path | None = None
     int8: bool = False
     seed: int = 0
+    calibration: int | None = None
 
     @property
     def whole(self) -> bool:
@@ -118,6 +121,8 @@ class CompressOptions:
             )
         if self.seed < 0:
             raise ConfigError(f"seed is {self.seed}, expected 0 or more.")
+        if self.calibration is not None and self.calibration < 1:
+            raise ConfigError(f"calibration is {self.calibration}, expected 1 or more.")
 
 
 def compress_run(
@@ -183,7 +188,9 @@ def compress_run(
         raise ConfigError(f"{output}: no fine-tuning to resume. Leave --resume out.")
     if not resume:
         check_free(output)
-    trained = open_run(run, data=data, data_dir=data_dir, seed=options.seed)
+    trained = open_run(
+        run, data=data, data_dir=data_dir, seed=options.seed, calibration=options.calibration
+    )
     if options.tune is None:
         compressed = compress_network(trained, options, on_message=on_message)
         with staged(output) as folder:

@@ -104,7 +104,12 @@ def read_run_config(run: Path, spec: Spec) -> TrainConfig:
 
 
 def open_run(
-    run: Path, *, data: str | None = None, data_dir: Path | None = None, seed: int = 0
+    run: Path,
+    *,
+    data: str | None = None,
+    data_dir: Path | None = None,
+    seed: int = 0,
+    calibration: int | None = None,
 ) -> TrainedRun:
     """Run with its data, for compression.
 
@@ -118,6 +123,8 @@ def open_run(
         Folder to search for data that is not in the current folder.
     seed : int
         Random seed of the calibration data.
+    calibration : int or None
+        Examples of it, or frames of a denoiser; None for 8192, or 4096.
 
     Returns
     -------
@@ -146,7 +153,9 @@ def open_run(
     """
     net, spec = load_run(run)
     config = read_run_config(run, spec)
-    return TASKS[spec.task].open(run, net, spec, config, data=data, data_dir=data_dir, seed=seed)
+    return TASKS[spec.task].open(
+        run, net, spec, config, data=data, data_dir=data_dir, seed=seed, calibration=calibration
+    )
 
 
 def _misfit(run: Path) -> ModelError:

@@ -93,7 +93,9 @@ def sweep_run(
     if not ranks:
         raise ConfigError("0 ranks, expected 1 or more, such as 10,20,50.")
     check_free(output, *(_folder(rank) for rank in ranks))
-    trained = open_run(run, data=data, data_dir=data_dir, seed=options.seed)
+    trained = open_run(
+        run, data=data, data_dir=data_dir, seed=options.seed, calibration=options.calibration
+    )
     splits = [trained.split, "test"] if test else [trained.split]
     rows = [_row(trained, ORIGINAL, None, trained.net, splits)]
     teacher = load_teacher(trained, options.teacher)

@@ -57,7 +57,8 @@ class Task:
     build : callable
         ``build(config, spec)`` returns the network of a run with random weights.
     open : callable
-        ``open(run, net, spec, config, *, data, data_dir, seed)`` returns a `TrainedRun`.
+        ``open(run, net, spec, config, *, data, data_dir, seed, calibration)`` returns a
+        `TrainedRun`; ``calibration`` is the size of its calibration data, None for the usual one.
     held_out : callable or None
         ``held_out(spec, config, *, data, data_dir, fewest)`` returns a `HeldOut`; None for tasks
         other than classification, which `tinysignal.inspect` does not support.

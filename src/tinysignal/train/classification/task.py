@@ -284,6 +284,7 @@ def open_classifier(
     data: str | None,
     data_dir: Path | None,
     seed: int,
+    calibration: int | None,
 ) -> ClassifierRun:
     """Run of a classifier with its data set.
 
@@ -299,6 +300,8 @@ def open_classifier(
         Folder to search for the data set.
     seed : int
         Random seed of the calibration examples.
+    calibration : int or None
+        Their number; None for 8192.
 
     Raises
     ------
@@ -310,8 +313,8 @@ def open_classifier(
     dataset = _dataset(spec, config, data, data_dir)
     if not len(dataset.train):
         raise DataError(f"{dataset.name}: 0 training examples, expected 1 or more for calibration.")
-    chosen = np.random.default_rng(seed).permutation(len(dataset.train))[:CALIBRATION]
-    few = dataset.train.select(chosen)
+    chosen = np.random.default_rng(seed).permutation(len(dataset.train))
+    few = dataset.train.select(chosen[: calibration or CALIBRATION])
     split = "valid" if len(dataset.valid) else "train"
     return ClassifierRun(
         folder=run,

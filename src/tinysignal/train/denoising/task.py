@@ -288,8 +288,11 @@ def open_denoiser(
     data: str | None,
     data_dir: Path | None,
     seed: int,
+    calibration: int | None,
 ) -> DenoiserRun:
     """Run of a denoiser with its recordings; parameters as of `open_classifier`.
+
+    ``calibration`` counts frames; None for 4096.
 
     Raises
     ------
@@ -305,7 +308,14 @@ def open_denoiser(
         )
     size = stft_size(config)
     recordings = load_training_data(config, size, data_dir)
-    batches = tuple(_calibration(recordings.source, size, is_complex=isinstance(net, MaskingNet)))
+    batches = tuple(
+        _calibration(
+            recordings.source,
+            size,
+            frames=calibration or _CALIBRATION,
+            is_complex=isinstance(net, MaskingNet),
+        )
+    )
     return DenoiserRun(
         folder=run,
         net=folded(net),
@@ -323,8 +333,10 @@ def open_denoiser(
     )
 
 
-def _calibration(source: BatchSource, size: StftSize, *, is_complex: bool) -> list[Tensor]:
-    """Noisy frames in batches of a few hundred, for calibration.
+def _calibration(
+    source: BatchSource, size: StftSize, *, frames: int, is_complex: bool
+) -> list[Tensor]:
+    """About ``frames`` noisy frames in batches of a few hundred, for calibration.
 
     Magnitudes, float (signals, frames, freq), or complex spectra, (signals, frames, freq, 2).
     """
@@ -336,9 +348,9 @@ def _calibration(source: BatchSource, size: StftSize, *, is_complex: bool) -> li
             given = torch.view_as_real(spectrum) if is_complex else spectrum.abs()
         for block in torch.split(given, _AT_ONCE, dim=1):
             found += torch.split(block, max(1, _AT_ONCE // block.shape[1]))
-        if sum(block.shape[0] * block.shape[1] for block in found) >= _CALIBRATION:
+        if sum(block.shape[0] * block.shape[1] for block in found) >= frames:
             break
-    return _some(found)
+    return _some(found, frames)
 
 
 def _batches(source: BatchSource) -> Iterator[Tensor]:
@@ -346,10 +358,10 @@ def _batches(source: BatchSource) -> Iterator[Tensor]:
         yield torch.from_numpy(source.batch(number)[0])
 
 
-def _some(blocks: list[Tensor]) -> list[Tensor]:
-    """Every k-th block, for about `_CALIBRATION` frames."""
-    frames = sum(block.shape[0] * block.shape[1] for block in blocks)
-    return blocks[:: max(1, frames // _CALIBRATION)]
+def _some(blocks: list[Tensor], frames: int) -> list[Tensor]:
+    """Every k-th block, for about so many frames."""
+    found = sum(block.shape[0] * block.shape[1] for block in blocks)
+    return blocks[:: max(1, found // frames)]
 
 
 DENOISING = Task(
