@@ -26,6 +26,7 @@ import numpy as np
 import soundfile
 
 from processes import machine
+from tinysignal import audio
 from tinysignal.files import atomic
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -34,8 +35,8 @@ TALK = REPOSITORY / "demo" / "talk_clean.flac"
 RATE_HZ, FILE_S = 16_000, 60
 HOURS = (1.0, 10.0, 100.0)
 MOST_IN_MEMORY_H = 10.0
-OPTIONS = ["--arch", "linear", "--steps", "40", "--steps-per-epoch", "40", "--device", "cpu",
-           "--threads", "1", "--quiet"]  # fmt: skip
+OPTIONS = ["--arch", "linear", "--width", "64", "--steps", "20", "--steps-per-epoch", "20",
+           "--device", "cpu", "--threads", "1", "--quiet"]  # fmt: skip
 
 
 def main() -> None:
@@ -79,8 +80,7 @@ def measured(place: Path, hours: float) -> dict[str, object]:
 
 def make_files(place: Path, count: int) -> None:
     """Recordings up to a number, no two alike."""
-    talk, rate_hz = soundfile.read(TALK, dtype="float32")
-    assert rate_hz == RATE_HZ
+    talk = audio.read(TALK, sample_rate_hz=RATE_HZ)[0][0]
     rng = np.random.default_rng(0)
     samples = FILE_S * RATE_HZ
     longer = np.resize(talk, samples + talk.size)
@@ -93,8 +93,14 @@ def make_files(place: Path, count: int) -> None:
             soundfile.write(path, part, RATE_HZ, subtype="PCM_U8")
 
 
+def cpu_s(process: int) -> float:
+    """Processor time of a process so far."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def run(place: Path, options: list[str]) -> dict[str, float]:
-    """Seconds to the first step and to the end, and MiB, of one training."""
+    """Seconds to the first step, on the clock and of the processor, and MiB, of one training."""
     folder = place / "run"
     data = ["--clean", str(place / "speech"), "--noise", str(place / "noise")]
     command = [sys.executable, "-m", "tinysignal", "train", "denoiser", *data, *OPTIONS, *options]
@@ -102,11 +108,11 @@ def run(place: Path, options: list[str]) -> dict[str, float]:
     process = subprocess.Popen(
         [*command, "-o", str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
-    first_s = 0.0
+    first_s = first_cpu_s = 0.0
     while True:
         ended, status, usage = os.wait4(process.pid, os.WNOHANG)
         if not first_s and (folder / "config.toml").exists():
-            first_s = time.perf_counter() - started
+            first_s, first_cpu_s = time.perf_counter() - started, cpu_s(process.pid)
         if ended:
             break
         time.sleep(0.02)
@@ -116,8 +122,7 @@ def run(place: Path, options: list[str]) -> dict[str, float]:
     shutil.rmtree(folder)
     return {
         "first_step_s": round(first_s, 1),
-        "end_s": round(time.perf_counter() - started, 1),
-        "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
+        "first_step_cpu_s": round(first_cpu_s, 1),
         "peak_mib": round(usage.ru_maxrss / 1024),
     }
 

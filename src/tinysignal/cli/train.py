@@ -129,8 +129,8 @@ def _train(
     **options: Any,
 ) -> None:
     """Train and print the results; only the first of several processes prints."""
-    from tinysignal.train.fit import process_rank
     from tinysignal.train.memory import keep_memory
+    from tinysignal.train.processes import process_rank
 
     keep_memory()
 

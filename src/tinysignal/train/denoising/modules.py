@@ -228,7 +228,8 @@ class WaveformModule(MagnitudeModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Update the moving average of the weights after each step."""
-        self.averaged.update_parameters(self.net)
+        if self.takes_step(batch_idx):
+            self.averaged.update_parameters(self.net)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Fused AdamW; `Schedule` sets its learning rate."""
