@@ -39,6 +39,7 @@ PAGES: dict[str, Source] = {
     "docs/benchmarks/sync.md": ("sync", tables_sync.sync),
     "docs/benchmarks/classify.md": ("classify", tables_networks.classify),
     "docs/benchmarks/compress.md": ("compress", tables_networks.compress),
+    "docs/benchmarks/throughput.md": ("throughput", tables_training.throughput),
     "docs/benchmarks/published.md": ("published", tables_published.published),
 }
 BLOCKS: dict[str, Source] = {
