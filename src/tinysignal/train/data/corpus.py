@@ -59,8 +59,7 @@ class Corpus:
 
     Examples
     --------
-    >>> from contextlib import contextmanager
-    from pathlib import Path
+    >>> from pathlib import Path
     >>> import numpy as np
     >>> from tinysignal import audio
     >>> from tinysignal.train.data.corpus import Corpus
