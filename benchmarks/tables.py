@@ -3,8 +3,8 @@
     python benchmarks/tables.py
 
 A page of docs/benchmarks/ (but its index) is generated whole, from the report that `PAGES` names.
-README.md, docs/course.md and docs/trust.md hold tables between the lines `BEGIN` and `END`. A test
-holds all of them to the reports.
+README.md, docs/course.md, docs/training.md and docs/trust.md hold tables between the lines `BEGIN`
+and `END`. A test holds all of them to the reports.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import tables_fidelity
 import tables_networks
 import tables_published
 import tables_sync
+import tables_training
 import tables_trust
 from tables_markdown import Report
 
@@ -38,11 +39,13 @@ PAGES: dict[str, Source] = {
     "docs/benchmarks/sync.md": ("sync", tables_sync.sync),
     "docs/benchmarks/classify.md": ("classify", tables_networks.classify),
     "docs/benchmarks/compress.md": ("compress", tables_networks.compress),
+    "docs/benchmarks/throughput.md": ("throughput", tables_training.throughput),
     "docs/benchmarks/published.md": ("published", tables_published.published),
 }
 BLOCKS: dict[str, Source] = {
     "README.md": ("peers", tables_denoising.summary),
     "docs/course.md": ("course", tables_networks.course),
+    "docs/training.md": ("corpus", tables_training.corpus),
     "docs/trust.md": ("trust", tables_trust.trust),
 }
 

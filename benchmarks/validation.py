@@ -168,7 +168,7 @@ def one_a_speaker(clips: list[Clip]) -> list[Clip]:
 
 
 def levelled(clip: Clip) -> Signal:
-    x = (clip.samples[: ROOM_S * RATE_HZ] / 32768).astype(np.float32)
+    x = clip.part(0, ROOM_S * RATE_HZ)
     return scaled(x, active_rms(x), LEVEL_DBFS)
 
 

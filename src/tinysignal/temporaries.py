@@ -72,6 +72,31 @@ def temporary_folder(final: Path) -> Iterator[Path]:
         _release(held)
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait until no other process or thread has a file locked, and lock it for the block.
+
+    The lock ends with the process. Where there are no locks, the block simply runs.
+
+    Parameters
+    ----------
+    path : Path
+        An empty file, which is made and stays.
+
+    Raises
+    ------
+    OSError
+        The file cannot be made.
+    """
+    held = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        if fcntl is not None:
+            _lock(held, wait=True)
+        yield
+    finally:
+        os.close(held)
+
+
 def is_temporary(path: str | Path) -> bool:
     """Whether a name is one of ours."""
     return Path(path).name.startswith(_PREFIX)

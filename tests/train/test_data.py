@@ -122,7 +122,7 @@ def test_clips_are_read_at_the_rate_asked_for(tmp_path: Path) -> None:
         list_recordings(tmp_path, valid_fraction=0, seed=0), sample_rate_hz=RATE_HZ
     )
     assert clip.samples.shape == (RATE_HZ,)
-    assert np.abs(clip.samples[1000:-1000]).max() == pytest.approx(16384, rel=0.01)
+    assert np.abs(clip.part(1000, RATE_HZ - 1000)).max() == pytest.approx(0.5, rel=0.01)
 
 
 @given(snr_db=st.floats(-10, 30), level_db=st.floats(-40, -20))
@@ -222,7 +222,7 @@ def test_recordings_that_only_ffmpeg_reads_are_listed_and_read(tmp_path: Path) -
     soundfile.write(tmp_path / "clean" / "a.wav", signal[0], RATE_HZ)
     listed = list_recordings(tmp_path / "noisy", valid_fraction=0, seed=0)
     (clip,) = load_clips(listed, sample_rate_hz=RATE_HZ)
-    np.testing.assert_allclose(clip.samples / 32768, signal[0], atol=2**-14)
+    np.testing.assert_allclose(clip.samples, signal[0], atol=2**-14)
     (pair,), _ = pairs_of(tmp_path)
     np.testing.assert_allclose(pair.noisy, pair.clean, atol=2**-14)
 

@@ -18,7 +18,13 @@ from torch import nn
 from tinysignal import ConfigError, ModelError
 from tinysignal.classifier import Classifier
 from tinysignal.train import callbacks
-from tinysignal.train.checkpoint import load_state, save_state, save_weights
+from tinysignal.train.checkpoint import (
+    load_state,
+    load_weights,
+    save_state,
+    save_tensors,
+    save_weights,
+)
 from tinysignal.train.classification.config import ClassifierConfig
 from tinysignal.train.classification.task import train_classifier
 
@@ -78,6 +84,15 @@ def test_the_length_of_a_run_may_change_when_it_is_resumed(run: Path) -> None:
     result = train_classifier(config(epochs=2), run, resume=True, quiet=True)
     assert result.metrics["epochs"] == 2
     assert ClassifierConfig.read(run / "config.toml", {}).epochs == 2
+
+
+def test_best_weights_of_after_the_checkpoint_are_those_of_no_run(run: Path) -> None:
+    best = load_weights(run / "best.safetensors")
+    other = {name: 2 * value for name, value in best.items()}
+    save_tensors(run / "best.safetensors", other)  # as of a later epoch, before a kill
+    train_classifier(config(epochs=2, learning_rate=1e-9), run, resume=True, quiet=True)
+    kept = load_weights(run / "best.safetensors")
+    assert all(value.equal(kept[name]) for name, value in best.items())
 
 
 @pytest.mark.parametrize(

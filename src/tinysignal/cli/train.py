@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from tinysignal.cli.data_report import show_data_report
+from tinysignal.cli.decoding_bar import DecodingBar
 from tinysignal.cli.options import AsJson, ConfigFile, DataDir, Quiet, Resume, with_options_of
 from tinysignal.cli.terminal import on_one_line
-from tinysignal.datasets.report import DataReport
 from tinysignal.errors import ConfigError, MissingExtraError
 from tinysignal.files import json_text
 from tinysignal.train.classification.config import ClassifierConfig
@@ -63,6 +63,7 @@ def denoiser(
         data_dir=data_dir,
         resume=resume,
         quiet=quiet,
+        on_decoded=DecodingBar(quiet=quiet).show,
     )
 
 
@@ -128,13 +129,13 @@ def _train(
     **options: Any,
 ) -> None:
     """Train and print the results; only the first of several processes prints."""
-    from tinysignal.train.fit import process_rank
     from tinysignal.train.memory import keep_memory
+    from tinysignal.train.processes import process_rank
 
     keep_memory()
 
     first = process_rank() == 0
-    result = train(config, folder, on_report=show_data_report if first else _ignore, **options)
+    result = train(config, folder, on_report=show_data_report if first else None, **options)
     if not first:
         return
     if as_json:
@@ -148,10 +149,6 @@ def _train(
     summary(folder, metrics)
     if result.interrupted:
         print(on_one_line(f"Stopped early. Continue with --resume -o {folder}."), file=sys.stderr)
-
-
-def _ignore(report: DataReport) -> None:
-    pass
 
 
 def _new_folder(data: str) -> Path:

@@ -16,10 +16,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
 from tinysignal.files import atomic, write_csv
-from tinysignal.train.checkpoint import save_weights
+from tinysignal.train.checkpoint import save_tensors, save_weights
 from tinysignal.train.config import TrainConfig
 from tinysignal.train.folder import CHECKPOINT
 from tinysignal.train.module import TrainingModule, ValidationMetric
+from tinysignal.train.processes import process_rank
 
 BEST = "best.safetensors"
 CURVE = "curve.csv"
@@ -60,6 +61,7 @@ class RunRecorder(pl.Callback):
     ) -> None:
         self.rows: list[dict[str, float]] = []
         self.best: dict[str, float] = {}
+        self._best_weights: dict[str, Tensor] = {}
         self._folder = folder
         self._split = split
         self._every = every_epochs
@@ -77,8 +79,13 @@ class RunRecorder(pl.Callback):
         return "recorder"
 
     def start(self) -> None:
-        """Note that the training starts."""
+        """Note that the training starts, or goes on with the best weights of its checkpoint.
+
+        Those in the folder may be of an epoch after it.
+        """
         self.started = True
+        if self._best_weights and process_rank() == 0:
+            save_tensors(self._folder / BEST, self._best_weights)
         self._on_start()
 
     def on_train_batch_end(
@@ -92,7 +99,8 @@ class RunRecorder(pl.Callback):
         """Record the loss; the first step shows that a checkpoint is what it should be."""
         if not self.started:
             self.start()
-        self._losses.append(outputs["loss"].detach())
+        # Lightning has divided the loss by the number of batches of a step.
+        self._losses.append(outputs["loss"].detach() * trainer.accumulate_grad_batches)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add a row to the curve; score and save every ``every_epochs`` epochs."""
@@ -129,17 +137,20 @@ class RunRecorder(pl.Callback):
         key = f"valid_{pl_module.metric.key}"
         if key in scores and scores[key] > self.best.get(key, -float("inf")):
             self.best = {"epoch": trainer.current_epoch + 1, **scores}
+            weights = pl_module.exported.state_dict()
+            self._best_weights = {name: t.detach().cpu().clone() for name, t in weights.items()}
             save_weights(self._folder / BEST, pl_module.exported)
         return scores
 
     def state_dict(self) -> dict[str, Any]:
-        """Curve and best scores for a checkpoint."""
-        return {"rows": self.rows, "best": self.best}
+        """Curve, best scores and their weights for a checkpoint."""
+        return {"rows": self.rows, "best": self.best, "weights": self._best_weights}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the curve and the best scores."""
+        """Restore the curve, the best scores and their weights."""
         self.rows = list(state_dict["rows"])
         self.best = dict(state_dict["best"])
+        self._best_weights = dict(state_dict.get("weights", {}))
 
 
 def write_curve(path: Path, rows: list[dict[str, float]]) -> None:
@@ -185,6 +196,9 @@ class Schedule(pl.Callback):
     ----------
     config : TrainConfig
     steps_per_epoch : int
+        Steps of the optimiser.
+    processes : int
+        That take each step together.
 
     Attributes
     ----------
@@ -192,9 +206,12 @@ class Schedule(pl.Callback):
         Whether the run stops by request.
     """
 
-    def __init__(self, config: TrainConfig, steps_per_epoch: int) -> None:
-        self._minutes = config.minutes
-        self._steps = config.steps or config.epochs * steps_per_epoch
+    def __init__(self, config: TrainConfig, steps_per_epoch: int, *, processes: int = 1) -> None:
+        self._minutes, self._steps, self._epochs = config.minutes, config.steps, config.epochs
+        self._steps_per_epoch = steps_per_epoch
+        self._batches_per_step = config.accumulate
+        self._processes = processes
+        self._passed = 0  # steps, as if all epochs had had as many as those of this part of the run
         self._schedule = config.schedule
         self._learning_rate = config.learning_rate
         self.interrupted = False
@@ -215,7 +232,9 @@ class Schedule(pl.Callback):
         """Completed fraction of the run, 0 to 1, after so many steps."""
         if self._minutes:
             return min(1.0, self.elapsed_s / (60 * self._minutes))
-        return min(1.0, step / self._steps)
+        if self._steps:
+            return min(1.0, step / self._steps)
+        return min(1.0, self._passed / (self._epochs * self._steps_per_epoch))
 
     def remaining_s(self, step: int) -> float | None:
         """Estimated remaining time in seconds; None before the first step."""
@@ -253,7 +272,11 @@ class Schedule(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Stop at the end of the run or on request."""
+        """Stop at the end of the run or on request, after a step."""
+        if (batch_idx + 1) % self._batches_per_step:
+            return
+        steps = (batch_idx + 1) // self._batches_per_step
+        self._passed = trainer.current_epoch * self._steps_per_epoch + steps
         now = torch.tensor([time.monotonic() - self._started_s, self._asked], dtype=torch.float64)
         if trainer.world_size > 1:
             now = trainer.strategy.reduce(now.to(pl_module.device), reduce_op="max")
@@ -262,12 +285,14 @@ class Schedule(pl.Callback):
         trainer.should_stop = self.interrupted or self.share_done(trainer.global_step) >= 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Elapsed time for a checkpoint."""
-        return {"elapsed_s": self.elapsed_s}
+        """Elapsed time, epochs and processes for a checkpoint."""
+        epochs = self._passed // self._steps_per_epoch
+        return {"elapsed_s": self.elapsed_s, "epochs": epochs, "processes": self._processes}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the elapsed time."""
+        """Restore the elapsed time and the epochs."""
         self.elapsed_s = state_dict["elapsed_s"]
+        self._passed = state_dict.get("epochs", 0) * self._steps_per_epoch
 
 
 class ProgressBar:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,12 @@ def load_state(path: Path) -> dict[str, Any]:
 
 def save_weights(path: Path, net: nn.Module) -> None:
     """Write the parameters and buffers of a network."""
-    tensors = {name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()}
-    _save(path, tensors, None)
+    save_tensors(path, net.state_dict())
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write what a network's ``state_dict`` gave, as `save_weights` does."""
+    _save(path, {name: t.detach().cpu().contiguous() for name, t in tensors.items()}, None)
 
 
 def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None) -> None:

@@ -66,6 +66,13 @@ class TrainConfig(Options):
         group=FIT,
     )
     validate_every: int = option(5, "Epochs between validations.", group=FIT, at_least=1)
+    accumulate: int = option(
+        1,
+        "Number of batches whose gradients are added up for one step, as of one batch so many "
+        "times as large.",
+        group=FIT,
+        at_least=1,
+    )
     precision: Literal["32", "bf16", "16"] = option(
         "32", "Numeric precision; bf16 and 16 keep 32-bit weights.", group=MACHINE
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,10 +14,9 @@ from typing import Any
 
 import lightning as pl
 import torch
-import torch.distributed
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
 from tinysignal.datasets.report import DataReport
@@ -49,6 +47,15 @@ from tinysignal.train.folder import (
 )
 from tinysignal.train.interrupts import StopOnSignals
 from tinysignal.train.module import TrainingModule
+from tinysignal.train.processes import (
+    is_of_another_process,
+    layout,
+    left_alone,
+    process_rank,
+    processes,
+    tell_other_processes,
+    wait_for_all,
+)
 from tinysignal.train.resume import check_same_network, read_checkpoint, unresumable
 
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
@@ -150,8 +157,8 @@ def fit(training: Training, *, resume: bool = False, quiet: bool = False) -> Run
     ----------
     training : Training
     resume : bool
-        Whether to continue from the checkpoint. With a length in epochs or steps on one device,
-        the result equals that of an uninterrupted run.
+        Whether to continue from the checkpoint. With a length in epochs or steps and as
+        many processes, the result equals that of an uninterrupted run.
     quiet : bool
         Whether to hide the progress bar.
 
@@ -170,9 +177,11 @@ def fit(training: Training, *, resume: bool = False, quiet: bool = False) -> Run
     checkpoint = folder / CHECKPOINT
     state = read_checkpoint(checkpoint, module) if resume else None  # before anything is written
     first = process_rank() == 0
+    if state is not None:
+        tell_other_processes(state, config)
     if first:
         make_folder(folder)
-    schedule = Schedule(config, _steps_per_epoch(training))
+    schedule = Schedule(config, _steps_per_epoch(training), processes=processes(config))
     quiet = quiet or not first
     with (
         ProgressBar(schedule, module.metric, quiet=quiet) as progress,
@@ -197,12 +206,17 @@ def fit(training: Training, *, resume: bool = False, quiet: bool = False) -> Run
             try:
                 trainer.fit(module, loader, ckpt_path=checkpoint if resume else None)
             except Exception as error:  # Lightning says in many ways that it cannot restore
+                if is_of_another_process(error):
+                    raise left_alone(folder) from None
                 if resume and not recorder.started and not isinstance(error, TinysignalError):
                     raise unresumable(checkpoint, error) from None
                 raise
         if first:
             result = _finish(training, recorder, interrupted=schedule.interrupted)
-    wait_for_all()
+    try:
+        wait_for_all()
+    except RuntimeError:
+        raise left_alone(folder) from None
     if first:
         return result
     metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
@@ -219,15 +233,23 @@ def _write_config(training: Training) -> None:
 
 def _steps_per_epoch(training: Training) -> int:
     batches, sharers = training.source.steps_per_epoch, processes(training.config)
-    if batches < sharers:
+    together = training.config.accumulate
+    if batches < sharers * together:
+        each = "one" if together == 1 else f"{together}, which are accumulated,"
         raise ConfigError(
-            f"an epoch of {batches} batch(es), expected at least one for each of {sharers} devices."
+            f"an epoch of {batches} batch(es), expected at least {each} for each of {sharers} "
+            "devices."
         )
-    return batches // sharers
+    return batches // (sharers * together)
 
 
 def _loader(config: TrainConfig, source: BatchSource) -> DataLoader[Any]:
-    sampler = EpochSampler(source.steps_per_epoch, rank=process_rank(), processes=processes(config))
+    sampler = EpochSampler(
+        source.steps_per_epoch,
+        rank=process_rank(),
+        processes=processes(config),
+        together=config.accumulate,
+    )
     return DataLoader(
         Batches(source),
         batch_size=None,
@@ -267,9 +289,11 @@ def _trainer(config: TrainConfig, folder: Path, callbacks: list[pl.Callback]) ->
         accelerator=_accelerator(config),
         devices=devices,
         num_nodes=machines,
+        strategy=_strategy(config),
         use_distributed_sampler=False,
         precision=_PRECISIONS[_possible_precision(config)],  # type: ignore[arg-type]
         max_epochs=-1,
+        accumulate_grad_batches=config.accumulate,
         callbacks=callbacks,
         plugins=[SafetensorsIO()],
         logger=logger,
@@ -277,6 +301,15 @@ def _trainer(config: TrainConfig, folder: Path, callbacks: list[pl.Callback]) ->
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+def _strategy(config: TrainConfig) -> Any:
+    """Lightning's choice for one process; for several, gradients that are always summed alike.
+
+    Without a search for unused parameters, torch sorts the gradients anew after the first step, of
+    a run or of its continuation, and sums of more than two then differ in their last bits.
+    """
+    return "auto" if processes(config) == 1 else DDPStrategy(find_unused_parameters=True)
 
 
 def _possible_precision(config: TrainConfig) -> str:
@@ -317,6 +350,7 @@ def _lightning_warnings_off() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=PossibleUserWarning)
         warnings.filterwarnings("ignore", module=r"lightning\.")
+        warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
         try:
             yield
         finally:
@@ -366,29 +400,3 @@ def _finish(training: Training, recorder: RunRecorder, *, interrupted: bool) -> 
     }
     write_json(folder / METRICS, metrics)
     return RunResult(folder, spec, metrics, interrupted)
-
-
-def layout(config: TrainConfig) -> tuple[int, int]:
-    """Number of devices per machine and of machines, from ``torchrun`` or the options."""
-    if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
-        here = int(os.environ["LOCAL_WORLD_SIZE"])
-        return here, int(os.environ["WORLD_SIZE"]) // here
-    return config.devices, 1
-
-
-def processes(config: TrainConfig) -> int:
-    """Number of processes of the run on all machines."""
-    devices, machines = layout(config)
-    return devices * machines
-
-
-def process_rank() -> int:
-    """Rank of this process in its run; rank 0 scores, writes and prints."""
-    rank: int = getattr(rank_zero_only, "rank", 0)
-    return rank
-
-
-def wait_for_all() -> None:
-    """Wait for all processes of the run."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()

@@ -50,6 +50,10 @@ class TrainingModule(pl.LightningModule):
     net: nn.Module
     metric: ValidationMetric
 
+    def takes_step(self, batch_idx: int) -> bool:
+        """Whether the optimiser has taken a step after this batch, see ``accumulate``."""
+        return (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0
+
     @abstractmethod
     def score(self) -> dict[str, float]:
         """Scores of `exported` on the validation data, or on training data without them."""

@@ -116,7 +116,7 @@ class ClassificationModule(TrainingModule):
         self, outputs: Any, batch: tuple[Tensor, Tensor], batch_idx: int
     ) -> None:
         """Update the moving average of the weights after each step."""
-        if self.averaged is not None:
+        if self.averaged is not None and self.takes_step(batch_idx):
             self.averaged.update_parameters(self.net)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

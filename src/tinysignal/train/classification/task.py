@@ -45,7 +45,7 @@ def train_classifier(
     data_dir: Path | None = None,
     resume: bool = False,
     quiet: bool = False,
-    on_report: OnReport = log_report,
+    on_report: OnReport | None = log_report,
 ) -> RunResult:
     """Train a classifier and write its run folder, see `tinysignal.train.fit.fit`.
 
@@ -60,7 +60,7 @@ def train_classifier(
         Whether to continue the run in the folder.
     quiet : bool
         Whether to hide the progress bar.
-    on_report : callable
+    on_report : callable or None
         Is called with the `tinysignal.datasets.report.DataReport` of a folder's files before the
         first step; by default, its warnings are logged.
 

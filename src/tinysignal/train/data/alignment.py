@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Mono = NDArray[np.float32]  # (time,)
+from tinysignal.train.data.sound import Mono, Sound
 
 _EXCERPT_S = 4.0  # of the clean recording, its loudest
 _LARGEST_DELAY_S = 1.0
@@ -99,7 +99,9 @@ def _gain_db(noisy: Mono, part: Mono, start: int) -> float:
     return float(20 * np.log10((abs(dot) + 1e-20) / (np.dot(clean, clean) + 1e-20)))
 
 
-def aligned(noisy: Mono, clean: Mono, found: Relation) -> tuple[Mono, Mono]:
+def aligned(
+    noisy: Mono | Sound, clean: Mono | Sound, found: Relation
+) -> tuple[Mono | Sound, Mono | Sound]:
     """Both recordings without their delay, of equal lengths and of the noisy one's polarity."""
     late, early = max(0, found.delay_samples), max(0, -found.delay_samples)
     noisy, clean = noisy[late:], clean[early:]

@@ -60,10 +60,15 @@ class EpochSampler(Sampler[int]):
         Number of batches of all processes; a remainder after even division is left out.
     rank, processes : int
         Rank of this process and number of processes: it gets the batches ``rank + k * processes``.
+    together : int
+        Number of batches of a process that make a step.
     """
 
-    def __init__(self, batches_per_epoch: int, *, rank: int = 0, processes: int = 1) -> None:
+    def __init__(
+        self, batches_per_epoch: int, *, rank: int = 0, processes: int = 1, together: int = 1
+    ) -> None:
         self._batches = batches_per_epoch
+        self._together = together
         self._rank = rank
         self._processes = processes
         self._epoch = 0
@@ -73,7 +78,7 @@ class EpochSampler(Sampler[int]):
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return self._batches // self._processes
+        return self._batches // (self._processes * self._together) * self._together
 
     def __iter__(self) -> Iterator[int]:
         first = self._epoch * self._batches + self._rank

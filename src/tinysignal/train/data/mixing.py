@@ -108,17 +108,18 @@ class Pool:
         """Clip from a random place, float32 (samples,); short recordings are looped or padded."""
         chosen = rng.choice(len(self._groups), p=self._share)
         group = self._groups[chosen]
-        recording = group[rng.choice(len(group), p=self._within[chosen])].samples
-        if recording.size >= samples:
-            start = rng.integers(0, recording.size - samples + 1)
-            return _as_float(recording[start : start + samples])
+        recording = group[rng.choice(len(group), p=self._within[chosen])]
+        size = recording.samples.size
+        if size >= samples:
+            start = int(rng.integers(0, size - samples + 1))
+            return recording.part(start, start + samples)
+        whole = recording.part(0, size)
         if loop:
-            start = rng.integers(0, recording.size)
-            looped = np.take(recording, np.arange(start, start + samples), mode="wrap")
-            return _as_float(looped)
+            start = int(rng.integers(0, size))
+            return np.take(whole, np.arange(start, start + samples), mode="wrap")
         padded = np.zeros(samples, np.float32)
-        offset = rng.integers(0, samples - recording.size + 1)
-        padded[offset : offset + recording.size] = _as_float(recording)
+        offset = rng.integers(0, samples - size + 1)
+        padded[offset : offset + size] = whole
         return padded
 
 
@@ -297,10 +298,6 @@ class Mixtures:
         if self._rooms is not None and _happens(rng, self._options.measured_share):
             return self._rooms.draw(rng)
         return simulated_room(rng, self._sample_rate_hz)
-
-
-def _as_float(samples: NDArray[np.int16]) -> NDArray[np.float32]:
-    return samples.astype(np.float32) / np.float32(32768)
 
 
 def active_rms(x: NDArray[np.float32], sample_rate_hz: int) -> float:

@@ -8,16 +8,16 @@ import numpy as np
 
 from tinysignal.errors import DataError
 from tinysignal.stft import StftSize, stft
-from tinysignal.train.data.alignment import Mono
 from tinysignal.train.data.batches import Array
+from tinysignal.train.data.sound import Mono, Sound
 
 
 @dataclass(frozen=True)
 class SignalPair:
-    """Noisy signal and its clean signal, aligned to the sample, float32 (time,)."""
+    """Noisy signal and its clean signal, aligned to the sample, float32 (time,) or a `Sound`."""
 
-    noisy: Mono
-    clean: Mono
+    noisy: Mono | Sound
+    clean: Mono | Sound
     name: str
 
     def __post_init__(self) -> None:
@@ -26,6 +26,10 @@ class SignalPair:
                 f"{self.name}: {self.noisy.size} noisy and {self.clean.size} clean samples, "
                 "expected equal numbers."
             )
+
+    def arrays(self) -> tuple[Mono, Mono]:
+        """Noisy and clean signal, float32 (time,)."""
+        return np.asarray(self.noisy), np.asarray(self.clean)
 
 
 def hold_out_end(pair: SignalPair, share: float) -> tuple[SignalPair, SignalPair]:
@@ -43,7 +47,7 @@ class WholePair:
     steps_per_epoch = 1
 
     def __init__(self, pair: SignalPair, size: StftSize) -> None:
-        noisy, clean = (np.abs(stft(s[np.newaxis], size)) for s in (pair.noisy, pair.clean))
+        noisy, clean = (np.abs(stft(s[np.newaxis], size)) for s in pair.arrays())
         self._batch = (noisy, clean)
 
     def batch(self, number: int) -> tuple[Array, Array]:

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tinysignal import audio
 from tinysignal.audio.files import SOUND_SUFFIXES
 from tinysignal.datasets.manifest import read_manifest
 from tinysignal.datasets.splits import hold_out
 from tinysignal.errors import DataError
 from tinysignal.files import find_files
+from tinysignal.train.data.sound import Mono, Sound, load_sound, lost_db, mono_blocks
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Recording:
     """Audio file with its group (a speaker, an original recording) and its split."""
 
@@ -29,13 +29,23 @@ class Recording:
     kind: str = ""  # kind of noise: rain, keyboard, ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Clip:
-    """Recording in memory, int16 (time,), with its group and, if known, its kind."""
+    """Recording that is drawn from, with its group and, if known, its kind.
 
-    samples: NDArray[np.int16]
+    Its samples are a `Sound`, or int16 (time,).
+    """
+
+    samples: Sound | NDArray[np.int16]
     group: str
     kind: str = ""
+
+    def part(self, start: int, stop: int) -> Mono:
+        """Samples from ``start`` to ``stop``, float32 (time,), full scale at 1."""
+        found = np.asarray(self.samples[start:stop])
+        if found.dtype == np.int16:
+            return found.astype(np.float32) / np.float32(32768)
+        return found
 
 
 def list_recordings(
@@ -99,7 +109,7 @@ def list_recordings(
 
 
 def load_clips(recordings: Iterable[Recording], *, sample_rate_hz: int) -> list[Clip]:
-    """Read recordings in parallel, as mono int16 at one sample rate.
+    """Read recordings in parallel, as mono of 16 bits at one sample rate.
 
     Raises
     ------
@@ -108,41 +118,30 @@ def load_clips(recordings: Iterable[Recording], *, sample_rate_hz: int) -> list[
     """
 
     def load(recording: Recording) -> Clip:
-        mono = load_mono(recording.path, sample_rate_hz=sample_rate_hz)
-        return Clip(to_int16(mono), recording.group, recording.kind)
+        sound = load_sound(recording.path, sample_rate_hz=sample_rate_hz)
+        return Clip(sound, recording.group, recording.kind)
 
     with ThreadPoolExecutor() as pool:
         return list(pool.map(load, recordings))
 
 
-def load_mono(path: Path, *, sample_rate_hz: int) -> NDArray[np.float32]:
+def load_mono(path: Path, *, sample_rate_hz: int) -> Mono:
     """Mean of the channels of a file at a sample rate, float32 (time,)."""
     return read_mono(path, sample_rate_hz=sample_rate_hz)[0]
 
 
-def read_mono(path: Path, *, sample_rate_hz: int) -> tuple[NDArray[np.float32], float]:
+def read_mono(path: Path, *, sample_rate_hz: int) -> tuple[Mono, float]:
     """Mean of the channels of a file, and the power that is lost in it.
 
     Returns
     -------
     float32 (time,)
     float
-        Mean power of the channels relative to that of their mean, in dB: 0 for equal channels, 3
-        for two that have nothing in common, more for channels that cancel.
+        Mean power of the channels relative to that of their mean, see `Facts`.
     """
-    signal, _ = audio.read(path, sample_rate_hz=sample_rate_hz)
-    mono: NDArray[np.float32] = signal.mean(axis=0, dtype=np.float32)
-    power = float(np.mean([np.dot(channel, channel) for channel in signal]))
-    lost = (power + _LEAST_POWER) / (float(np.dot(mono, mono)) + _LEAST_POWER)
-    return mono, float(10 * np.log10(lost))
-
-
-def to_int16(mono: NDArray[np.float32]) -> NDArray[np.int16]:
-    """Samples as 16-bit integers, saturated."""
-    return np.clip(np.round(mono * 32768), -32768, 32767).astype(np.int16)
-
-
-_LEAST_POWER = 1e-9
+    blocks = list(mono_blocks(path, sample_rate_hz=sample_rate_hz))
+    mono = np.concatenate([block for block, _ in blocks])
+    return mono, lost_db(sum(power for _, power in blocks), float(np.dot(mono, mono)))
 
 
 def folder_group(relative: Path) -> str:

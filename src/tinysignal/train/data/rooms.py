@@ -64,7 +64,8 @@ class MeasuredRooms:
 
     def __init__(self, responses: list[Clip], sample_rate_hz: int) -> None:
         self._rate_hz = sample_rate_hz
-        self._responses = [r.samples / (np.abs(r.samples).max() + 1e-9) for r in responses]
+        found = [r.part(0, r.samples.size).astype(np.float64) for r in responses]
+        self._responses = [r / (np.abs(r).max() + 1e-12) for r in found]
         self._decays_s = [decay_s(response, sample_rate_hz) for response in self._responses]
 
     def draw(self, rng: np.random.Generator) -> Response:

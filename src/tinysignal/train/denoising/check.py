@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinysignal.datasets.report import Finding
 from tinysignal.datasets.splits import hold_out, join_copies
 from tinysignal.denoiser import Denoiser
 from tinysignal.train.data.alignment import loudest
+from tinysignal.train.data.corpus import Corpus
 from tinysignal.train.data.heard import Heard, HeardPair, of_file
 from tinysignal.train.data.pairs import SignalPair
 from tinysignal.train.data.recordings import folder_group
+from tinysignal.train.data.sound import EXCERPT_S, Mono, Sound
 
-_EXCERPT_S, _SHORTEST_S = 2.0, 0.5  # of a recording to be heard
+_SHORTEST_S = 0.5  # of a recording to be heard
 _MOST_EXCERPTS = 200
 _SPEECHLESS_DB = 6.0
 _RANKS = ("test", "valid", "train")  # of copies, the first of these stays
 
-Samples = NDArray[np.int16] | NDArray[np.float32]
+Samples = Mono | Sound
 
 
 def of_recordings(heard: Iterable[Heard]) -> list[Finding]:
@@ -32,7 +34,7 @@ def of_recordings(heard: Iterable[Heard]) -> list[Finding]:
         if one.problem:
             findings.append(Finding("unreadable", one.name, one.problem))
         elif one.clip is not None:
-            findings += of_file(one.name, lost_db=one.lost_db, silent=one.silent)
+            findings += of_file(one.name, one.facts)
     return findings
 
 
@@ -41,9 +43,9 @@ def of_copies(heard: Sequence[Heard]) -> list[Finding]:
     first: dict[bytes, Heard] = {}
     findings = []
     for one in sorted(heard, key=lambda h: _RANKS.index(h.recording.split)):
-        if one.problem or one.silent:
+        if one.problem or one.facts.silent:
             continue
-        other = first.setdefault(one.content, one)
+        other = first.setdefault(one.facts.content, one)
         split = other.recording.split
         if other is one:
             continue
@@ -60,14 +62,14 @@ def of_copies(heard: Sequence[Heard]) -> list[Finding]:
 def of_both(speech: Iterable[Heard], noise: Iterable[Heard]) -> list[Finding]:
     """Findings about recordings that are speech and noise at once."""
     readable = [
-        [one for one in side if not (one.problem or one.silent)] for side in (speech, noise)
+        [one for one in side if not (one.problem or one.facts.silent)] for side in (speech, noise)
     ]
-    contents = [{one.content: one.name for one in side} for side in readable]
+    contents = [{one.facts.content: one.name for one in side} for side in readable]
     findings: dict[str, Finding] = {}
     for side, others, where in ((0, 1, "noise"), (1, 0, "speech")):
         for one in readable[side]:
-            if one.content in contents[others]:
-                detail = f"in the {where} as {contents[others][one.content]}"
+            if one.facts.content in contents[others]:
+                detail = f"in the {where} as {contents[others][one.facts.content]}"
                 findings.setdefault(one.name, Finding("both", one.name, detail))
     return list(findings.values())
 
@@ -78,7 +80,9 @@ def left(heard: Iterable[Heard], findings: Iterable[Finding]) -> list[Heard]:
     return [one for one in heard if one.clip is not None and one.name not in names]
 
 
-def of_speechless(clean: Sequence[tuple[str, Samples]], *, sample_rate_hz: int) -> list[Finding]:
+def of_speechless(
+    clean: Sequence[tuple[str, Samples]], *, sample_rate_hz: int, corpus: Corpus | None = None
+) -> list[Finding]:
     """Findings about clean recordings in which the bundled model hears no speech.
 
     The loudest 2 s are denoised. If that removes three quarters of the power, 6 dB, they are likely
@@ -87,12 +91,15 @@ def of_speechless(clean: Sequence[tuple[str, Samples]], *, sample_rate_hz: int) 
 
     Parameters
     ----------
-    clean : sequence of (str, int16 or float32 (time,))
+    clean : sequence of (str, float32 (time,) or Sound)
         Names and samples.
     sample_rate_hz : int
+    corpus : Corpus or None
+        Remembers how much of a sound was removed.
     """
     denoiser = Denoiser.load("default")
-    size = round(_EXCERPT_S * sample_rate_hz)
+    model = hashlib.blake2b(repr(denoiser.spec).encode(), digest_size=8).hexdigest()
+    size = round(EXCERPT_S * sample_rate_hz)
     chosen = [one for one in clean if one[1].size >= _SHORTEST_S * sample_rate_hz]
     if len(chosen) > _MOST_EXCERPTS:
         ranges_db = [_range_db(samples, sample_rate_hz) for _, samples in chosen]
@@ -100,8 +107,8 @@ def of_speechless(clean: Sequence[tuple[str, Samples]], *, sample_rate_hz: int) 
         chosen = [chosen[place] for place in sorted(places)]
 
     def removed_db(samples: Samples) -> float:
-        start = loudest(samples, size, sample_rate_hz=sample_rate_hz)
-        part = samples[start : start + size].astype(np.float32)
+        start = _loudest(samples, size, sample_rate_hz=sample_rate_hz)
+        part = np.array(samples[start : start + size])
         peak = float(np.abs(part).max(initial=0.0))
         if peak == 0:
             return 0.0
@@ -109,8 +116,14 @@ def of_speechless(clean: Sequence[tuple[str, Samples]], *, sample_rate_hz: int) 
         left = denoiser(part, sample_rate_hz=sample_rate_hz)
         return float(10 * np.log10(np.dot(part, part) / (np.dot(left, left) + 1e-9)))
 
+    def recalled_db(samples: Samples) -> float:
+        if corpus is None or not isinstance(samples, Sound):
+            return removed_db(samples)
+        name = f"removed {model} {samples.facts.content.hex()} {samples.start} {samples.size}"
+        return float(corpus.recalled(name, lambda: removed_db(samples)))
+
     with ThreadPoolExecutor() as pool:
-        removed = pool.map(removed_db, [samples for _, samples in chosen])
+        removed = pool.map(recalled_db, [samples for _, samples in chosen])
     return [
         Finding("speechless", name, f"the bundled model removes {db:.0f} dB of it", db)
         for (name, _), db in zip(chosen, removed, strict=True)
@@ -118,8 +131,17 @@ def of_speechless(clean: Sequence[tuple[str, Samples]], *, sample_rate_hz: int) 
     ]
 
 
+def _loudest(samples: Samples, size: int, *, sample_rate_hz: int) -> int:
+    """First sample of the loudest 2 s."""
+    if isinstance(samples, Sound):
+        return max(0, min(samples.loudest, samples.size - size))
+    return loudest(samples, size, sample_rate_hz=sample_rate_hz)
+
+
 def _range_db(samples: Samples, sample_rate_hz: int) -> float:
     """Between the loudest and the quietest twentieth of frames of 20 ms: large where pauses are."""
+    if isinstance(samples, Sound):
+        return samples.facts.range_db
     frame = sample_rate_hz // 50
     whole = samples[: samples.size // frame * frame].reshape(-1, frame)
     if not len(whole):

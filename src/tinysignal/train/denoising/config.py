@@ -111,6 +111,14 @@ class DenoiserConfig(TrainConfig):
         at_least=0,
         below=0.9,
     )
+    cache: str = option(
+        "",
+        "Folder in which every recording is decoded once, for all runs and processes. Memory then "
+        "does not grow with the hours of sound.",
+        group=DATA,
+        metavar="DIR",
+        shown="none, recordings are kept in memory",
+    )
     align: bool = option(
         False,
         "Undo delays up to 1 s and opposite polarities within pairs, and cut both recordings to "

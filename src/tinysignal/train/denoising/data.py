@@ -12,6 +12,7 @@ from tinysignal.errors import DataError
 from tinysignal.evaluation.pairs import Pair, match_folders
 from tinysignal.stft import StftSize
 from tinysignal.train.data.batches import BatchSource
+from tinysignal.train.data.corpus import Corpus, OnDecoded
 from tinysignal.train.data.heard import Heard, hear, hear_pairs
 from tinysignal.train.data.mixing import MixOptions, Mixtures
 from tinysignal.train.data.pairs import PairClips, SignalPair, WholePair, hold_out_end
@@ -78,6 +79,7 @@ def load_training_data(
     data_dir: Path | None,
     *,
     on_report: OnReport | None = None,
+    on_decoded: OnDecoded | None = None,
 ) -> TrainingData:
     """Read, check and split the data of a configuration.
 
@@ -90,6 +92,8 @@ def load_training_data(
     on_report : callable or None
         Is called with the report of the check before data with errors are refused. Without it,
         what takes longest is left out: the search for clean recordings without speech.
+    on_decoded : callable or None
+        See `tinysignal.train.data.corpus.OnDecoded`, for a configuration with a cache.
 
     Returns
     -------
@@ -100,10 +104,20 @@ def load_training_data(
     DataError
         Recordings are missing, silent or do not match, or have errors, see
         `tinysignal.datasets.report.KINDS`, and ``skip_bad`` is false.
+    FileError
+        The cache cannot be written.
     """
+    corpus = None
+    if config.cache:
+        folder, rate_hz = Path(config.cache), config.sample_rate_hz
+        corpus = Corpus(folder, sample_rate_hz=rate_hz, on_decoded=on_decoded)
     if config.clean:
-        return _mixtures(config, data_dir, on_report)
-    return _paired(config, size, data_dir, on_report)
+        data = _mixtures(config, corpus, data_dir, on_report)
+    else:
+        data = _paired(config, size, corpus, data_dir, on_report)
+    if corpus is not None:
+        corpus.save_notes()
+    return data
 
 
 def _report(
@@ -130,7 +144,11 @@ def _clip_options(config: DenoiserConfig) -> dict[str, Any]:
 
 
 def _paired(
-    config: DenoiserConfig, size: StftSize, data_dir: Path | None, on_report: OnReport | None
+    config: DenoiserConfig,
+    size: StftSize,
+    corpus: Corpus | None,
+    data_dir: Path | None,
+    on_report: OnReport | None,
 ) -> TrainingData:
     places = config.pair or config.pairs
     assert places is not None
@@ -146,14 +164,14 @@ def _paired(
         matched, failures = match_folders(noisy, clean, passed_over=passed_over)
         findings = [Finding("unmatched", f.file, f.reason) for f in failures]
     rate = config.sample_rate_hz
-    heard = hear_pairs(matched, sample_rate_hz=rate, align=config.align)
+    heard = hear_pairs(matched, sample_rate_hz=rate, align=config.align, corpus=corpus)
     findings += [finding for pair in heard for finding in pair.findings]
     kept = [p for p in heard if not any(f.severity == "error" for f in p.findings)]
     train, valid, copies = check.split_pairs(kept, valid_fraction=config.held_out, seed=config.seed)
     findings += copies + endings(passed_over)
     if on_report is not None:
         signals = [(pair.name, pair.clean) for pair in (*train, *valid)]
-        findings += check.of_speechless(signals, sample_rate_hz=rate)
+        findings += check.of_speechless(signals, sample_rate_hz=rate, corpus=corpus)
     seconds = sum(pair.noisy.size for pair in (*train, *valid)) / rate
     report = _report(config, f"{len(heard)} pairs, {seconds / 60:.1f} minutes", findings, on_report)
     if not train:
@@ -185,21 +203,24 @@ def _of_pairs(
 
 
 def _mixtures(
-    config: DenoiserConfig, data_dir: Path | None, on_report: OnReport | None
+    config: DenoiserConfig,
+    corpus: Corpus | None,
+    data_dir: Path | None,
+    on_report: OnReport | None,
 ) -> TrainingData:
     passed_over: Counter[str] = Counter()
     heard = {
-        what: _hear(config, source, data_dir, passed_over)
+        what: _hear(config, source, corpus, data_dir, passed_over)
         for what, source in (("speech", config.clean), ("noise", config.noise))
     }
-    rooms = _hear_rooms(config, data_dir)
+    rooms = _hear_rooms(config, corpus, data_dir)
     everything = [*heard["speech"], *heard["noise"], *rooms]
     findings = check.of_recordings(everything)
     findings += check.of_both(heard["speech"], heard["noise"])
     findings += check.of_copies(heard["speech"]) + check.of_copies(heard["noise"])
     if on_report is not None:
-        clean = [(h.name, h.clip.samples) for h in heard["speech"] if h.clip is not None]
-        findings += check.of_speechless(clean, sample_rate_hz=config.sample_rate_hz)
+        clean = [(h.name, h.sound) for h in heard["speech"] if h.sound]
+        findings += check.of_speechless(clean, sample_rate_hz=config.sample_rate_hz, corpus=corpus)
     findings += endings(passed_over)
     what = ", ".join(f"{len(found)} files of {kind}" for kind, found in heard.items())
     report = _report(config, what, findings, on_report)
@@ -244,7 +265,11 @@ def _validation(config: DenoiserConfig, speech: list[Clip], noise: list[Clip]) -
 
 
 def _hear(
-    config: DenoiserConfig, source: str, data_dir: Path | None, passed_over: Counter[str]
+    config: DenoiserConfig,
+    source: str,
+    corpus: Corpus | None,
+    data_dir: Path | None,
+    passed_over: Counter[str],
 ) -> list[Heard]:
     """Recordings of the three splits; those for a later test are read to find copies of them."""
     listed = list_recordings(
@@ -256,14 +281,21 @@ def _hear(
         passed_over=passed_over,
     )
     chosen = [r for r in listed if r.split in ("train", "valid", "test")]
-    return hear(chosen, sample_rate_hz=config.sample_rate_hz)
+    return hear(chosen, sample_rate_hz=config.sample_rate_hz, corpus=corpus)
 
 
-def _hear_rooms(config: DenoiserConfig, data_dir: Path | None) -> list[Heard]:
+def _hear_rooms(
+    config: DenoiserConfig, corpus: Corpus | None, data_dir: Path | None
+) -> list[Heard]:
     if not config.rooms:
         return []
     listed = list_rooms(_find(config.rooms, data_dir), data_dir=data_dir)
-    return hear([r for r in listed if r.split == "train"], sample_rate_hz=config.sample_rate_hz)
+    chosen = [r for r in listed if r.split == "train"]
+    return hear(chosen, sample_rate_hz=config.sample_rate_hz, corpus=corpus)
+
+
+def _any(clips: list[Clip]) -> bool:
+    return any(clip.samples.any() for clip in clips)
 
 
 def _clips(
@@ -281,7 +313,7 @@ def _clips(
                 "the validation and test splits."
             )
         clips[split] = [one.clip for one in chosen if one.clip is not None]
-        if chosen and not any(clip.samples.any() for clip in clips[split]):
+        if chosen and all(one.facts.silent for one in chosen) and not _any(clips[split]):
             raise DataError(
                 f"{source}: all recordings of {what} in split '{split}' are silent, expected "
                 "at least one with sound."

@@ -133,15 +133,16 @@ def score_pairs(task: MagnitudeModule, pairs: list[SignalPair]) -> dict[str, flo
     task.eval()
     rows: list[dict[str, Any]] = []
     for pair in pairs:
-        if not pair.clean.any():
+        given, target = pair.arrays()
+        if not target.any():
             continue
-        noisy = torch.from_numpy(pair.noisy)[None].to(task.device)
-        clean = torch.from_numpy(pair.clean)[None].to(task.device)
+        noisy = torch.from_numpy(given)[None].to(task.device)
+        clean = torch.from_numpy(target)[None].to(task.device)
         denoised = task.denoise(noisy).cpu().numpy()
         row = task.losses(noisy, clean)
-        for name, signal in (("noisy", pair.noisy[None]), ("denoised", denoised)):
-            row[f"snr_{name}_db"] = float(metrics.snr(signal, pair.clean[None])[0])
-            row[f"si_sdr_{name}_db"] = float(metrics.si_sdr(signal, pair.clean[None])[0])
+        for name, signal in (("noisy", given[None]), ("denoised", denoised)):
+            row[f"snr_{name}_db"] = float(metrics.snr(signal, target[None])[0])
+            row[f"si_sdr_{name}_db"] = float(metrics.si_sdr(signal, target[None])[0])
         rows.append(row)
     task.train(was_training)
     if not rows:
@@ -233,7 +234,8 @@ class WaveformModule(MagnitudeModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Update the moving average of the weights after each step."""
-        self.averaged.update_parameters(self.net)
+        if self.takes_step(batch_idx):
+            self.averaged.update_parameters(self.net)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Fused AdamW; `Schedule` sets its learning rate."""

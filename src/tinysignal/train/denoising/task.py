@@ -23,6 +23,7 @@ from tinysignal.spec import DenoiserSpec, Spec
 from tinysignal.stft import StftSize
 from tinysignal.subsonic import SubsonicStream
 from tinysignal.train.data.batches import BatchSource
+from tinysignal.train.data.corpus import OnDecoded
 from tinysignal.train.denoising.build import build_net, init_weights, make_module, stft_size
 from tinysignal.train.denoising.config import DenoiserConfig
 from tinysignal.train.denoising.data import TrainingData, load_training_data
@@ -44,7 +45,8 @@ def train_denoiser(
     data_dir: Path | None = None,
     resume: bool = False,
     quiet: bool = False,
-    on_report: OnReport = log_report,
+    on_report: OnReport | None = log_report,
+    on_decoded: OnDecoded | None = None,
 ) -> RunResult:
     """Train a denoiser and write its run folder, see `tinysignal.train.fit.fit`.
 
@@ -59,9 +61,12 @@ def train_denoiser(
         Whether to continue the run in the folder.
     quiet : bool
         Whether to hide the progress bar.
-    on_report : callable
+    on_report : callable or None
         Is called with the `tinysignal.datasets.report.DataReport` of the data before the first
         step; by default, its warnings are logged.
+    on_decoded : callable or None
+        Is called with the number of recordings that are decoded into the cache so far, and of
+        those to decode.
 
     Returns
     -------
@@ -92,7 +97,7 @@ def train_denoiser(
     net = build_net(config, size)
     if config.init_from and not resume:
         init_weights(net, Path(config.init_from))
-    data = load_training_data(config, size, data_dir, on_report=on_report)
+    data = load_training_data(config, size, data_dir, on_report=on_report, on_decoded=on_decoded)
     module = make_module(config, net, size, data)
 
     def export(path: Path) -> DenoiserSpec:
@@ -186,10 +191,11 @@ class DenoiserRun(TrainedRun):
         denoise = self._denoising(model)
         rows = []
         for pair in self.data.score:
-            if not pair.clean.any():  # SNR and SI-SDR are not defined
+            noisy, target = pair.arrays()
+            if not target.any():  # SNR and SI-SDR are not defined
                 continue
-            clean, row = pair.clean[np.newaxis], {}
-            for name, signal in (("noisy", pair.noisy), ("denoised", denoise(pair.noisy))):
+            clean, row = target[np.newaxis], {}
+            for name, signal in (("noisy", noisy), ("denoised", denoise(noisy))):
                 row[f"si_sdr_{name}_db"] = float(metrics.si_sdr(signal[np.newaxis], clean)[0])
                 row[f"snr_{name}_db"] = float(metrics.snr(signal[np.newaxis], clean)[0])
             rows.append(row)
