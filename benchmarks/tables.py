@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import tables_denoising
+import tables_engines
 import tables_fidelity
 import tables_networks
 import tables_published
@@ -33,6 +34,7 @@ PAGES: dict[str, Source] = {
     "docs/benchmarks/denoisers.md": ("peers", tables_denoising.denoisers),
     "docs/benchmarks/cost.md": ("cost", tables_denoising.cost),
     "docs/benchmarks/jobs.md": ("jobs", tables_denoising.jobs),
+    "docs/benchmarks/engines.md": ("engines", tables_engines.engines),
     "docs/benchmarks/transparency.md": ("transparency", tables_denoising.transparency),
     "docs/benchmarks/full_band.md": ("full_band", tables_denoising.full_band),
     "docs/benchmarks/fidelity.md": ("fidelity", tables_fidelity.fidelity),

@@ -127,6 +127,18 @@ def test_a_picture_is_classified_with_pillow_alone(tmp_path: Path) -> None:
     assert json.loads(done.stdout)[0]["class"] == "left"
 
 
+def test_ray_is_asked_for_by_name(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 8000)
+    soundfile.write(tmp_path / "x.wav", noise, 16_000)
+    done = run_command_line(
+        "denoise", tmp_path / "x.wav", "-d", tmp_path / "out", "--engine", "ray"
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: --engine ray needs the 'ray' extra: pip install 'tinysignal[ray]'.\n"
+    )
+
+
 def test_help_needs_no_extra() -> None:
     done = run_command_line("--help")
     assert done.returncode == 0, done.stderr

@@ -102,8 +102,13 @@ def is_temporary(path: str | Path) -> bool:
     return Path(path).name.startswith(_PREFIX)
 
 
-@lru_cache(maxsize=1024)  # once for each folder: it may hold many files
+@lru_cache(maxsize=1024)
 def sweep(folder: Path) -> None:
+    """Remove what killed processes left in a folder, once for each: it may hold many files."""
+    sweep_again(folder)
+
+
+def sweep_again(folder: Path) -> None:
     """Remove what killed processes left in a folder."""
     if fcntl is None:
         return

@@ -651,7 +651,7 @@ def test_without_json_outcomes_are_dropped_as_they_are_told(
         def __init__(self, work: Any) -> None:
             super().__init__(work=work)
 
-    monkeypatch.setattr("tinysignal.cli.denoise.outcomes_of", watched)
+    monkeypatch.setattr("tinysignal.batch.spread.outcomes_of", watched)
     for i in range(5):
         (tmp_path / f"{i}.wav").write_bytes(b"x")
     assert run(["denoise", str(tmp_path), "-m", str(onset_model)]) == 0

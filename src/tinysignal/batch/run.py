@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import traceback
 from collections import deque
@@ -21,6 +22,15 @@ from tinysignal.errors import TinysignalError
 from tinysignal.files import make_folder
 from tinysignal.plots import save_before_after
 
+_PASSING = {
+    getattr(errno, name)
+    for name in (
+        *("EIO", "ESTALE", "EAGAIN", "EBUSY", "EINTR", "ENOMEM", "EMFILE", "ENFILE", "ETIMEDOUT"),
+        *("ECONNABORTED", "ECONNREFUSED", "ECONNRESET", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN"),
+        *("ENETRESET", "ENETUNREACH", "ENOTCONN", "EPIPE", "EREMOTEIO"),
+    )
+    if hasattr(errno, name)
+}
 _AHEAD = 8  # files for each job that may wait for the report of an earlier one
 
 
@@ -32,6 +42,7 @@ class Outcome:
     status: str  # done, skipped, failed
     report: FileReport | None = None
     error: str | None = None
+    passing: bool = False  # it failed, but by the system's fault: another try may do
 
     def to_dict(self) -> dict[str, Any]:
         """The entry of a JSON report; what is unknown is None."""
@@ -236,7 +247,7 @@ def outcomes_of(
             return Outcome(item, "failed", error=f"{item.names[0]}: {item.clash}")
         if not overwrite and records.is_done(item):
             return Outcome(item, "skipped")
-        outcome = _one(item, denoiser, options, on_block, replace_read_only)
+        outcome = denoise_one(item, denoiser, options, on_block, replace_read_only)
         if outcome.status == "done":
             records.add(item, new=new_records)
         return outcome
@@ -269,13 +280,14 @@ class _StoppedError(BaseException):
     """The run is over; leave what is half done."""
 
 
-def _one(
+def denoise_one(
     item: Work,
     denoiser: Denoiser,
     options: FileOptions | None,
     on_block: Callable[[float], None],
     replace_read_only: bool,
 ) -> Outcome:
+    """What becomes of one input; what `on_block` raises beyond `Exception` ends the run."""
     source, target = item.source, item.target
     try:
         report = denoise_file(
@@ -291,10 +303,20 @@ def _one(
             save_before_after(source, target, item.plot)
     except TinysignalError as error:
         message = str(error).replace(str(source), item.names[0]).replace(str(target), item.names[1])
-        return Outcome(item, "failed", error=message)
+        return Outcome(item, "failed", error=message, passing=_is_passing(error))
     except Exception as error:  # noqa: BLE001 - a fault of ours in one file must not end the others
-        return Outcome(item, "failed", error=f"{item.names[0]}: {_unforeseen(error)}")
+        message = f"{item.names[0]}: {_unforeseen(error)}"
+        return Outcome(item, "failed", error=message, passing=_is_passing(error))
     return Outcome(item, "done", report)
+
+
+def _is_passing(error: BaseException | None) -> bool:
+    """Whether a disk, a network or a full table of the system is behind an error."""
+    while error is not None:
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) in _PASSING:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _unforeseen(error: Exception) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -13,17 +14,16 @@ from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
 
-from tinysignal.batch import find_sounds
+from tinysignal.batch import classify_files, find_sounds
 from tinysignal.classifier import Classifier, Probabilities
-from tinysignal.cli.options import Report
+from tinysignal.cli.options import Report, chosen, with_options_of
 from tinysignal.cli.patterns import expanded
 from tinysignal.cli.terminal import Console, on_one_line
+from tinysignal.cluster import Engine, Fault
 from tinysignal.errors import (
     ConfigError,
     FileError,
     MissingExtraError,
-    ModelError,
-    TinysignalError,
 )
 from tinysignal.files import atomic, check_outputs, check_writable, find_files, json_text
 from tinysignal.images.files import SUFFIXES
@@ -33,6 +33,7 @@ from tinysignal.spec import ClassifierSpec
 _SHOWN_PIXELS = 280  # the least side of a shown input
 
 
+@with_options_of(Engine)
 def classify(
     inputs: Annotated[
         list[str],
@@ -50,6 +51,7 @@ def classify(
         ),
     ] = None,
     as_json: Report = False,
+    **options: Any,
 ) -> int:
     """Say what is in pictures or sounds, and how sure the network is.
 
@@ -58,23 +60,24 @@ def classify(
     Photos and scans of drawings are framed as the model was trained: --show-input shows how. Exit
     status: 0 all classified, 1 some or all failed, 2 wrong usage.
     """
+    engine = chosen(Engine, options)
     classifier = Classifier.load(_bundled() if model is None else model)
     kind = classifier.spec.input.kind
     found, problems = _find(list(map(Path, expanded(inputs))), kind)
     _check_show_input(show_input, found)
     for problem in problems:
         _tell(problem)
-    answers = {}
-    for path in found:
-        try:
-            example = classifier.prepare(path)
+    answered: dict[Path, Probabilities] = {}
+    with closing(classify_files(classifier, found, engine)) as made:
+        for path, answer in made:
+            if isinstance(answer, Fault):
+                _tell(answer.about(str(path)))
+                continue
             if show_input is not None:
+                example = classifier.prepare(path)
                 _save_picture(example.T[::-1] if kind == "sound" else example, show_input)
-            answers[path] = classifier(example[np.newaxis])[0]
-        except (MissingExtraError, ModelError):
-            raise  # not this file's fault: the others would fail alike
-        except TinysignalError as error:
-            _tell(str(error) if str(path) in str(error) else f"{path}: {error}")
+            answered[path] = answer
+    answers = {path: answered[path] for path in found if path in answered}
     if as_json:
         entries = [_entry(path, answer, classifier) for path, answer in answers.items()]
         print(json_text(entries))

@@ -20,8 +20,9 @@ from tinysignal import audio
 from tinysignal.audio.formats import CONTAINERS
 from tinysignal.audio.pcm import PcmFormat, WavHead, read_wav_head
 from tinysignal.audio.validate import MAX_CHANNELS
-from tinysignal.batch import Outcome, Work, outcomes_of, passed_over_text, plan_work
+from tinysignal.batch import Outcome, Work, outcomes_by, passed_over_text, plan_work
 from tinysignal.batch.plan import checked, with_extras
+from tinysignal.batch.report import REPORT, default_report, in_order, report_to
 from tinysignal.cli.options import (
     DENOISE_NAMES,
     Model,
@@ -34,6 +35,7 @@ from tinysignal.cli.patterns import expanded
 from tinysignal.cli.progress import progress, report
 from tinysignal.cli.streams import denoise_raw, denoise_wav
 from tinysignal.cli.terminal import Console, on_one_line
+from tinysignal.cluster import MACHINES, Engine
 from tinysignal.denoise_file import FILES, FileOptions
 from tinysignal.denoiser import Denoiser
 from tinysignal.errors import ConfigError, MissingExtraError
@@ -47,6 +49,7 @@ RAW = "Streams"  # heading of their options in --help
 _SEPARATORS = ("/", os.sep)  # at the end of a path: a folder
 
 
+@with_options_of(Engine)
 @with_options_of(FileOptions)
 @with_options_of(DenoiseOptions, rename=DENOISE_NAMES)
 def denoise(
@@ -97,8 +100,27 @@ def denoise(
         Literal["s16le", "f32le"],
         typer.Option(help="Samples of --raw: integers or floating point.", rich_help_panel=RAW),
     ] = "s16le",
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Files at once.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            help="Files at once.",
+            show_default="1; of Ray, one a processor",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo what is done.")] = False,
+    report_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="FILE",
+            help="Write what became of each file to FILE.jsonl as it comes, or to FILE.parquet.",
+            show_default=f"of Ray with -d, {REPORT} there",
+            rich_help_panel=MACHINES,
+        ),
+    ] = None,
     as_json: Report = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr.")] = False,
     **options: Any,
@@ -116,12 +138,16 @@ def denoise(
     """
     sound = chosen(DenoiseOptions, options, rename=DENOISE_NAMES)
     stored = chosen(FileOptions, options)
+    engine = chosen(Engine, options)
     console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False)
     if plot and find_spec("matplotlib") is None:  # said before the work, not after it
         raise MissingExtraError("--plot", "plot")
     if folder is None and output is not None and output.endswith(_SEPARATORS):
         folder, output = Path(output), None
-    asked = _Asked(inputs, output, folder, _suffix(container), residual, residual_file, plot)
+    is_for_many = engine.is_ray or report_file is not None
+    asked = _Asked(
+        inputs, output, folder, _suffix(container), residual, residual_file, plot, is_for_many
+    )
     if raw is not None:
         if as_json or stored != FileOptions():
             raise ConfigError("--raw takes no option of files, nor --json.")
@@ -150,6 +176,8 @@ def denoise(
             work,
             console,
             kept,
+            report_file or default_report(engine, folder),
+            engine=engine,
             denoiser=Denoiser.load(model, **vars(sound)),
             options=stored,
             jobs=jobs,
@@ -168,18 +196,27 @@ def denoise(
     return 1 if failed else 0
 
 
-def _run(work: list[Work], console: Console, kept: list[Outcome] | None, **how: Any) -> int:
+def _run(
+    work: list[Work],
+    console: Console,
+    kept: list[Outcome] | None,
+    report_file: Path | None,
+    **how: Any,
+) -> int:
     """How many files failed; outcomes are told as they come, and kept only where asked."""
     failed = 0
-    with progress(work, console) as advance:
-        outcomes = outcomes_of(work, on_seconds=advance.seconds, **how)
+    with report_to(report_file) as write, progress(work, console) as advance:
+        outcomes = outcomes_by(work=work, on_seconds=advance.seconds, **how)
         with closing(outcomes):
             for outcome in outcomes:
+                write(outcome)
                 report(outcome, console)
                 advance.outcome(outcome)
                 failed += outcome.status == "failed"
                 if kept is not None:
                     kept.append(outcome)
+    if kept is not None:
+        kept[:] = in_order(kept, work)
     return failed
 
 
@@ -194,6 +231,7 @@ class _Asked:
     residual: bool
     residual_file: Path | None
     plot: bool
+    is_for_many: bool
 
     @property
     def is_piped(self) -> bool:
@@ -220,6 +258,8 @@ class _Asked:
     def check_piped(self) -> None:
         if self.residual or self.plot or self.folder is not None:
             raise ConfigError("a pipe takes neither --residual, --plot nor -d.")
+        if self.is_for_many:
+            raise ConfigError("a pipe takes neither --engine ray nor --report.")
         if len(self.inputs) != 1:
             raise ConfigError("a pipe takes one input.")
         if self.inputs[0] == _PIPE and _is_no_pipe(sys.stdin):

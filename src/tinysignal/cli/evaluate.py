@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tinysignal.cli.options import Report
+from tinysignal.cli.options import Report, chosen, with_options_of
 from tinysignal.cli.terminal import Console, on_one_line
+from tinysignal.cluster import Engine
 from tinysignal.denoiser import Denoiser
 from tinysignal.errors import ConfigError, MissingExtraError
 from tinysignal.evaluation import (
@@ -34,6 +35,7 @@ from tinysignal.spec import ClassifierSpec, DenoiserSpec
 _DENOISERS, _CLASSIFIERS = "Denoisers", "Classifiers"
 
 
+@with_options_of(Engine)
 def evaluate(
     context: typer.Context,
     model: Annotated[
@@ -74,7 +76,15 @@ def evaluate(
             rich_help_panel=_DENOISERS,
         ),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes.", rich_help_panel=_DENOISERS)] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes.",
+            show_default="1; of Ray, one a processor",
+            rich_help_panel=_DENOISERS,
+        ),
+    ] = None,
     save_dir: Annotated[
         Path | None,
         typer.Option(help="Keep the denoised files here.", rich_help_panel=_DENOISERS),
@@ -108,6 +118,7 @@ def evaluate(
         typer.Option("--csv", help="Write a row a file or example to this CSV file."),
     ] = None,
     as_json: Report = False,
+    **options: Any,
 ) -> None:
     """Measure a model on data whose answers are known: a denoiser's or a classifier's.
 
@@ -120,9 +131,12 @@ def evaluate(
     calibration on the test split of the data. Exit status: 0 all evaluated, 1 some or all failed,
     2 wrong usage.
     """
+    engine = chosen(Engine, options)
     path = str(model_path(model))
     if isinstance(read_spec(path), ClassifierSpec):
         _refuse_options(context, _DENOISERS, f"{model} is a classifier, which takes --data")
+        if engine.is_ray:
+            raise ConfigError("--engine ray is for denoisers: a classifier answers in one go.")
         _evaluate_classifier(
             path,
             data=data,
@@ -143,6 +157,7 @@ def evaluate(
             save_dir=save_dir,
             csv_file=csv_file,
             as_json=as_json,
+            engine=engine,
         )
 
 
@@ -262,10 +277,11 @@ def _evaluate_denoiser(
     clean: Path | None,
     pairs: Path | None,
     metrics: str | None,
-    jobs: int,
+    jobs: int | None,
     save_dir: Path | None,
     csv_file: Path | None,
     as_json: bool,
+    engine: Engine,
 ) -> None:
     """Score a denoiser on noisy recordings; parameters as in `evaluate`."""
     if ((noisy is None) or (clean is None)) != (pairs is not None):
@@ -285,6 +301,7 @@ def _evaluate_denoiser(
             jobs=jobs,
             save_dir=save_dir,
             on_progress=lambda done, count: progress.update(task, completed=done, total=count),
+            engine=engine,
         )
     if csv_file is not None:
         write_csv(csv_file, evaluation.csv_rows())

@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache, partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import numpy as np
 
 from tinysignal import audio
 from tinysignal.audio.validate import Signal
+from tinysignal.cluster import Check, Engine, Fault, joined
 from tinysignal.denoiser import Denoiser
 from tinysignal.errors import ConfigError, DataError, SignalError, TinysignalError
 from tinysignal.evaluation.pairs import Failure, Pair, cut_alike, match_folders, read_pairs
@@ -59,9 +62,10 @@ def evaluate_denoiser(
     clean: str | Path | None = None,
     pairs: str | Path | Iterable[Pair] | None = None,
     metrics: Sequence[str] | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     save_dir: str | Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    engine: Engine | None = None,
     **options: Any,
 ) -> Evaluation:
     """Score a denoiser on noisy recordings whose clean versions are known.
@@ -76,7 +80,7 @@ def evaluate_denoiser(
         Folders, see `match_folders`. A file without its counterpart is a failure of the result.
     pairs : str, Path, iterable of Pair or None
         A CSV file, see `read_pairs`, or the pairs themselves.
-    metrics, jobs, save_dir, on_progress
+    metrics, jobs, save_dir, on_progress, engine
         See `evaluate_pairs`. ``save_dir`` is made if it is missing.
     **options
         The fields of `DenoiseOptions`.
@@ -124,6 +128,7 @@ def evaluate_denoiser(
         failures=unmatched,
         save_dir=save_dir,
         on_progress=on_progress,
+        engine=engine,
     )
 
 
@@ -146,10 +151,11 @@ def evaluate_pairs(
     pairs: Iterable[Pair],
     *,
     metrics: Sequence[str] | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     failures: Iterable[Failure] = (),
     save_dir: str | Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    engine: Engine | None = None,
 ) -> Evaluation:
     """Score noisy recordings before and after a denoiser, against their clean targets.
 
@@ -166,8 +172,9 @@ def evaluate_pairs(
     pairs : iterable of Pair
     metrics : sequence of str, optional
         Names of `METRICS`; all that are installed where not given.
-    jobs : int
-        Processes. The result does not depend on it.
+    jobs : int or None
+        Processes; None for 1, and with Ray for one for each processor. The result does not depend
+        on it.
     failures : iterable of Failure
         What failed before, for instance in `match_folders`; listed first.
     save_dir : str or Path, optional
@@ -175,6 +182,8 @@ def evaluate_pairs(
         made if it is missing.
     on_progress : callable, optional
         Called with the numbers of pairs done and of all pairs.
+    engine : Engine, optional
+        Whether Ray does the work, on its workers. The result does not depend on it.
 
     Returns
     -------
@@ -212,14 +221,18 @@ def evaluate_pairs(
     if place is not None:
         make_folder(place)
     work = partial(_evaluate_pair, process, names, place)
+    outcomes: dict[int, Outcome] = {}
+    with closing(_outcomes(work, work_list, jobs, engine)) as made:
+        for index, outcome in made:
+            outcomes[index] = outcome
+            if on_progress is not None:
+                on_progress(len(outcomes), len(work_list))
     files: list[FileScores] = []
     failed = list(failures)
-    for done, (scores, problems) in enumerate(_outcomes(work, work_list, jobs), start=1):
+    for _, (scores, problems) in sorted(outcomes.items(), key=itemgetter(0)):
         if scores is not None:
             files.append(scores)
         failed.extend(problems)
-        if on_progress is not None:
-            on_progress(done, len(work_list))
     return Evaluation(metrics=tuple(chosen), files=tuple(files), failures=tuple(failed))
 
 
@@ -231,29 +244,69 @@ def _with_unique_names(pairs: Iterable[Pair]) -> list[Pair]:
     return listed
 
 
-def _outcomes(work: Callable[[Pair], Outcome], pairs: list[Pair], jobs: int) -> Iterator[Outcome]:
-    if jobs < 1:
+def _outcomes(
+    work: Callable[[Pair], Outcome], pairs: list[Pair], jobs: int | None, engine: Engine | None
+) -> Generator[tuple[int, Outcome], None, None]:
+    """Outcomes as they come, each with the index of its pair."""
+    if jobs is not None and jobs < 1:
         raise ConfigError(f"{jobs} jobs, expected 1 or more.")
-    if jobs == 1 or len(pairs) < 2:
-        yield from map(work, pairs)
+    if engine is not None and engine.is_ray:
+        _check_sendable(work, "jobs=1 and no engine")
+        yield from _outcomes_by_ray(work, pairs, jobs, engine)
         return
-    try:
-        pickle.dumps(work)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise ConfigError(
-            f"the process cannot be sent to other processes ({error}). Pass jobs=1, or a function "
-            "of a module."
-        ) from None
+    if jobs in (None, 1) or len(pairs) < 2:
+        yield from enumerate(map(work, pairs))
+        return
+    _check_sendable(work, "jobs=1")
     # Spawned, not forked: onnxruntime's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(pairs)), mp_context=context) as pool:
+    with ProcessPoolExecutor(min(jobs or 1, len(pairs)), mp_context=context) as pool:
         try:
-            yield from pool.map(work, pairs)
+            yield from enumerate(pool.map(work, pairs))
         except BrokenProcessPool:
             raise DataError(
                 "a worker process died, for lack of memory or in a metric's C code. Run with one "
                 "job to see at which file."
             ) from None
+
+
+def _outcomes_by_ray(
+    work: Callable[[Pair], Outcome], pairs: list[Pair], jobs: int | None, engine: Engine
+) -> Iterator[tuple[int, Outcome]]:
+    with (
+        joined(engine, workers=jobs) as cluster,
+        closing(cluster.map(partial(_Evaluating, work), pairs)) as made,
+    ):
+        for index, result in made:
+            if isinstance(result, Fault):
+                failure = Failure(file=pairs[index].name, metric=None, reason=result.message)
+                yield index, (None, [failure])
+            else:
+                yield index, result
+
+
+class _Evaluating:
+    """What a worker of Ray does with each pair."""
+
+    def __init__(self, work: Callable[[Pair], Outcome]) -> None:
+        self._work = work
+
+    def __call__(self, pair: Pair, check: Check) -> Outcome | Fault:
+        scores, failures = self._work(pair)
+        if scores is not None:
+            return scores, failures
+        fault = Fault.of(failures[0].reason, pair.noisy, pair.clean)
+        return fault if fault.missing else (scores, failures)
+
+
+def _check_sendable(work: Callable[[Pair], Outcome], instead: str) -> None:
+    try:
+        pickle.dumps(work)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"the process cannot be sent to other processes ({error}). Pass {instead}, or a "
+            "function of a module."
+        ) from None
 
 
 def _evaluate_pair(
