@@ -17,6 +17,7 @@ from tinysignal.datasets.manifest import read_manifest
 from tinysignal.datasets.splits import hold_out
 from tinysignal.errors import DataError
 from tinysignal.files import find_files
+from tinysignal.remote import Place, fetched
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def load_mono(path: Path, *, sample_rate_hz: int) -> NDArray[np.float32]:
     return read_mono(path, sample_rate_hz=sample_rate_hz)[0]
 
 
-def read_mono(path: Path, *, sample_rate_hz: int) -> tuple[NDArray[np.float32], float]:
+def read_mono(path: Place, *, sample_rate_hz: int) -> tuple[NDArray[np.float32], float]:
     """Mean of the channels of a file, and the power that is lost in it.
 
     Returns
@@ -130,7 +131,8 @@ def read_mono(path: Path, *, sample_rate_hz: int) -> tuple[NDArray[np.float32], 
         Mean power of the channels relative to that of their mean, in dB: 0 for equal channels, 3
         for two that have nothing in common, more for channels that cancel.
     """
-    signal, _ = audio.read(path, sample_rate_hz=sample_rate_hz)
+    with fetched(path) as local:
+        signal, _ = audio.read(local, sample_rate_hz=sample_rate_hz)
     mono: NDArray[np.float32] = signal.mean(axis=0, dtype=np.float32)
     power = float(np.mean([np.dot(channel, channel) for channel in signal]))
     lost = (power + _LEAST_POWER) / (float(np.dot(mono, mono)) + _LEAST_POWER)
