@@ -196,7 +196,7 @@ def test_an_upload_in_parts_that_fails_leaves_the_old_file_and_no_part(
     bucket.pipe_file(f"{BUCKET}/x.bin", b"old")
     proxy.fault = lambda method, path: fault if "partNumber=2" in path else None
     with (
-        pytest.raises(FileError, match="x.bin: cannot be written"),
+        pytest.raises(FileError, match=r"x\.bin: cannot be written"),
         stored(f"s3://{BUCKET}/x.bin") as path,
     ):
         path.write_bytes(os.urandom(5 * BLOCK_BYTES))
@@ -217,7 +217,7 @@ def test_a_file_that_changes_while_it_is_fetched_is_noticed(bucket: Any, proxy: 
         bucket.pipe_file(f"{BUCKET}/x.bin", os.urandom(3 * BLOCK_BYTES))
 
     with (
-        pytest.raises(FileError, match="x.bin: cannot be read"),
+        pytest.raises(FileError, match=r"x\.bin: cannot be read"),
         fetched(f"s3://{BUCKET}/x.bin", on_block=meddle),
     ):
         pass
