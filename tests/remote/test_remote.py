@@ -263,9 +263,9 @@ def test_pictures_in_a_store_are_classified_and_scored(
 ) -> None:
     pytest.importorskip("PIL")
     model = save_template_model(tmp_path / "m.onnx", stripes(), STRIPES)
-    picture = b"P5 2 1 255 " + bytes([255, 0])
-    for split in ("train", "test"):
-        for name in STRIPES:
+    for number, split in enumerate(("train", "test")):
+        for index, name in enumerate(STRIPES):
+            picture = b"P5 2 1 255 " + bytes([255, 30 * number + 10 * index])
             bucket.pipe_file(f"{BUCKET}/photos/{split}/{name}/1.pgm", picture)
     photos = f"s3://{BUCKET}/photos"
     assert run(["classify", photos, "-m", str(model), "--json"]) == 0

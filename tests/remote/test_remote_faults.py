@@ -183,9 +183,9 @@ def test_without_credentials_that_is_said(
 
 
 def big(path: Path) -> Path:
-    """A short sound whose output goes up in two parts: of 8 bytes a sample."""
-    samples = np.random.default_rng(0).normal(0, 0.1, 5 * BLOCK_BYTES // 16)
-    soundfile.write(path, samples, 192_000, subtype="DOUBLE")
+    """A sound whose output goes up in three parts: of 4 bytes a sample."""
+    samples = np.random.default_rng(0).normal(0, 0.1, 5 * BLOCK_BYTES // 4)
+    soundfile.write(path, samples, 192_000, subtype="PCM_32")
     return path
 
 

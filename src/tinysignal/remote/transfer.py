@@ -276,6 +276,7 @@ def _in_parts(fs: Any, path: str, first: bytes, file: Any, on_block: Callable[[]
             on_block()
             block = file.read(_PART_BYTES)
         target.close()
+        on_block()
         target.commit()
     except BaseException:
         with suppress(Exception):
