@@ -47,7 +47,7 @@ PAGES: dict[str, Source] = {
 BLOCKS: dict[str, Source] = {
     "README.md": ("peers", tables_denoising.summary),
     "docs/course.md": ("course", tables_networks.course),
-    "docs/training.md": ("corpus", tables_training.corpus),
+    "docs/training.md": ("cache", tables_training.cache),
     "docs/trust.md": ("trust", tables_trust.trust),
 }
 

@@ -7,7 +7,7 @@ from tables_markdown import Report, page, table
 _WAYS = {"in memory": "none", "first": "empty", "second": "filled"}
 
 
-def corpus(report: Report) -> str:
+def cache(report: Report) -> str:
     """Memory and time to the first step, by hours of sound, with and without a cache."""
     rows = [
         [f"{row['hours']:g} h", cache, f"{found['peak_mib']:,} MiB",

@@ -5,6 +5,7 @@ from . import datasets as datasets
 from . import evaluation as evaluation
 from . import inspect as inspect
 from . import metrics as metrics
+from . import remote as remote
 from . import runs as runs
 from . import train as train
 from .classifier import Classifier as Classifier

@@ -18,6 +18,7 @@ from tinysignal.model import (
     load_classification_model,
     model_path,
 )
+from tinysignal.remote import Place, fetched, is_url
 from tinysignal.spec import ClassifierSpec, ImageInput
 
 Probabilities = NDArray[np.float32]
@@ -66,7 +67,8 @@ class Classifier:
         """
         path = model_path(model)
         network = load_classification_model(path, threads=threads)
-        source = str(path) if path in bundled_models() else str(Path(path).absolute())
+        named = path in bundled_models() or is_url(path)
+        source = str(path) if named else str(Path(path).absolute())
         return cls(network, source=source, threads=threads)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -114,12 +116,12 @@ class Classifier:
             answers[part] = self._run(rows[part])
         return answers
 
-    def prepare(self, path: str | Path) -> NDArray[np.float32]:
+    def prepare(self, path: str | Place) -> NDArray[np.float32]:
         """What the network sees of a picture or sound file.
 
         Parameters
         ----------
-        path : str or Path
+        path : str, Path or Url
 
         Returns
         -------
@@ -127,6 +129,8 @@ class Classifier:
 
         Raises
         ------
+        FileError
+            A URL whose file cannot be fetched.
         DataError
             A picture that cannot be read, or an empty page.
         AudioFileError
@@ -135,16 +139,17 @@ class Classifier:
             An optional package is needed to read it: Pillow, PyAV.
         """
         expected = self.spec.input
-        if isinstance(expected, ImageInput):
-            return read_framed(path, expected)
-        return read_patch(path, expected)
+        with fetched(path) as local:
+            if isinstance(expected, ImageInput):
+                return read_framed(local, expected)
+            return read_patch(local, expected)
 
-    def classify_file(self, path: str | Path) -> Probabilities:
+    def classify_file(self, path: str | Place) -> Probabilities:
         """Probabilities of the classes for one picture or sound file.
 
         Parameters
         ----------
-        path : str or Path
+        path : str, Path or Url
 
         Returns
         -------
@@ -152,7 +157,7 @@ class Classifier:
 
         Raises
         ------
-        DataError, AudioFileError, MissingExtraError
+        FileError, DataError, AudioFileError, MissingExtraError
             As `prepare`.
         """
         answer: Probabilities = self(self.prepare(path)[np.newaxis])[0]

@@ -28,6 +28,7 @@ from tinysignal.denoiser import Denoiser
 from tinysignal.errors import AudioFileError, ConfigError
 from tinysignal.files import atomic
 from tinysignal.options import Options, option
+from tinysignal.remote import Place
 
 FILES = "Files"  # heading of these options in --help
 
@@ -425,7 +426,7 @@ def _changes(status: os.stat_result | None) -> tuple[int, int] | None:
     return None if status is None else (status.st_size, status.st_mtime_ns)
 
 
-def residual_suffix(target: Path) -> str:
+def residual_suffix(target: Place) -> str:
     """The extension for what was removed: the target's own, ``.wav`` beside a film."""
     suffix = target.suffix.lower()
     return ".wav" if suffix in VIDEO_SUFFIXES else target.suffix

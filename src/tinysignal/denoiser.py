@@ -22,6 +22,7 @@ from tinysignal.model import (
     load_denoising_model,
     model_path,
 )
+from tinysignal.remote import is_url
 from tinysignal.spec import DenoiserSpec
 from tinysignal.stft import IstftStream, Signal, Spectrum, StftSize, StftStream
 from tinysignal.subsonic import SubsonicStream
@@ -86,7 +87,8 @@ class Denoiser:
         chosen = DenoiseOptions(**options)
         path = model_path(model)
         network = load_denoising_model(path, threads=threads)
-        source = str(path) if path in bundled_models() else str(Path(path).absolute())
+        named = path in bundled_models() or is_url(path)
+        source = str(path) if named else str(Path(path).absolute())
         return cls(network, chosen, source=source, threads=threads)
 
     def with_options(self, **options: Any) -> Self:

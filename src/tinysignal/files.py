@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from tinysignal.errors import ConfigError, DataError, FileError
+from tinysignal.remote import Place, Url, read_bytes, store, stored
 from tinysignal.temporaries import is_temporary, sync_folder, temporary_file
 
 
 @contextmanager
 def atomic(
-    target: str | Path, *, like: str | Path | None = None, overwrite: bool = False
+    target: str | Path | Url, *, like: str | Path | None = None, overwrite: bool = False
 ) -> Iterator[Path]:
     """A temporary path beside ``target`` that replaces it when the block ends well.
 
@@ -30,8 +31,9 @@ def atomic(
 
     Parameters
     ----------
-    target : str or Path
-        A symbolic link is followed. Keeps its permissions if it exists.
+    target : str, Path or Url
+        A symbolic link is followed. Keeps its permissions if it exists. What a `Url` names is
+        stored when the block ends, see `tinysignal.remote.stored`.
     like : str, Path or None
         A file whose permissions a new ``target`` gets, as far as the umask lets it: what is made of
         a private file is private, its temporary file too.
@@ -44,6 +46,10 @@ def atomic(
         The folder is missing or cannot be written, ``target`` is a folder, a device or read-only,
         or the disk is full.
     """
+    if isinstance(target, Url):
+        with stored(target) as local:
+            yield local
+        return
     final = Path(os.path.realpath(target))
     part = final
     try:
@@ -71,12 +77,12 @@ def atomic(
         raise FileError(f"{name}: cannot be {done} ({error.strerror or error}).") from None
 
 
-def check_writable(*targets: Path | None) -> None:
+def check_writable(*targets: Place | None) -> None:
     """Refuse, before the work, what could not be written after it.
 
     Parameters
     ----------
-    targets : Path or None
+    targets : Path, Url or None
         Files to write, all different; None for one that is not asked for.
 
     Raises
@@ -87,6 +93,8 @@ def check_writable(*targets: Path | None) -> None:
     asked = [target for target in targets if target is not None]
     check_outputs([], also_written=asked)
     for target in asked:
+        if isinstance(target, Url):
+            continue  # its store is asked when there is something to write
         try:
             _check_place(target, Path(os.path.realpath(target)), overwrite=False)
         except FileError as error:
@@ -124,19 +132,39 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def make_folder(folder: Path) -> None:
-    """Create a folder and those above it.
+def make_folder(folder: Place) -> None:
+    """Create a folder and those above it; a bucket has to be there.
 
     Raises
     ------
     FileError
+    ConfigError, MissingExtraError
+        A store that is never written, or needs a package.
     """
+    if isinstance(folder, Url):
+        store.make_folder(folder)
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(
             f"{folder}: cannot be created ({os.strerror(error.errno or errno.EIO)})."
         ) from None
+
+
+def find_anywhere(
+    folder: Place,
+    suffixes: Collection[str],
+    *,
+    leave_out: Place | None = None,
+    passed_over: Counter[str] | None = None,
+) -> Sequence[Place]:
+    """As `find_files`, of a folder here or in a store."""
+    if isinstance(folder, Url):
+        elsewhere = leave_out if isinstance(leave_out, Url) else None
+        return store.find_files(folder, suffixes, leave_out=elsewhere, passed_over=passed_over)
+    here = leave_out if isinstance(leave_out, Path) else None
+    return find_files(folder, suffixes, leave_out=here, passed_over=passed_over)
 
 
 def find_files(
@@ -191,24 +219,30 @@ def find_files(
     return sorted(found)
 
 
-def check_outputs(files: Iterable[tuple[Path, Path]], *, also_written: Iterable[Path] = ()) -> None:
+def check_outputs(
+    files: Iterable[tuple[Place, Place]], *, also_written: Iterable[Place] = ()
+) -> None:
     """Refuse outputs that are an input, or that two inputs share, through links as well.
 
     Parameters
     ----------
-    files : iterable of (Path, Path)
+    files : iterable of (Path or Url, Path or Url)
         Inputs, each with its output.
-    also_written : iterable of Path
+    also_written : iterable of Path or Url
         Further files that the run writes.
 
     Raises
     ------
     ConfigError
+        Or an output in a store that is never written.
+    MissingExtraError
+        An output in a store that needs a package.
     """
     files = list(files)
     inputs = {file_identity(source): source for source, _ in files}
-    outputs: dict[object, Path] = {}
+    outputs: dict[object, Place] = {}
     for source, target in [*files, *((path, path) for path in also_written)]:
+        check_place(target)
         identity = file_identity(target)
         if identity in inputs:
             raise ConfigError(
@@ -222,8 +256,21 @@ def check_outputs(files: Iterable[tuple[Path, Path]], *, also_written: Iterable[
         outputs[identity] = source
 
 
-def file_identity(path: Path) -> object:
+def check_place(target: Place) -> None:
+    """Refuse, before the work, a store that is never written, or needs a package.
+
+    Raises
+    ------
+    ConfigError, MissingExtraError
+    """
+    if isinstance(target, Url):
+        store.check_target(target)
+
+
+def file_identity(path: Place) -> object:
     """Equal for two paths of one file, be it through symbolic or hard links."""
+    if isinstance(path, Url):
+        return path
     try:
         status = path.stat()
     except (OSError, ValueError):  # a name with a zero in it
@@ -236,7 +283,7 @@ def json_text(values: Any) -> str:
     return json.dumps(values, ensure_ascii=False, indent=2)
 
 
-def write_json(path: Path, values: Any) -> None:
+def write_json(path: Place, values: Any) -> None:
     """Write values as JSON text, whole or not at all.
 
     Raises
@@ -248,12 +295,12 @@ def write_json(path: Path, values: Any) -> None:
         part.write_text(json_text(values) + "\n", encoding="utf-8")
 
 
-def write_csv(path: Path, rows: Sequence[Mapping[str, str | int | float | None]]) -> None:
+def write_csv(path: Place, rows: Sequence[Mapping[str, str | int | float | None]]) -> None:
     """Write rows as a CSV file, whole or not at all.
 
     Parameters
     ----------
-    path : Path
+    path : Path or Url
     rows : sequence of mapping
         At least one. The columns are the keys of all rows in the order in which they first occur;
         a key that a row lacks, or None, is an empty cell.
@@ -270,7 +317,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, str | int | float | None]]
         writer.writerows(rows)
 
 
-def read_text(path: Path, *, most_bytes: int = 16 << 20) -> str:
+def read_text(path: Place, *, most_bytes: int = 16 << 20) -> str:
     """Text of a file in UTF-8 that is small for what it is.
 
     Raises
@@ -279,10 +326,7 @@ def read_text(path: Path, *, most_bytes: int = 16 << 20) -> str:
         Missing, not a regular file, larger than ``most_bytes``, or not UTF-8.
     """
     try:
-        if path.exists() and not path.is_file():  # reading it may never end
-            raise FileError(f"{path}: not a regular file.")
-        with path.open("rb") as file:
-            content = file.read(most_bytes + 1)
+        content = _beginning(path, most_bytes + 1)
     except OSError as error:
         if isinstance(error, FileError):
             raise
@@ -295,7 +339,16 @@ def read_text(path: Path, *, most_bytes: int = 16 << 20) -> str:
         raise FileError(f"{path}: not text in UTF-8 ({error.reason}).") from None
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def _beginning(path: Place, most_bytes: int) -> bytes:
+    if isinstance(path, Url):
+        return read_bytes(path, most_bytes)
+    if path.exists() and not path.is_file():  # reading it may never end
+        raise FileError(f"{path}: not a regular file.")
+    with path.open("rb") as file:
+        return file.read(most_bytes)
+
+
+def read_toml(path: Place) -> dict[str, Any]:
     """Values of a TOML file.
 
     Raises
@@ -311,12 +364,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not a TOML file ({error}).") from None
 
 
-def read_csv(path: Path, columns: Collection[str]) -> list[dict[str, str]]:
+def read_csv(path: Place, columns: Collection[str]) -> list[dict[str, str]]:
     """The rows of a CSV file in UTF-8; empty cells are empty strings.
 
     Parameters
     ----------
-    path : Path
+    path : Path or Url
     columns : collection of str
         Those that its header must name.
 

@@ -14,6 +14,7 @@ from tinysignal.errors import MissingExtraError
 from tinysignal.files import atomic
 from tinysignal.metrics.classification_report import ClassificationReport, Mistake
 from tinysignal.privacy import leave_no_caches
+from tinysignal.remote import Place
 from tinysignal.stft import StftSize, StftStream
 
 _COLUMNS = 1000
@@ -124,7 +125,7 @@ _INK = ("black", "white")  # on light and on dark cells
 
 
 def save_mistakes(
-    report: ClassificationReport, values: NDArray[Any], target: str | Path, *, title: str
+    report: ClassificationReport, values: NDArray[Any], target: str | Place, *, title: str
 ) -> None:
     """Draw the most confident mistakes and, beside them, the confusion matrix, as a PNG file.
 
@@ -133,7 +134,7 @@ def save_mistakes(
     report : ClassificationReport
     values : uint8 or float32 (examples, rows, columns)
         The examples that it is about, as pictures: 0 to 255, or 0 to 1.
-    target : str or Path
+    target : str, Path or Url
         Written whole or not at all.
     title : str
 

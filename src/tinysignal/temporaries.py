@@ -56,15 +56,22 @@ def temporary_file(final: Path, *, mode: int) -> Iterator[Path]:
 
 
 @contextmanager
-def temporary_folder(final: Path) -> Iterator[Path]:
+def temporary_folder(final: Path, *, mode: int = 0o777) -> Iterator[Path]:
     """An empty folder beside ``final``, which is removed after the block if it is still there.
+
+    Parameters
+    ----------
+    final : Path
+        What it is to become.
+    mode : int
+        Its permissions, less the umask.
 
     Raises
     ------
     OSError
     """
     sweep(final.parent)
-    path, held = _new_folder(final)
+    path, held = _new_folder(final, mode)
     try:
         yield path
     finally:
@@ -152,11 +159,11 @@ def _new_file(final: Path, mode: int) -> tuple[Path, int | None]:
             return path, held
 
 
-def _new_folder(final: Path) -> tuple[Path, int | None]:
+def _new_folder(final: Path, mode: int) -> tuple[Path, int | None]:
     """A new folder, and what holds its lock."""
     while True:
         path = final.with_name(_name(""))
-        path.mkdir()
+        path.mkdir(mode)
         if fcntl is None:
             return path, None
         try:

@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 
 from tinysignal.classifier import Classifier, Probabilities
 from tinysignal.cluster import Check, Engine, Fault, joined
 from tinysignal.errors import MissingExtraError, ModelError, TinysignalError
+from tinysignal.remote import Place, bytes_of
 
 
 def classify_files(
-    classifier: Classifier, paths: list[Path], engine: Engine | None = None
-) -> Generator[tuple[Path, Probabilities | Fault], None, None]:
+    classifier: Classifier, paths: list[Place], engine: Engine | None = None
+) -> Generator[tuple[Place, Probabilities | Fault], None, None]:
     """What is in pictures or sounds, each file for itself.
 
     Parameters
     ----------
     classifier : Classifier
-    paths : list of Path
+    paths : list of Path or Url
     engine : Engine or None
         None for this process, which answers in the order of the paths; Ray answers in any order.
 
     Yields
     ------
-    (Path, float32 (classes,) or Fault)
+    (Path or Url, float32 (classes,) or Fault)
 
     Raises
     ------
@@ -38,8 +38,7 @@ def classify_files(
 
     Examples
     --------
-    >>> from pathlib import Path
-    >>> from tinysignal import Classifier
+    >>>     >>> from tinysignal import Classifier
     >>> from tinysignal.batch import classify_files
     >>> ((path, answer),) = classify_files(Classifier.load("run"), [Path("seven.png")])
     >>> int(answer.argmax())
@@ -51,7 +50,7 @@ def classify_files(
             yield path, classify(path)
         return
     with joined(engine) as cluster:
-        made = cluster.map(partial(_Classifying, classifier), paths, weigh=_bytes)
+        made = cluster.map(partial(_Classifying, classifier), paths, weigh=bytes_of)
         with closing(made):
             for index, answer in made:
                 yield paths[index], answer
@@ -63,17 +62,10 @@ class _Classifying:
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
 
-    def __call__(self, path: Path, check: Check = lambda: None) -> Probabilities | Fault:
+    def __call__(self, path: Place, check: Check = lambda: None) -> Probabilities | Fault:
         try:
             return self._classifier.classify_file(path)
         except (MissingExtraError, ModelError):
             raise  # not this file's fault: the others would fail alike
         except TinysignalError as error:
             return Fault.of(str(error), path)
-
-
-def _bytes(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

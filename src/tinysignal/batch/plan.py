@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from tinysignal.audio import SOUND_SUFFIXES
 from tinysignal.audio.ffmpeg_tracks import ONLY_READ
 from tinysignal.denoise_file import residual_suffix
 from tinysignal.errors import AudioFileError, ConfigError
-from tinysignal.files import check_outputs, file_identity, find_files
+from tinysignal.files import check_outputs, check_place, file_identity, find_anywhere
+from tinysignal.remote import Place, State, Url, inside, is_folder, place, state_of
 
 CLEAN, RESIDUAL = ".clean", ".residual"  # before the extension of what is written beside its input
+_Place = TypeVar("_Place", Path, Url, Path | Url)
 
 
-def beside(path: Path, mark: str, suffix: str | None = None) -> Path:
+def beside(path: _Place, mark: str, suffix: str | None = None) -> _Place:
     """``talk.wav`` with a mark before its extension: ``talk.clean.wav``."""
     return path.with_name(f"{path.stem}{mark}{suffix or path.suffix}")
 
 
 def find_sounds(
-    folder: Path,
+    folder: Place,
     *,
-    leave_out: Path | None = None,
+    leave_out: Place | None = None,
     only_written: bool = False,
     passed_over: Counter[str] | None = None,
-) -> list[Path]:
+) -> list[Place]:
     """Sound files in a folder and its subfolders, as `tinysignal.files.find_files` finds them.
 
     What an earlier run wrote is left out: the folder ``leave_out``, and ``NAME.clean.EXT`` and
@@ -35,8 +38,8 @@ def find_sounds(
 
     Parameters
     ----------
-    folder : Path
-    leave_out : Path or None
+    folder : Path or Url
+    leave_out : Path, Url or None
         A subfolder that is not searched.
     only_written : bool
         Whether to pass over what is read but cannot be written, such as ``.amr``.
@@ -52,10 +55,10 @@ def find_sounds(
     """
     others: Counter[str] = Counter()
     suffixes = SOUND_SUFFIXES - ONLY_READ if only_written else SOUND_SUFFIXES
-    paths = find_files(folder, suffixes, leave_out=leave_out, passed_over=others)
+    paths = find_anywhere(folder, suffixes, leave_out=leave_out, passed_over=others)
     known = {path.with_suffix("") for path in paths}
 
-    def is_ours(path: Path) -> bool:
+    def is_ours(path: Place) -> bool:
         unmarked = path.with_suffix("")
         return unmarked.suffix in (CLEAN, RESIDUAL) and unmarked.with_suffix("") in known
 
@@ -96,8 +99,8 @@ class Work:
 
     Parameters
     ----------
-    source, target : Path
-    residual, plot : Path or None
+    source, target : Path or Url
+    residual, plot : Path, Url or None
         Where what was removed, and the spectrograms before and after, are written.
     shown : (str, str) or None
         What messages call the source and the target; None for their paths.
@@ -105,10 +108,10 @@ class Work:
         Why it cannot be done: another input has one of the outputs as well.
     """
 
-    source: Path
-    target: Path
-    residual: Path | None = None
-    plot: Path | None = None
+    source: Place
+    target: Place
+    residual: Place | None = None
+    plot: Place | None = None
     shown: tuple[str, str] | None = None
     clash: str | None = None
 
@@ -118,23 +121,23 @@ class Work:
         return self.shown or (str(self.source), str(self.target))
 
     @property
-    def outputs(self) -> list[Path]:
+    def outputs(self) -> list[Place]:
         """Everything that is written."""
         return [p for p in (self.target, self.residual, self.plot) if p is not None]
 
-    def is_done(self) -> bool:
-        """Whether all outputs exist and are no older than the source."""
-        try:
-            made_ns = self.source.stat().st_mtime_ns
-            return all(path.stat().st_mtime_ns >= made_ns for path in self.outputs)
-        except OSError:
-            return False
+    def is_done(self, state: Callable[[Place], State | None] = state_of) -> bool:
+        """Whether all outputs exist and are no older than the source, as ``state`` knows them."""
+        source = state(self.source)
+        outputs = [state(path) for path in self.outputs]
+        return source is not None and all(
+            made is not None and made.mtime_ns >= source.mtime_ns for made in outputs
+        )
 
 
 def plan_work(
-    inputs: Iterable[str | Path],
+    inputs: Iterable[str | Place],
     *,
-    out_folder: str | Path | None = None,
+    out_folder: str | Place | None = None,
     suffix: str | None = None,
     residual: bool = False,
     plot: bool = False,
@@ -147,9 +150,9 @@ def plan_work(
 
     Parameters
     ----------
-    inputs : iterable of str or Path
+    inputs : iterable of str, Path or Url
         Files and folders. A file that is missing is listed all the same: reading it will tell.
-    out_folder : str, Path or None
+    out_folder : str, Path, Url or None
         None to write ``NAME.clean.EXT`` beside every input.
     suffix : str or None
         Extension of the outputs, such as ``.flac``; None for that of the input.
@@ -165,11 +168,13 @@ def plan_work(
     Raises
     ------
     ConfigError
-        An output that is an input.
+        An output that is an input, or in a store that is never written.
     FileError
         A folder that cannot be read.
     AudioFileError
         A folder without sound files.
+    MissingExtraError
+        A store that needs a package.
 
     Examples
     --------
@@ -178,21 +183,20 @@ def plan_work(
     >>> [item.target.as_posix() for item in work]
     ['cleaned/a.flac', 'cleaned/b.flac']
     """
-    place = None if out_folder is None else Path(out_folder)
-    work: dict[tuple[object, Path], Work] = {}
-    for item in map(Path, inputs):
-        is_folder = item.is_dir()
-        folder = item if is_folder else item.parent
-        sources = [item]
-        if is_folder:
-            sources = find_sounds(
-                item, leave_out=place, only_written=suffix is None, passed_over=passed_over
-            )
+    out = None if out_folder is None else place(out_folder)
+    work: dict[tuple[object, Place], Work] = {}
+    for item in map(place, inputs):
+        whole = is_folder(item)
+        sources = (
+            find_sounds(item, leave_out=out, only_written=suffix is None, passed_over=passed_over)
+            if whole
+            else [item]
+        )
         for source in sources:
-            if place is None:
+            if out is None:
                 target = beside(source, CLEAN, suffix)
             else:
-                target = place / source.relative_to(folder)
+                target = out / inside(source, item if whole else item.parent)
                 target = target.with_suffix(suffix or target.suffix)
             made = with_extras(Work(source, target), residual=residual, plot=plot)
             work.setdefault((file_identity(source), target), made)
@@ -220,10 +224,14 @@ def checked(work: list[Work]) -> list[Work]:
         An output that is an input, or two outputs of one input at the same place.
     """
     inputs = {file_identity(item.source): item.source for item in work}
-    makers: dict[object, list[tuple[int, Path]]] = {}
+    makers: dict[object, list[tuple[int, Place]]] = {}
+    folders: set[object] = set()
     for index, item in enumerate(work):
         outputs = [(path, file_identity(path)) for path in item.outputs]
         for path, identity in outputs:
+            if path.parent not in folders:
+                check_place(path)
+                folders.add(path.parent)
             if identity in inputs:
                 raise ConfigError(
                     f"{path}: the output is the input {inputs[identity]}. Choose another name."

@@ -21,6 +21,7 @@ from tinysignal.batch.run import Outcome
 from tinysignal.cluster import Engine
 from tinysignal.errors import ConfigError, FileError, MissingExtraError
 from tinysignal.files import atomic, check_writable, make_folder
+from tinysignal.remote import Place
 
 REPORT = "report.jsonl"
 LINES, TABLE = ".jsonl", ".parquet"
@@ -71,9 +72,9 @@ def report_to(path: Path | None) -> Iterator[Callable[[Outcome], None]]:
         yield write
 
 
-def default_report(engine: Engine, folder: Path | None) -> Path | None:
-    """Where the report goes that nobody named: Ray's beside its outputs."""
-    return folder / REPORT if engine.is_ray and folder is not None else None
+def default_report(engine: Engine, folder: Place | None) -> Path | None:
+    """Where the report goes that nobody named: Ray's beside its outputs, if these are here."""
+    return folder / REPORT if engine.is_ray and isinstance(folder, Path) else None
 
 
 def in_order(outcomes: Iterable[Outcome], work: Iterable[Work]) -> list[Outcome]:

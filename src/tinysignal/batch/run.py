@@ -8,7 +8,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,9 +18,10 @@ from tinysignal.batch.plan import Work, plan_work
 from tinysignal.batch.record import Records
 from tinysignal.denoise_file import FileOptions, FileReport, denoise_file
 from tinysignal.denoiser import Denoiser
-from tinysignal.errors import TinysignalError
+from tinysignal.errors import ConfigError, FileError, TinysignalError
 from tinysignal.files import make_folder
 from tinysignal.plots import save_before_after
+from tinysignal.remote import Place, Url, fetched, stored
 
 _PASSING = {
     getattr(errno, name)
@@ -59,8 +60,8 @@ class Outcome:
 
 
 def denoise_folder(
-    folder: str | Path,
-    out_folder: str | Path,
+    folder: str | Place,
+    out_folder: str | Place,
     *,
     denoiser: Denoiser | None = None,
     options: FileOptions | None = None,
@@ -75,8 +76,9 @@ def denoise_folder(
 
     Parameters
     ----------
-    folder, out_folder : str or Path
-        ``out_folder`` and its subfolders are made if they are missing.
+    folder, out_folder : str, Path or Url
+        Or their URLs, see `tinysignal.remote`. ``out_folder`` and its subfolders are made if they
+        are missing.
     denoiser : Denoiser or None
         None for the bundled default.
     options : FileOptions or None
@@ -235,7 +237,7 @@ def outcomes_of(
     """
     stop = threading.Event()
     records = Records(denoiser, options)
-    made: set[Path] = set()
+    made: set[Place] = set()
 
     def on_block(seconds: float) -> None:
         if stop.is_set():
@@ -245,8 +247,11 @@ def outcomes_of(
     def one(item: Work) -> Outcome:
         if item.clash is not None:
             return Outcome(item, "failed", error=f"{item.names[0]}: {item.clash}")
-        if not overwrite and records.is_done(item):
-            return Outcome(item, "skipped")
+        try:
+            if not overwrite and records.is_done(item):
+                return Outcome(item, "skipped")
+        except FileError as error:
+            return Outcome(item, "failed", error=str(error))
         outcome = denoise_one(item, denoiser, options, on_block, replace_read_only)
         if outcome.status == "done":
             records.add(item, new=new_records)
@@ -274,6 +279,7 @@ def outcomes_of(
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+        records.close()
 
 
 class _StoppedError(BaseException):
@@ -288,21 +294,35 @@ def denoise_one(
     replace_read_only: bool,
 ) -> Outcome:
     """What becomes of one input; what `on_block` raises beyond `Exception` ends the run."""
-    source, target = item.source, item.target
+
+    def moving() -> None:
+        on_block(0.0)
+
     try:
-        report = denoise_file(
-            source,
-            target,
-            denoiser=denoiser,
-            options=options,
-            residual=item.residual,
-            overwrite=replace_read_only,
-            on_block=on_block,
-        )
-        if item.plot is not None:
-            save_before_after(source, target, item.plot)
+        _check_times(item, options)
+        # What is left last is stored last: the target, when all that belongs to it is there.
+        with ExitStack() as places:
+            target, *extras = (
+                places.enter_context(stored(path, on_block=moving)) for path in item.outputs
+            )
+            residual = None if item.residual is None else extras.pop(0)
+            plot = None if item.plot is None else extras.pop(0)
+            source = places.enter_context(fetched(item.source, on_block=moving))
+            report = denoise_file(
+                source,
+                target,
+                denoiser=denoiser,
+                options=options,
+                residual=residual,
+                overwrite=replace_read_only,
+                on_block=on_block,
+            )
+            if plot is not None:
+                save_before_after(source, target, plot)
     except TinysignalError as error:
-        message = str(error).replace(str(source), item.names[0]).replace(str(target), item.names[1])
+        message = str(error)
+        for path, name in zip((item.source, item.target), item.names, strict=True):
+            message = message.replace(str(path), name)
         return Outcome(item, "failed", error=message, passing=_is_passing(error))
     except Exception as error:  # noqa: BLE001 - a fault of ours in one file must not end the others
         message = f"{item.names[0]}: {_unforeseen(error)}"
@@ -317,6 +337,15 @@ def _is_passing(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def _check_times(item: Work, options: FileOptions | None) -> None:
+    if options is not None and options.keep_times:
+        for path in item.outputs:
+            if isinstance(path, Url):
+                raise ConfigError(
+                    f"{path}: its store sets the times of files itself. Leave out --keep-times."
+                )
 
 
 def _unforeseen(error: Exception) -> str:

@@ -17,6 +17,7 @@ from tinysignal.denoise_file import FileOptions
 from tinysignal.denoiser import Denoiser
 from tinysignal.errors import FileError
 from tinysignal.files import make_folder
+from tinysignal.remote import Place, Url, bytes_of
 from tinysignal.temporaries import sweep_again, temporary_file
 
 _LOOKS = 16  # files that are looked at together: a shared folder answers slowly
@@ -71,7 +72,8 @@ def outcomes_by(
         )
         return
     left: list[Work] = []
-    yield from _settled(work, None if overwrite else Records(denoiser, options), left)
+    records = Records(denoiser, options)
+    yield from _settled(work, None if overwrite else records, left)
     if not left:
         return
     folders = dict.fromkeys(item.target.parent for item in left)
@@ -89,11 +91,14 @@ def outcomes_by(
             sign=sign,
         )
         made = cluster.map(prepare, left, weigh=_bytes, again=_is_passing)
-        with closing(made):
+        with closing(made), closing(records):
             for index, result in made:
                 outcome = _told(left[index], result)
                 if outcome.report is not None:
                     on_seconds(outcome.report.duration_s)
+                # A store's record is written in pieces, which a worker may not live to do.
+                if outcome.status == "done" and isinstance(outcome.work.target, Url):
+                    records.add(outcome.work, new=new_records)
                 yield outcome
 
 
@@ -103,8 +108,11 @@ def _settled(work: list[Work], records: Records | None, left: list[Work]) -> Ite
     def look(item: Work) -> Outcome | None:
         if item.clash is not None:
             return Outcome(item, "failed", error=f"{item.names[0]}: {item.clash}")
-        if records is not None and records.is_done(item):
-            return Outcome(item, "skipped")
+        try:
+            if records is not None and records.is_done(item):
+                return Outcome(item, "skipped")
+        except FileError as error:
+            return Outcome(item, "failed", error=str(error))
         return None
 
     pool = ThreadPoolExecutor(_LOOKS)
@@ -119,20 +127,24 @@ def _settled(work: list[Work], records: Records | None, left: list[Work]) -> Ite
 
 
 @contextmanager
-def _swept(folders: Iterable[Path]) -> Iterator[None]:
+def _swept(folders: Iterable[Place]) -> Iterator[None]:
     """What workers leave that died on this machine is removed after the run."""
     try:
         yield
     finally:
         for folder in folders:
-            sweep_again(folder)
+            if isinstance(folder, Path):
+                sweep_again(folder)
 
 
 @contextmanager
 def _sign(item: Work) -> Iterator[Path | None]:
     """A hidden file in a folder of outputs: a worker that does not see it has another folder."""
+    if isinstance(item.target, Url):
+        yield None
+        return
     try:
-        place = temporary_file(Path(item.target).absolute(), mode=0o600)
+        place = temporary_file(item.target.absolute(), mode=0o600)
         path = place.__enter__()
     except OSError:  # each file will tell
         yield None
@@ -144,10 +156,7 @@ def _sign(item: Work) -> Iterator[Path | None]:
 
 
 def _bytes(item: Work) -> int:
-    try:
-        return item.source.stat().st_size
-    except OSError:
-        return 0
+    return bytes_of(item.source)
 
 
 def _is_passing(result: Outcome | Fault) -> bool:
@@ -191,7 +200,8 @@ class _Denoising:
             item, self._denoiser, self._options, lambda seconds: check(), self._replace_read_only
         )
         if outcome.error is None:
-            self._records.add(item, new=self._new_records)
+            if not isinstance(item.target, Url):
+                self._records.add(item, new=self._new_records)
             return outcome
         fault = Fault.of(outcome.error, item.source, item.target.parent)
         return fault if fault.missing else outcome

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from rich.table import Table
 
 from tinysignal.batch import classify_files, find_sounds
 from tinysignal.classifier import Classifier, Probabilities
-from tinysignal.cli.options import Report, chosen, with_options_of
+from tinysignal.cli.options import Report, chosen, place_option, with_options_of
 from tinysignal.cli.patterns import expanded
 from tinysignal.cli.terminal import Console, on_one_line
 from tinysignal.cluster import Engine, Fault
@@ -25,9 +25,10 @@ from tinysignal.errors import (
     FileError,
     MissingExtraError,
 )
-from tinysignal.files import atomic, check_outputs, check_writable, find_files, json_text
+from tinysignal.files import atomic, check_outputs, check_writable, find_anywhere, json_text
 from tinysignal.images.files import SUFFIXES
 from tinysignal.model import bundled_models, read_spec
+from tinysignal.remote import Place, is_folder, place
 from tinysignal.spec import ClassifierSpec
 
 _SHOWN_PIXELS = 280  # the least side of a shown input
@@ -37,7 +38,9 @@ _SHOWN_PIXELS = 280  # the least side of a shown input
 def classify(
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="IMAGE...", help="Pictures or folders; sounds for a sound model."),
+        typer.Argument(
+            metavar="IMAGE...", help="Pictures, folders or their URLs; sounds for a sound model."
+        ),
     ],
     *,
     model: Annotated[
@@ -45,9 +48,11 @@ def classify(
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes to show for each file.")] = 3,
     show_input: Annotated[
-        Path | None,
+        Any,
         typer.Option(
-            metavar="FILE.png", help="For one input: write what the network sees of it, enlarged."
+            parser=place_option,
+            metavar="FILE.png",
+            help="For one input: write what the network sees of it, enlarged.",
         ),
     ] = None,
     as_json: Report = False,
@@ -63,11 +68,11 @@ def classify(
     engine = chosen(Engine, options)
     classifier = Classifier.load(_bundled() if model is None else model)
     kind = classifier.spec.input.kind
-    found, problems = _find(list(map(Path, expanded(inputs))), kind)
+    found, problems = _find([*map(place, expanded(inputs))], kind)
     _check_show_input(show_input, found)
     for problem in problems:
         _tell(problem)
-    answered: dict[Path, Probabilities] = {}
+    answered: dict[Place, Probabilities] = {}
     with closing(classify_files(classifier, found, engine)) as made:
         for path, answer in made:
             if isinstance(answer, Fault):
@@ -93,16 +98,18 @@ def _bundled() -> str:
     return names[0]
 
 
-def _find(inputs: list[Path], kind: str) -> tuple[list[Path], list[str]]:
+def _find(inputs: list[Place], kind: str) -> tuple[list[Place], list[str]]:
     """The files to classify, those in folders by their extension; what is wrong with folders."""
-    found: list[Path] = []
+    found: list[Place] = []
     problems = []
     for item in inputs:
-        if not item.is_dir():
-            found.append(item)
-            continue
         try:
-            inside = find_sounds(item) if kind == "sound" else find_files(item, SUFFIXES)
+            if not is_folder(item):
+                found.append(item)
+                continue
+            inside: Sequence[Place] = (
+                find_sounds(item) if kind == "sound" else find_anywhere(item, SUFFIXES)
+            )
         except FileError as error:
             problems.append(str(error))
             continue
@@ -118,7 +125,7 @@ def _tell(problem: str) -> None:
     print(on_one_line(f"error: {problem}"), file=sys.stderr)
 
 
-def _check_show_input(target: Path | None, found: list[Path]) -> None:
+def _check_show_input(target: Place | None, found: list[Place]) -> None:
     if target is None:
         return
     if len(found) != 1:
@@ -131,7 +138,7 @@ def _check_show_input(target: Path | None, found: list[Path]) -> None:
     check_writable(target)
 
 
-def _save_picture(example: NDArray[np.float32], target: Path) -> None:
+def _save_picture(example: NDArray[np.float32], target: Place) -> None:
     """Every value as a square of pixels, so that they can be seen one by one."""
     from PIL import Image
 
@@ -141,13 +148,13 @@ def _save_picture(example: NDArray[np.float32], target: Path) -> None:
         Image.fromarray(pixels).save(part, format="PNG")
 
 
-def _entry(path: Path, answer: Probabilities, classifier: Classifier) -> dict[str, object]:
+def _entry(path: Place, answer: Probabilities, classifier: Classifier) -> dict[str, object]:
     shares = dict(zip(classifier.spec.classes, answer.tolist(), strict=True))
     best = max(shares, key=lambda name: shares[name])
     return {"file": str(path), "class": best, "probability": shares[best], "probabilities": shares}
 
 
-def _print_table(answers: dict[Path, Probabilities], classes: tuple[str, ...], top: int) -> None:
+def _print_table(answers: dict[Place, Probabilities], classes: tuple[str, ...], top: int) -> None:
     table = Table("class")
     table.add_column("probability", justify="right")
     if top > 1:

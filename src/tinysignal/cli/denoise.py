@@ -42,6 +42,7 @@ from tinysignal.errors import ConfigError, MissingExtraError
 from tinysignal.files import json_text
 from tinysignal.gain import DenoiseOptions
 from tinysignal.model import DEFAULT_MODEL
+from tinysignal.remote import Place, is_folder, place
 
 _PIPE = "-"
 _CHANGING = ("subtype", "clip_mode", "keep_times")
@@ -55,7 +56,9 @@ _SEPARATORS = ("/", os.sep)  # at the end of a path: a folder
 def denoise(
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="INPUT...", help="Sound files, films, folders, or - for stdin."),
+        typer.Argument(
+            metavar="INPUT...", help="Sound files, films, folders, their URLs, or - for stdin."
+        ),
     ],
     *,
     output: Annotated[
@@ -65,7 +68,10 @@ def denoise(
         ),
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option("--output-dir", "-d", help="Where many files go; made if needed.")
+        str | None,
+        typer.Option(
+            "--output-dir", "-d", metavar="FOLDER", help="Where many files go; made if needed."
+        ),
     ] = None,
     model: Model = DEFAULT_MODEL,
     container: Annotated[
@@ -82,7 +88,7 @@ def denoise(
         bool, typer.Option("--residual", help="Also write what was removed: NAME.residual.EXT.")
     ] = False,
     residual_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The same, for one input, to this file.")
+        str | None, typer.Option(metavar="FILE", help="The same, for one input, to this file.")
     ] = None,
     plot: Annotated[
         bool, typer.Option("--plot", help="Also draw spectrograms before and after: NAME.png.")
@@ -143,10 +149,17 @@ def denoise(
     if plot and find_spec("matplotlib") is None:  # said before the work, not after it
         raise MissingExtraError("--plot", "plot")
     if folder is None and output is not None and output.endswith(_SEPARATORS):
-        folder, output = Path(output), None
+        folder, output = output, None
     is_for_many = engine.is_ray or report_file is not None
     asked = _Asked(
-        inputs, output, folder, _suffix(container), residual, residual_file, plot, is_for_many
+        inputs,
+        output,
+        None if folder is None else place(folder),
+        _suffix(container),
+        residual,
+        None if residual_file is None else place(residual_file),
+        plot,
+        is_for_many,
     )
     if raw is not None:
         if as_json or stored != FileOptions():
@@ -156,8 +169,8 @@ def denoise(
         pcm = PcmFormat(raw, raw_channels, raw_format)
         return denoise_raw(pcm, Denoiser.load(model, **vars(sound)), console)
     passed_over: Counter[str] = Counter()
-    place = tempfile.TemporaryDirectory(prefix="tinysignal-") if asked.is_piped else nullcontext("")
-    with place as spool:
+    pipe = tempfile.TemporaryDirectory(prefix="tinysignal-") if asked.is_piped else nullcontext("")
+    with pipe as spool:
         if asked.is_piped:
             if as_json and output in (_PIPE, None):
                 raise ConfigError("--json and a sound on stdout cannot share it. Pass -o FILE.")
@@ -176,7 +189,7 @@ def denoise(
             work,
             console,
             kept,
-            report_file or default_report(engine, folder),
+            report_file or default_report(engine, asked.folder),
             engine=engine,
             denoiser=Denoiser.load(model, **vars(sound)),
             options=stored,
@@ -226,10 +239,10 @@ class _Asked:
 
     inputs: list[str]
     output: str | None
-    folder: Path | None
+    folder: Place | None
     suffix: str | None
     residual: bool
-    residual_file: Path | None
+    residual_file: Place | None
     plot: bool
     is_for_many: bool
 
@@ -269,21 +282,21 @@ class _Asked:
 
     def spooled(self, spool: Path, read: bytes) -> Work:
         """One input from stdin, of which some is read, or one output to stdout, or both."""
-        source = Path(self.inputs[0])
+        source = place(self.inputs[0])
         if self.inputs[0] == _PIPE:
-            source = spool / "stdin"
-            with source.open("wb") as file:
+            source = stdin = spool / "stdin"
+            with stdin.open("wb") as file:
                 file.write(read)
                 shutil.copyfileobj(sys.stdin.buffer, file)
         name = self.output or _PIPE
-        target = spool / f"stdout{self.suffix or '.wav'}" if name == _PIPE else Path(name)
+        target = spool / f"stdout{self.suffix or '.wav'}" if name == _PIPE else place(name)
         return Work(source, target, self.residual_file, shown=(self.inputs[0], name))
 
     def planned(self, passed_over: Counter[str]) -> list[Work]:
         """Files and folders."""
         inputs = expanded(self.inputs)
         if self.output is not None:
-            item = _single(list(map(Path, inputs)), self.output, self.folder, self.suffix)
+            item = _single([*map(place, inputs)], self.output, self.folder, self.suffix)
             work = [with_extras(item, residual=self.residual, plot=self.plot)]
         else:
             work = plan_work(
@@ -311,16 +324,17 @@ def _suffix(container: str | None) -> str | None:
     return suffix
 
 
-def _single(inputs: list[Path], output: str, folder: Path | None, suffix: str | None) -> Work:
+def _single(inputs: list[Place], output: str, folder: Place | None, suffix: str | None) -> Work:
+    target = place(output)
     if folder is not None:
         raise ConfigError("-o is for one file, -d for many: pass only one of them.")
-    if len(inputs) != 1 or inputs[0].is_dir():
+    if len(inputs) != 1 or is_folder(inputs[0]):
         raise ConfigError("-o takes one input file. Pass -d FOLDER for several, or for a folder.")
-    if Path(output).is_dir():
+    if isinstance(target, Path) and target.is_dir():
         raise ConfigError(f"-o {output} is a folder. Pass it with -d.")
-    if suffix is not None and Path(output).suffix.lower() != suffix:
-        raise ConfigError(f"--format {suffix[1:]} and -o {output} disagree. Pass only one.")
-    return Work(inputs[0], Path(output))
+    if suffix is not None and target.suffix.lower() != suffix:
+        raise ConfigError(f"--format {suffix[1:]} and -o {target} disagree. Pass only one.")
+    return Work(inputs[0], target)
 
 
 def _read(size: int) -> bytes:
@@ -340,7 +354,8 @@ def _is_no_pipe(stream: TextIO | None) -> bool:
     return stream is None or stream.isatty()
 
 
-def _copy_to_stdout(path: Path) -> None:
+def _copy_to_stdout(path: Place) -> None:
+    assert isinstance(path, Path)  # in the spool
     with path.open("rb") as file:
         shutil.copyfileobj(file, sys.stdout.buffer)
     sys.stdout.buffer.flush()

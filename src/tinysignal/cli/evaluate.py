@@ -12,7 +12,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tinysignal.cli.options import Report, chosen, with_options_of
+from tinysignal.cli.options import (
+    Report,
+    chosen,
+    file_option,
+    folder_option,
+    place_option,
+    with_options_of,
+)
 from tinysignal.cli.terminal import Console, on_one_line
 from tinysignal.cluster import Engine
 from tinysignal.denoiser import Denoiser
@@ -30,6 +37,7 @@ from tinysignal.metrics import missing_metrics
 from tinysignal.metrics.classification_report import ClassificationReport
 from tinysignal.model import model_path, read_spec
 from tinysignal.plots import save_mistakes
+from tinysignal.remote import Place
 from tinysignal.spec import ClassifierSpec, DenoiserSpec
 
 _DENOISERS, _CLASSIFIERS = "Denoisers", "Classifiers"
@@ -39,32 +47,32 @@ _DENOISERS, _CLASSIFIERS = "Denoisers", "Classifiers"
 def evaluate(
     context: typer.Context,
     model: Annotated[
-        str, typer.Argument(help="A model.onnx, a run folder that holds one, or a bundled name.")
+        str, typer.Argument(help="A model.onnx, a run folder that holds one, a bundled name.")
     ],
     *,
     noisy: Annotated[
-        Path | None,
+        Any,
         typer.Option(
-            exists=True,
-            file_okay=False,
+            parser=folder_option,
+            metavar="FOLDER",
             help="Folder of noisy recordings.",
             rich_help_panel=_DENOISERS,
         ),
     ] = None,
     clean: Annotated[
-        Path | None,
+        Any,
         typer.Option(
-            exists=True,
-            file_okay=False,
+            parser=folder_option,
+            metavar="FOLDER",
             help="Folder of their clean versions, under the same names.",
             rich_help_panel=_DENOISERS,
         ),
     ] = None,
     pairs: Annotated[
-        Path | None,
+        Any,
         typer.Option(
-            exists=True,
-            dir_okay=False,
+            parser=file_option,
+            metavar="FILE.csv",
             help="Instead: a CSV file with the columns noisy, clean.",
             rich_help_panel=_DENOISERS,
         ),
@@ -86,8 +94,13 @@ def evaluate(
         ),
     ] = None,
     save_dir: Annotated[
-        Path | None,
-        typer.Option(help="Keep the denoised files here.", rich_help_panel=_DENOISERS),
+        Any,
+        typer.Option(
+            parser=place_option,
+            metavar="FOLDER",
+            help="Keep the denoised files here.",
+            rich_help_panel=_DENOISERS,
+        ),
     ] = None,
     data: Annotated[
         str | None,
@@ -106,16 +119,22 @@ def evaluate(
         ),
     ] = None,
     picture: Annotated[
-        Path | None,
+        Any,
         typer.Option(
+            parser=place_option,
             metavar="FILE.png",
             help="Draw the most confident mistakes and the confusion matrix.",
             rich_help_panel=_CLASSIFIERS,
         ),
     ] = None,
     csv_file: Annotated[
-        Path | None,
-        typer.Option("--csv", help="Write a row a file or example to this CSV file."),
+        Any,
+        typer.Option(
+            "--csv",
+            parser=place_option,
+            metavar="FILE.csv",
+            help="Write a row a file or example to this CSV file.",
+        ),
     ] = None,
     as_json: Report = False,
     **options: Any,
@@ -182,8 +201,8 @@ def _evaluate_classifier(
     *,
     data: str | None,
     data_dir: Path | None,
-    picture: Path | None,
-    csv_file: Path | None,
+    picture: Place | None,
+    csv_file: Place | None,
     as_json: bool,
 ) -> None:
     """Measure a classifier on labelled examples; parameters as in `evaluate`."""
@@ -203,7 +222,7 @@ def _evaluate_classifier(
         _print_classifier_tables(title, found.report)
 
 
-def _check_outputs(picture: Path | None, csv_file: Path | None) -> None:
+def _check_outputs(picture: Place | None, csv_file: Place | None) -> None:
     if picture is not None and picture.suffix.lower() != ".png":
         raise ConfigError(f"--picture {picture}: expected a name that ends in .png.")
     if picture is not None and find_spec("matplotlib") is None:
@@ -273,13 +292,13 @@ def _print_confusion(
 def _evaluate_denoiser(
     model: str,
     *,
-    noisy: Path | None,
-    clean: Path | None,
-    pairs: Path | None,
+    noisy: Place | None,
+    clean: Place | None,
+    pairs: Place | None,
     metrics: str | None,
     jobs: int | None,
-    save_dir: Path | None,
-    csv_file: Path | None,
+    save_dir: Place | None,
+    csv_file: Place | None,
     as_json: bool,
     engine: Engine,
 ) -> None:

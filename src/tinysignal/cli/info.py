@@ -22,6 +22,7 @@ from tinysignal.model import (
     model_path,
     read_spec,
 )
+from tinysignal.remote import Url, fetched, place
 from tinysignal.spec import ClassifierSpec
 
 
@@ -36,7 +37,9 @@ def info(
 
     Example: tinysignal info talk.wav
     """
-    path = Path(item)
+    path = place(item)
+    if isinstance(path, Url):
+        path = Path(item if path.suffix.lower() == ".onnx" else path.name)
     if path.is_dir() and not (path / "model.onnx").exists() and item not in bundled_models():
         raise ConfigError(
             f"{item}: a folder without a model. Pass a sound file, or a run's folder."
@@ -58,8 +61,9 @@ def info(
 
 def sound_info(path: str) -> dict[str, Any]:
     """Printed properties of a sound file."""
-    found = audio.info(path)
-    return {"file": path, **asdict(found), "duration_s": round(found.duration_s, 6)}
+    with fetched(path) as local:
+        found = audio.info(local)
+    return {"file": str(place(path)), **asdict(found), "duration_s": round(found.duration_s, 6)}
 
 
 def model_info(model: str) -> dict[str, Any]:

@@ -26,6 +26,8 @@ from tinysignal.cli.serve import serve
 from tinysignal.cli.terminal import on_one_line, printable
 from tinysignal.cli.train import app as train_app
 from tinysignal.errors import ConfigError, MissingExtraError, TinysignalError
+from tinysignal.remote import is_url
+from tinysignal.remote.url import without_secrets
 
 app = typer.Typer(
     name="tinysignal",
@@ -59,6 +61,9 @@ _INTERRUPTED = 128 + signal.SIGINT
 _ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 # Their errors are told by Python alone. Training and its workers keep what libraries have to say.
 _READERS = ("denoise", "classify", "info", "play", "evaluate")
+
+_LOCAL_COMMANDS = ("inspect", "compress", "play", "live")
+_LOCAL_OPTIONS = {"-o", "--output", "--data-dir", "--config"}  # of the commands that train
 
 
 @app.callback()
@@ -127,6 +132,7 @@ def run(arguments: list[str]) -> int:
         print(__version__)
         return 0
     try:
+        _refuse_urls(arguments)
         status = typer.main.get_command(app).main(
             arguments, prog_name="tinysignal", standalone_mode=False
         )
@@ -153,6 +159,20 @@ def run(arguments: list[str]) -> int:
     if status in (_INTERRUPTED, *(128 + number for number in _ENDS)):
         print("error: interrupted.", file=sys.stderr)
     return status if isinstance(status, int) else 0
+
+
+def _refuse_urls(arguments: list[str]) -> None:
+    """Refuse URLs where a local path is meant, which would become a folder called ``s3:``."""
+    command, *rest = arguments or [""]
+    for before, argument in zip(arguments, rest, strict=False):
+        option, _, value = argument.partition("=")
+        given = value if option in _LOCAL_OPTIONS else argument
+        is_local = command in _LOCAL_COMMANDS or {option, before} & _LOCAL_OPTIONS
+        if is_local and command not in ("denoise", "classify", "info") and is_url(given):
+            raise ConfigError(
+                f"{without_secrets(given)}: expected a local path; 'tinysignal {command}' takes no "
+                "URL there."
+            )
 
 
 def _explained(error: Exception) -> tuple[str, int]:

@@ -13,6 +13,7 @@ import typer
 from tinysignal.audio.validate import check_rate
 from tinysignal.errors import ConfigError, SignalError
 from tinysignal.options import Options, in_words, option_of, value_type
+from tinysignal.remote import Place, place
 from tinysignal.train.config import DATA, OUTPUT
 
 ConfigFile = Annotated[
@@ -37,7 +38,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.", rich_he
 
 Report = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Model = Annotated[
-    str, typer.Option("--model", "-m", help="Name of a bundled model, or a model file.")
+    str, typer.Option("--model", "-m", help="Name of a bundled model, a model file or its URL.")
 ]
 
 # Short option names for fields of `DenoiseOptions`.
@@ -100,6 +101,32 @@ def chosen(
         name, _, rest = str(error).partition(" ")
         flag = names.get(name, name).replace("_", "-")
         raise ConfigError(f"--{flag} {rest}") from None
+
+
+def place_option(text: str) -> Place:
+    """A path or a URL, as an option's parser."""
+    try:
+        return place(text)
+    except ConfigError as error:  # typer would repeat the value, with what is secret in it
+        raise typer.BadParameter(str(error)) from None
+
+
+def folder_option(text: str) -> Place:
+    """A folder that exists, or a URL."""
+    found = place_option(text)
+    if isinstance(found, Path) and not found.is_dir():
+        what = "is a file" if found.exists() else "does not exist"
+        raise typer.BadParameter(f"Directory '{text}' {what}.")
+    return found
+
+
+def file_option(text: str) -> Place:
+    """A file that exists, or a URL."""
+    found = place_option(text)
+    if isinstance(found, Path) and (found.is_dir() or not found.exists()):
+        what = "is a directory" if found.is_dir() else "does not exist"
+        raise typer.BadParameter(f"File '{text}' {what}.")
+    return found
 
 
 def check_rate_option(flag: str, rate_hz: int) -> None:

@@ -11,6 +11,7 @@ from tinysignal import audio
 from tinysignal.batch import Outcome, Work
 from tinysignal.cli.terminal import Console, on_one_line
 from tinysignal.errors import TinysignalError
+from tinysignal.remote import Url, state_of
 
 
 class Advance:
@@ -97,12 +98,15 @@ def report(outcome: Outcome, console: Console) -> None:
 
 def _bytes(item: Work) -> int:
     try:
-        return item.source.stat().st_size
-    except OSError:
-        return 0  # the run itself reports it
+        state = state_of(item.source)
+    except TinysignalError:
+        state = None  # the run itself reports it
+    return 0 if state is None else state.size
 
 
 def _bytes_per_s(item: Work) -> float:
+    if isinstance(item.source, Url):
+        return 0.0  # it is not fetched for this
     try:
         return _bytes(item) / audio.info(item.source).duration_s
     except (TinysignalError, ZeroDivisionError):

@@ -31,9 +31,10 @@ class Fault:
     missing: tuple[Path, ...] = ()
 
     @classmethod
-    def of(cls, message: str, *needed: Path) -> Fault:
-        """A fault, as a worker sees it, of an item that needs some files."""
-        return cls(message, tuple(path for path in needed if not path.exists()))
+    def of(cls, message: str, *needed: object) -> Fault:
+        """A fault, as a worker sees it, of an item that needs some files or URLs."""
+        local = (path for path in needed if isinstance(path, Path))
+        return cls(message, tuple(path for path in local if not path.exists()))
 
     def seen_from_here(self) -> Fault:
         """The same fault, as the machine that started the run sees it."""

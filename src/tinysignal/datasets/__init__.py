@@ -17,10 +17,11 @@ import os
 from pathlib import Path
 
 from tinysignal.datasets.dataset import Dataset, Examples
-from tinysignal.datasets.folders import load_folder
+from tinysignal.datasets.folders import FETCHED, load_folder
 from tinysignal.datasets.published import PUBLISHED, load_digits, load_published
 from tinysignal.datasets.report import DataReport, OnReport
 from tinysignal.errors import DataError
+from tinysignal.remote import fetched_folder, is_folder, place
 from tinysignal.spec import ImageInput, SoundInput
 
 __all__ = ["NAMES", "DataReport", "Dataset", "Examples", "load_dataset", "load_folder"]
@@ -46,7 +47,7 @@ def load_dataset(
     ----------
     source : str
         ``mnist``, ``fashion-mnist``, ``digits``, or the path of a folder, see
-        `tinysignal.datasets.folders.load_folder`.
+        `tinysignal.datasets.folders.load_folder`; or its URL, see `tinysignal.remote`.
     data_dir : Path or None
         Folder of the files of MNIST and Fashion-MNIST; None for the folder in the environment
         variable TINYSIGNAL_DATA. Missing files are downloaded once. The files that a
@@ -90,14 +91,16 @@ def load_dataset(
         if data_dir is None and os.environ.get(DATA_DIR_VARIABLE):
             data_dir = Path(os.environ[DATA_DIR_VARIABLE])
         return load_published(source, data_dir=data_dir, valid_fraction=valid_fraction, seed=seed)
-    if Path(source).is_dir():
-        return load_folder(
-            Path(source),
-            data_dir=data_dir,
-            as_input=as_input,
-            valid_fraction=valid_fraction,
-            seed=seed,
-            skip_bad=skip_bad,
-            on_report=on_report,
-        )
+    found = place(source)
+    if is_folder(found):
+        with fetched_folder(found, FETCHED) as folder:
+            return load_folder(
+                folder,
+                data_dir=data_dir,
+                as_input=as_input,
+                valid_fraction=valid_fraction,
+                seed=seed,
+                skip_bad=skip_bad,
+                on_report=on_report,
+            )
     raise DataError(f"{source}: no such folder. Give a folder, or one of {', '.join(NAMES)}.")

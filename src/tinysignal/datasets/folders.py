@@ -32,6 +32,8 @@ from tinysignal.files import find_files
 from tinysignal.mel import read_patch
 from tinysignal.spec import ImageInput, SoundInput
 
+_SUFFIXES = images.SUFFIXES | SOUND_SUFFIXES
+FETCHED = _SUFFIXES | {".csv"}  # of a folder in a store: a manifest, too
 _SPLIT_WORDS = {
     "train": "train",
     "training": "train",
@@ -193,7 +195,7 @@ def _of_classes(parent: Path, folder: Path, passed_over: Counter[str]) -> list[I
     items = []
     for place in _subfolders(parent):
         others: Counter[str] = Counter()
-        files = find_files(place, images.SUFFIXES | SOUND_SUFFIXES, passed_over=others)
+        files = find_files(place, _SUFFIXES, passed_over=others)
         if not files:
             held = f" but {of_endings(others)}" if others else ""
             raise DataError(f"{place}: no pictures or sounds{held}, expected 1 or more in a class.")

@@ -15,6 +15,7 @@ from tinysignal.errors import ConfigError
 from tinysignal.files import read_toml
 from tinysignal.metrics.classification_report import ClassificationReport
 from tinysignal.model import bundled_models, model_path, read_spec
+from tinysignal.remote import place, state_of
 from tinysignal.spec import ClassifierSpec
 
 _SPLIT_OPTIONS = {"valid_fraction": (int, float), "seed": (int,), "skip_bad": (bool,)}
@@ -144,8 +145,10 @@ def trained_on(model: str | Path) -> str | None:
 
 def _training(path: str) -> dict[str, Any]:
     """The options of the run in whose folder the model lies, if it lies in one."""
-    config = Path(path).parent / "config.toml"
-    return read_toml(config) if path not in bundled_models() and config.exists() else {}
+    if path in bundled_models():
+        return {}
+    config = place(path).parent / "config.toml"
+    return {} if state_of(config) is None else read_toml(config)
 
 
 def _split_options(trained: dict[str, Any], model: str) -> dict[str, Any]:

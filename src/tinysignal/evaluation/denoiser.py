@@ -29,6 +29,7 @@ from tinysignal.gain import DenoiseOptions
 from tinysignal.metrics.audio import Scores, snr
 from tinysignal.metrics.registry import METRICS, Metric, select_metrics
 from tinysignal.model import DEFAULT_MODEL
+from tinysignal.remote import Place, Url, fetched, place, stored
 
 Process = Callable[[Signal, int], Any]
 """Signal (channels, time) and its rate in Hz to the processed signal of the same shape."""
@@ -58,12 +59,12 @@ def _load_once(process: ModelProcess) -> Denoiser:
 def evaluate_denoiser(
     model: str | Path = DEFAULT_MODEL,
     *,
-    noisy: str | Path | None = None,
-    clean: str | Path | None = None,
-    pairs: str | Path | Iterable[Pair] | None = None,
+    noisy: str | Place | None = None,
+    clean: str | Place | None = None,
+    pairs: str | Place | Iterable[Pair] | None = None,
     metrics: Sequence[str] | None = None,
     jobs: int | None = None,
-    save_dir: str | Path | None = None,
+    save_dir: str | Place | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     engine: Engine | None = None,
     **options: Any,
@@ -76,9 +77,10 @@ def evaluate_denoiser(
     ----------
     model : str or Path
         See `Denoiser.load`.
-    noisy, clean : str, Path or None
-        Folders, see `match_folders`. A file without its counterpart is a failure of the result.
-    pairs : str, Path, iterable of Pair or None
+    noisy, clean : str, Path, Url or None
+        Folders or their URLs, see `match_folders`. A file without its counterpart is a failure of
+        the result.
+    pairs : str, Path, Url, iterable of Pair or None
         A CSV file, see `read_pairs`, or the pairs themselves.
     metrics, jobs, save_dir, on_progress, engine
         See `evaluate_pairs`. ``save_dir`` is made if it is missing.
@@ -133,16 +135,16 @@ def evaluate_denoiser(
 
 
 def _listed(
-    noisy: str | Path | None,
-    clean: str | Path | None,
-    pairs: str | Path | Iterable[Pair] | None,
+    noisy: str | Place | None,
+    clean: str | Place | None,
+    pairs: str | Place | Iterable[Pair] | None,
 ) -> tuple[list[Pair], list[Failure]]:
     if pairs is not None and noisy is None and clean is None:
-        if isinstance(pairs, str | Path):
-            return read_pairs(Path(pairs)), []
+        if isinstance(pairs, str | Path | Url):
+            return read_pairs(place(pairs)), []
         return list(pairs), []
     if pairs is None and noisy is not None and clean is not None:
-        return match_folders(Path(noisy), Path(clean))
+        return match_folders(place(noisy), place(clean))
     raise ConfigError("expected a folder of noisy and one of clean recordings, or pairs alone.")
 
 
@@ -153,7 +155,7 @@ def evaluate_pairs(
     metrics: Sequence[str] | None = None,
     jobs: int | None = None,
     failures: Iterable[Failure] = (),
-    save_dir: str | Path | None = None,
+    save_dir: str | Place | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     engine: Engine | None = None,
 ) -> Evaluation:
@@ -177,7 +179,7 @@ def evaluate_pairs(
         on it.
     failures : iterable of Failure
         What failed before, for instance in `match_folders`; listed first.
-    save_dir : str or Path, optional
+    save_dir : str, Path or Url, optional
         Folder to keep the denoised signals in, as 32-bit float WAV files under their pairs' names;
         made if it is missing.
     on_progress : callable, optional
@@ -217,10 +219,10 @@ def evaluate_pairs(
     chosen = select_metrics(metrics)
     work_list = _with_unique_names(pairs)
     names = tuple(metric.name for metric in chosen)
-    place = None if save_dir is None else Path(save_dir)
-    if place is not None:
-        make_folder(place)
-    work = partial(_evaluate_pair, process, names, place)
+    kept = None if save_dir is None else place(save_dir)
+    if kept is not None:
+        make_folder(kept)
+    work = partial(_evaluate_pair, process, names, kept)
     outcomes: dict[int, Outcome] = {}
     with closing(_outcomes(work, work_list, jobs, engine)) as made:
         for index, outcome in made:
@@ -310,7 +312,7 @@ def _check_sendable(work: Callable[[Pair], Outcome], instead: str) -> None:
 
 
 def _evaluate_pair(
-    process: Process, names: tuple[str, ...], save_dir: Path | None, pair: Pair
+    process: Process, names: tuple[str, ...], save_dir: Place | None, pair: Pair
 ) -> Outcome:
     try:
         noisy, clean, rate_hz = _read_pair(pair)
@@ -344,8 +346,10 @@ def _evaluate_pair(
 
 
 def _read_pair(pair: Pair) -> tuple[Signal, Signal, int]:
-    noisy, rate_hz = audio.read(pair.noisy)
-    clean, clean_rate_hz = audio.read(pair.clean)
+    with fetched(pair.noisy) as path:
+        noisy, rate_hz = audio.read(path)
+    with fetched(pair.clean) as path:
+        clean, clean_rate_hz = audio.read(path)
     if rate_hz != clean_rate_hz:
         raise DataError(f"noisy at {rate_hz} Hz, clean at {clean_rate_hz} Hz: expected one rate.")
     if noisy.shape[0] != clean.shape[0]:
@@ -381,7 +385,9 @@ def _file_score(scores: Scores) -> float:
     return float(np.clip(scores, -_LIMIT_DB, _LIMIT_DB).mean())
 
 
-def _save(save_dir: Path, pair: Pair, denoised: Signal, rate_hz: int) -> None:
+def _save(save_dir: Place, pair: Pair, denoised: Signal, rate_hz: int) -> None:
     path = save_dir / f"{pair.name}.wav"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    audio.write(path, denoised, sample_rate_hz=rate_hz, subtype="FLOAT")
+    if isinstance(path, Path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with stored(path) as local:
+        audio.write(local, denoised, sample_rate_hz=rate_hz, subtype="FLOAT")

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from tinysignal.audio import SOUND_SUFFIXES
 from tinysignal.errors import DataError
-from tinysignal.files import find_files, read_csv
+from tinysignal.files import find_anywhere, read_csv
+from tinysignal.remote import Place, inside, is_folder, is_url, place
 
 # What cutting to whole samples or blocks leaves. A fixed time, as it does not grow with the
 # recording. A lossy codec's padding is longer, and mostly delays the sound as well: then sample by
@@ -24,8 +25,8 @@ class Pair:
     """A noisy recording and its clean target; ``name`` is what reports call it."""
 
     name: str
-    noisy: Path
-    clean: Path
+    noisy: Place
+    clean: Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +39,13 @@ class Failure:
 
 
 def match_folders(
-    noisy: Path, clean: Path, *, passed_over: Counter[str] | None = None
+    noisy: Place, clean: Place, *, passed_over: Counter[str] | None = None
 ) -> tuple[list[Pair], list[Failure]]:
     """Pair the audio files of two folders by their path inside the folder, without its suffix.
 
     Parameters
     ----------
-    noisy, clean : Path
+    noisy, clean : Path or Url
         Searched as by `tinysignal.files.find_files`.
     passed_over : Counter or None
         Is told the extensions of the files of both folders that are no audio files.
@@ -86,13 +87,13 @@ def match_folders(
     return pairs, failures
 
 
-def read_pairs(path: Path) -> list[Pair]:
+def read_pairs(path: Place) -> list[Pair]:
     """Pairs from a CSV file with the columns ``noisy`` and ``clean``.
 
     Parameters
     ----------
-    path : Path
-        Paths in it are absolute, or relative to the CSV file's folder.
+    path : Path or Url
+        Paths in it are absolute, relative to the CSV file's folder, or URLs.
 
     Returns
     -------
@@ -119,7 +120,10 @@ def read_pairs(path: Path) -> list[Pair]:
     for number, row in enumerate(rows, start=2):
         if not row["noisy"] or not row["clean"]:
             raise DataError(f"{path}: row {number} lacks a path; expected noisy and clean.")
-        noisy, clean = path.parent / row["noisy"], path.parent / row["clean"]
+        noisy, clean = (
+            place(row[side]) if is_url(row[side]) else path.parent / row[side]
+            for side in ("noisy", "clean")
+        )
         pairs.append(Pair(name=_name_inside(row["noisy"]), noisy=noisy, clean=clean))
     return pairs
 
@@ -152,20 +156,20 @@ def cut_alike(
 
 def _name_inside(path: str) -> str:
     """The path without suffix, root and steps upward: a name that can be saved in a folder."""
-    parts = Path(path).with_suffix("").parts
+    parts = Path(path.partition("://")[2] or path).with_suffix("").parts
     return "/".join(p for p in parts if p not in ("..", Path(path).anchor))
 
 
-def _by_name(folder: Path, passed_over: Counter[str] | None) -> dict[str, list[Path]]:
-    if not folder.is_dir():
+def _by_name(folder: Place, passed_over: Counter[str] | None) -> dict[str, list[Place]]:
+    if not is_folder(folder):
         raise DataError(f"{folder}: no such folder.")
     found = defaultdict(list)
-    for path in find_files(folder, SOUND_SUFFIXES, passed_over=passed_over):
-        found[path.relative_to(folder).with_suffix("").as_posix()].append(path)
+    for path in find_anywhere(folder, SOUND_SUFFIXES, passed_over=passed_over):
+        found[inside(path, folder).with_suffix("").as_posix()].append(path)
     return found
 
 
-def _problem(found: dict[str, list[Path]], folders: dict[str, Path]) -> str | None:
+def _problem(found: dict[str, list[Place]], folders: dict[str, Place]) -> str | None:
     for side, paths in found.items():
         if not paths:
             return f"no file of this name in the {side} folder {folders[side]}."

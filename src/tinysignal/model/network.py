@@ -26,9 +26,11 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from tinysignal.errors import ModelError
+from tinysignal.errors import FileError, ModelError
 from tinysignal.model.graph import MOST_BYTES, ModelGraph, Port, read_graph
 from tinysignal.model.session import open_session, run, time_limit
+from tinysignal.remote import Url, is_url, place, read_bytes
+from tinysignal.remote.url import without_secrets
 from tinysignal.spec import ClassifierSpec, DenoiserSpec, Spec, spec_from_json
 from tinysignal.stft import Spectrum
 
@@ -132,7 +134,12 @@ def bundled_models() -> list[str]:
 
 
 def model_path(model: str | Path) -> str | Path:
-    """The file in a run's folder; a bundled name, though a folder be called so, as it is."""
+    """The file in a run's folder; a bundled name, though a folder be called so, as it is.
+
+    What a URL names is a run's folder if it does not end in ``.onnx``.
+    """
+    if is_url(model):
+        return model if str(model).endswith(".onnx") else f"{str(model).rstrip('/')}/model.onnx"
     if model in bundled_models() or not Path(model).is_dir():
         return model
     return str(Path(model) / "model.onnx")
@@ -144,7 +151,7 @@ def load_denoising_model(model: str | Path = DEFAULT_MODEL, *, threads: int = 1)
     Parameters
     ----------
     model : str or Path
-        ``default`` or another bundled name; anything else is the path of a file.
+        ``default`` or another bundled name; anything else is the path or the URL of a file.
     threads : int
         Threads that one run of the network may use.
 
@@ -214,7 +221,7 @@ def naming(model: str | Path) -> Iterator[None]:
     except ModelError as error:
         # What it quotes of the file may be anything.
         said = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(error))
-        raise ModelError(f"{model}: {said}") from None
+        raise ModelError(f"{without_secrets(str(model))}: {said}") from None
 
 
 def _judged(content: bytes) -> tuple[Spec, ModelGraph]:
@@ -232,6 +239,8 @@ def _judged(content: bytes) -> tuple[Spec, ModelGraph]:
 def _read(model: str | Path) -> bytes:
     if isinstance(model, str) and model in bundled_models():
         return _read_bundled(model)
+    if is_url(model):
+        return _read_from_store(str(model))
     try:
         with Path(model).open("rb") as file:
             content = file.read(MOST_BYTES + 1)
@@ -241,6 +250,20 @@ def _read(model: str | Path) -> bytes:
     except (OSError, ValueError) as error:  # a name with a zero in it
         reason = error.strerror if isinstance(error, OSError) else error
         raise ModelError(f"cannot be read ({reason}).") from None
+    return _bounded(content)
+
+
+def _read_from_store(model: str) -> bytes:
+    found = place(model)
+    try:
+        if isinstance(found, Url):
+            return _bounded(read_bytes(found, MOST_BYTES + 1))
+    except FileError as error:
+        raise ModelError(str(error).removeprefix(f"{found}: ")) from None
+    return _read(found)  # file://
+
+
+def _bounded(content: bytes) -> bytes:
     if len(content) > MOST_BYTES:
         raise ModelError(f"larger than {MOST_BYTES >> 20} MiB, the most of a model file.")
     return content

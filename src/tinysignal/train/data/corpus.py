@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tinysignal.errors import AudioFileError, FileError, SignalError
 from tinysignal.files import make_folder
+from tinysignal.remote import Place, Url, place, state_of
 from tinysignal.temporaries import locked
 from tinysignal.train.data.shards import Entry, Key, new_shard, read_checked, read_shard, shards_of
 from tinysignal.train.data.sound import Sound
@@ -27,14 +28,21 @@ OnDecoded = Callable[[int, int], None]
 Problem = FileError | SignalError
 
 
-def key_of(path: Path) -> Key:
+def key_of(path: Place) -> Key:
     """The key of a recording: with `sound.open_recording`, all that is asked of where files lie.
 
     Raises
     ------
     AudioFileError
         There is no such file.
+    FileError
+        Its store refuses to tell.
     """
+    if isinstance(path, Url):
+        state = state_of(path)
+        if state is None:
+            raise AudioFileError(f"{path}: there is no such file.")
+        return Key(str(path), state.size, state.mtime_ns)
     try:
         status = path.stat()
     except OSError as error:
@@ -80,7 +88,7 @@ class Corpus:
         self._notes: dict[str, Any] = {}
         self._new_notes: dict[str, Any] = {}
 
-    def sounds(self, paths: Sequence[Path]) -> list[Sound | Problem]:
+    def sounds(self, paths: Sequence[Place]) -> list[Sound | Problem]:
         """Recordings, decoded if they are not yet, or why one is not readable.
 
         While one process decodes into the folder, others wait for it.
@@ -137,7 +145,7 @@ class Corpus:
         AudioFileError
             It was changed or removed since it was decoded.
         """
-        key, path = damaged.key, Path(damaged.key.name)
+        key, path = damaged.key, place(damaged.key.name)
         with self._alone():
             other = self._known({key: path}).get(key, damaged)
             if other.place != damaged.place and self.read(other, 0, other.size) is not None:
@@ -159,7 +167,7 @@ class Corpus:
     def _sound(self, entry: Entry) -> Sound:
         return Sound(Stored(self, entry), entry.scale, entry.facts, 0, entry.size)
 
-    def _known(self, wanted: Mapping[Key, Path], *, tidy: bool = False) -> dict[Key, Entry]:
+    def _known(self, wanted: Mapping[Key, Place], *, tidy: bool = False) -> dict[Key, Entry]:
         """Those of the recordings that are in shards; damaged shards are removed if asked to."""
         shards = []
         for path in shards_of(self._folder, sample_rate_hz=self._rate_hz):
@@ -174,12 +182,12 @@ class Corpus:
             found |= {entry.key: entry for entry in shard.entries if entry.key in wanted}
         return found
 
-    def _decode(self, missing: Mapping[Key, Path]) -> dict[Key, Problem]:
+    def _decode(self, missing: Mapping[Key, Place]) -> dict[Key, Problem]:
         """Decode recordings in parallel; when this is interrupted, what is done stays."""
         problems: dict[Key, Problem] = {}
         done, stop, turn = 0, threading.Event(), threading.Lock()
 
-        def decode(share: list[tuple[Key, Path]]) -> None:
+        def decode(share: list[tuple[Key, Place]]) -> None:
             nonlocal done
             with new_shard(self._folder, sample_rate_hz=self._rate_hz) as shard:
                 for key, path in share:
@@ -239,16 +247,16 @@ class Stored:
         return found
 
 
-def _key_or_problem(path: Path) -> Key | AudioFileError:
+def _key_or_problem(path: Place) -> Key | FileError:
     try:
         return key_of(path)
-    except AudioFileError as error:
+    except FileError as error:
         return error
 
 
-def _shares(missing: Mapping[Key, Path], most_bytes: float) -> Iterator[list[tuple[Key, Path]]]:
+def _shares(missing: Mapping[Key, Place], most_bytes: float) -> Iterator[list[tuple[Key, Place]]]:
     """Recordings of one shard each, in their order."""
-    share: list[tuple[Key, Path]] = []
+    share: list[tuple[Key, Place]] = []
     held = 0
     for key, path in missing.items():
         full = held + key.bytes > min(most_bytes, _SOURCE_BYTES) or len(share) == _MOST_FILES

@@ -12,6 +12,7 @@ import numpy as np
 from tinysignal.datasets.report import Finding, reason
 from tinysignal.errors import FileError, SignalError
 from tinysignal.evaluation.pairs import LENGTH_TOLERANCE_S, Pair
+from tinysignal.remote import Place
 from tinysignal.train.data.alignment import Relation, aligned, relation
 from tinysignal.train.data.corpus import Corpus, Problem
 from tinysignal.train.data.pairs import SignalPair
@@ -73,7 +74,7 @@ def hear(
 
 
 def _sounds(
-    paths: Sequence[Path], *, sample_rate_hz: int, corpus: Corpus | None
+    paths: Sequence[Place], *, sample_rate_hz: int, corpus: Corpus | None
 ) -> Iterator[Sound | Problem]:
     if corpus is not None:
         yield from corpus.sounds(paths)
@@ -158,7 +159,7 @@ def _side(sound: Sound | Problem) -> _Side:
     return (sound, sound.facts) if isinstance(sound, Sound) else sound
 
 
-def _read(path: Path, sample_rate_hz: int) -> _Side:
+def _read(path: Place, sample_rate_hz: int) -> _Side:
     """A recording with all the bits that it has."""
     try:
         mono, lost_db = read_mono(path, sample_rate_hz=sample_rate_hz)

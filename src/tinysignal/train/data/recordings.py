@@ -16,6 +16,7 @@ from tinysignal.datasets.manifest import read_manifest
 from tinysignal.datasets.splits import hold_out
 from tinysignal.errors import DataError
 from tinysignal.files import find_files
+from tinysignal.remote import Place
 from tinysignal.train.data.sound import Mono, Sound, load_sound, lost_db, mono_blocks
 
 
@@ -130,7 +131,7 @@ def load_mono(path: Path, *, sample_rate_hz: int) -> Mono:
     return read_mono(path, sample_rate_hz=sample_rate_hz)[0]
 
 
-def read_mono(path: Path, *, sample_rate_hz: int) -> tuple[Mono, float]:
+def read_mono(path: Place, *, sample_rate_hz: int) -> tuple[Mono, float]:
     """Mean of the channels of a file, and the power that is lost in it.
 
     Returns

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysignal.files import atomic
+from tinysignal.remote import Place
 from tinysignal.train.data.sound import Facts, block_samples, mono_blocks, quantised
 
 _SUFFIX, _MARK = ".corpus", b"tscorp01"
@@ -41,7 +42,7 @@ class Key(NamedTuple):
     changed_ns: int
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """Where samples are: a shard, and the first byte in it."""
 
     shard: Path
@@ -54,7 +55,7 @@ class Entry(NamedTuple):
     Parameters
     ----------
     key : Key
-    place : Place
+    place : Position
     size : int
         Number of samples.
     sums : bytes
@@ -64,7 +65,7 @@ class Entry(NamedTuple):
     """
 
     key: Key
-    place: Place
+    place: Position
     size: int
     sums: bytes
     scale: float
@@ -98,7 +99,7 @@ class NewShard:
         self._rows: list[list[Any]] = []
         self.notes: dict[str, Any] = {}
 
-    def add(self, key: Key, path: Path) -> None:
+    def add(self, key: Key, path: Place) -> None:
         """Decode a recording.
 
         Raises
@@ -186,7 +187,7 @@ def _entry(shard: Path, row: list[Any]) -> Entry:
     name, size_bytes, changed_ns, offset, size, sums, scale, content, *others = row
     return Entry(
         Key(name, size_bytes, changed_ns),
-        Place(shard, offset),
+        Position(shard, offset),
         size,
         bytes.fromhex(sums),
         scale,

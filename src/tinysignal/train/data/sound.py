@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import Any, BinaryIO, Protocol, Self
 
 import numpy as np
@@ -22,6 +22,7 @@ from numpy.typing import DTypeLike, NDArray
 from tinysignal import audio
 from tinysignal.audio.reader import SoundReader
 from tinysignal.audio.validate import Signal
+from tinysignal.remote import Place, fetched
 
 Mono = NDArray[np.float32]  # (time,)
 
@@ -134,18 +135,22 @@ class Sound:
         return max(0, self.facts.loudest - self.start)
 
 
-def open_recording(path: Path) -> SoundReader:
-    """Open a recording of a data set by its name: the one place where training opens sound.
+@contextmanager
+def open_recording(path: Place) -> Iterator[SoundReader]:
+    """A recording of a data set, here or in a store: the one place where training opens sound.
 
     Raises
     ------
     AudioFileError
         It is not readable as audio.
+    FileError
+        Its store does not give it.
     """
-    return audio.open(path)
+    with fetched(path) as local, audio.open(local) as reader:
+        yield reader
 
 
-def mono_blocks(path: Path, *, sample_rate_hz: int) -> Iterator[tuple[Mono, float]]:
+def mono_blocks(path: Place, *, sample_rate_hz: int) -> Iterator[tuple[Mono, float]]:
     """The mean of the channels of a file at a sample rate, block by block.
 
     Returns
@@ -277,7 +282,7 @@ def in_memory(mono: Mono, *, sample_rate_hz: int) -> Sound:
     return _held([(mono, float(np.dot(mono, mono)))], sample_rate_hz)
 
 
-def load_sound(path: Path, *, sample_rate_hz: int) -> Sound:
+def load_sound(path: Place, *, sample_rate_hz: int) -> Sound:
     """Read a recording into memory.
 
     Raises

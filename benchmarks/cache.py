@@ -1,6 +1,6 @@
 """Memory and time to the first step of a training, by hours of sound, with and without a cache.
 
-    python benchmarks/corpus.py
+    python benchmarks/cache.py
     python benchmarks/tables.py
 
 Files of a minute, 8 bits at 16 kHz, are made of one recording, each another part of it at another
@@ -30,7 +30,7 @@ from tinysignal import audio
 from tinysignal.files import atomic
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-REPORT = REPOSITORY / "benchmarks" / "reports" / "corpus.json"
+REPORT = REPOSITORY / "benchmarks" / "reports" / "cache.json"
 TALK = REPOSITORY / "demo" / "talk_clean.flac"
 RATE_HZ, FILE_S = 16_000, 60
 HOURS = (1.0, 10.0, 100.0)
