@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -47,6 +49,9 @@ def nodes() -> Iterator[Any]:
         pytest.importorskip("ray.data", reason="a cluster needs the 'ray' extra")
         from ray.cluster_utils import Cluster
 
+        place = Path(tempfile.mkdtemp(prefix="ts-", dir="/tmp"))  # sockets need short names
+        (place / "ray").mkdir()
+        patch.setenv("RAY_TMPDIR", str(place))
         node = {"num_cpus": 1, "object_store_memory": STORE_BYTES}
         cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
         cluster.add_node(**node)
@@ -55,6 +60,7 @@ def nodes() -> Iterator[Any]:
             yield cluster
         finally:
             cluster.shutdown()
+            shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.fixture
