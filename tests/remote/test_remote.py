@@ -64,6 +64,22 @@ def test_a_folder_in_a_store_gives_the_bytes_of_a_local_folder(
     assert [*spool.iterdir()] == []
 
 
+def test_workers_of_ray_read_and_write_a_store(
+    talks: Path, bucket: Any, env: dict[str, str], onset: tuple[str, str], spool: Path
+) -> None:
+    pytest.importorskip("ray.data", reason="a cluster needs the 'ray' extra")
+    local = talks.parent / "local"
+    assert run(["denoise", str(talks), "-d", str(local), *onset]) == 0
+    command = ("denoise", TALKS, "-d", CLEAN, "--engine", "ray", "--jobs", "1", "--json", *onset)
+    first = run_command(*command, env=env)
+    assert first.returncode == 0, first.stderr
+    assert contents(bucket, "clean") == local_contents(local)
+    assert json.loads(first.stdout)["done"] == 2
+    # The record of the store, which the workers leave to the process that started them.
+    assert [path for path in bucket.find(f"{BUCKET}/clean") if path.endswith(".jsonl")]
+    assert json.loads(run_command(*command, env=env).stdout)["skipped"] == 2
+
+
 def test_a_picture_of_a_sound_in_a_store_is_drawn_beside_its_output(
     talks: Path, bucket: Any, onset: tuple[str, str]
 ) -> None:
