@@ -144,7 +144,7 @@ def drifting_digits(data_dir: Path, seed: int) -> tuple[Part, Part]:
             for n, (y, x) in enumerate(places.tolist()):
                 frames[n, frame] = small[n, :, y : y + 16, x : x + 16]
         noise = torch.randn(frames.shape, generator=generator)
-        made.append(Part(frames + 0.5 * noise, part.targets))
+        made.append(Part(frames + 0.25 * noise, part.targets))
     return made[0], made[1]
 
 
@@ -370,6 +370,6 @@ TRAINED_HERE: dict[str, Case] = {
         "recurrent", "torch.nn.LSTM", RowsLstm, load=rows, shares=(0.75, 0.6), epochs=5
     ),
     "ConvLSTM, width 48": _classifier(
-        "recurrent convolutions", "Shi et al. (2015)", ConvLstm, load=drifting_digits, epochs=5
+        "recurrent convolutions", "Shi et al. (2015)", ConvLstm, load=drifting_digits, epochs=12
     ),
 }
