@@ -19,7 +19,10 @@ NEEDS = {
     **dict.fromkeys(("compress", "inspect", "nets", "runs", "train"), ("torch",)),
     "datasets": ("sklearn",),
     "serve": ("uvicorn", "websockets", "prometheus_client"),
+    "remote": ("fsspec",),
+    "batch.classifying": ("PIL",),
     "classifier": ("PIL",),
+    "train.opinion": ("speechmos",),
     "metrics.audio": ("pystoi", "pesq"),
 }
 

@@ -38,7 +38,8 @@ def classify_files(
 
     Examples
     --------
-    >>>     >>> from tinysignal import Classifier
+    >>> from pathlib import Path
+    >>> from tinysignal import Classifier
     >>> from tinysignal.batch import classify_files
     >>> ((path, answer),) = classify_files(Classifier.load("run"), [Path("seven.png")])
     >>> int(answer.argmax())
