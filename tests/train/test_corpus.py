@@ -20,7 +20,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from tinysignal.cli.main import run as command_line
-from tinysignal.errors import AudioFileError, FileError
+from tinysignal.errors import AudioFileError, DataError, FileError
 from tinysignal.train.checkpoint import load_weights
 from tinysignal.train.data import shards, sound
 from tinysignal.train.data.corpus import Corpus, Stored
@@ -436,3 +436,30 @@ def test_a_cache_that_cannot_be_made_is_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert cache in line
     assert not (tmp_path / "run").exists()
+
+
+def test_recordings_of_a_store_are_trained_on_as_those_of_a_folder_and_fetched_once(
+    speech_and_noise: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = pytest.importorskip("fsspec", reason="the 'remote' extra").filesystem("memory")
+    for folder, name in zip(speech_and_noise, ("speech", "noise"), strict=True):
+        memory.put(str(folder), f"/corpus/{name}", recursive=True)
+    clean, noise = speech_and_noise
+    plain = load(clean=clean, noise=noise)
+    urls = {name: f"memory://corpus/{name}" for name in ("speech", "noise")}
+    try:
+        for again in (False, True):
+            with monkeypatch.context() as patched:
+                if again:
+                    patched.setattr(sound, "open_recording", refuse)
+                options = {"clean": urls["speech"], "noise": urls["noise"]}
+                cached = load(**options, cache=tmp_path / "cache")
+            for a, b in zip(plain.source.batch(0), cached.source.batch(0), strict=True):
+                np.testing.assert_array_equal(a, b)
+        memory.pipe_file("/corpus/noise/manifest.csv", b"path\n")
+        with pytest.raises(DataError, match="manifests are read from local folders only"):
+            load(clean=urls["speech"], noise=urls["noise"])
+        with pytest.raises(DataError, match="rooms are read from local folders only"):
+            load(clean=urls["speech"], noise=noise, augment=True, rooms=urls["noise"])
+    finally:
+        memory.rm("/corpus", recursive=True)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,8 @@ from tinysignal.audio.files import SOUND_SUFFIXES
 from tinysignal.datasets.manifest import read_manifest
 from tinysignal.datasets.splits import hold_out
 from tinysignal.errors import DataError
-from tinysignal.files import find_files
-from tinysignal.remote import Place
+from tinysignal.files import find_anywhere
+from tinysignal.remote import Place, Url, inside, state_of
 from tinysignal.train.data.sound import Mono, Sound, load_sound, lost_db, mono_blocks
 
 
@@ -24,7 +24,7 @@ from tinysignal.train.data.sound import Mono, Sound, load_sound, lost_db, mono_b
 class Recording:
     """Audio file with its group (a speaker, an original recording) and its split."""
 
-    path: Path
+    path: Place
     group: str
     split: str  # "train", "valid", or another word, whose files training does not read
     kind: str = ""  # kind of noise: rain, keyboard, ...
@@ -50,7 +50,7 @@ class Clip:
 
 
 def list_recordings(
-    source: Path,
+    source: Place,
     *,
     valid_fraction: float,
     seed: int,
@@ -64,8 +64,8 @@ def list_recordings(
 
     Parameters
     ----------
-    source : Path
-        Folder, folder with a ``manifest.csv``, or manifest; see
+    source : Path or Url
+        Folder, here or in a store; folder with a ``manifest.csv``, or manifest; see
         `tinysignal.datasets.manifest.read_manifest`.
     valid_fraction : float
         Fraction of the groups to use for validation if no split is given.
@@ -88,17 +88,7 @@ def list_recordings(
     DataError
         The source holds no audio files, or its manifest is not readable.
     """
-    manifest = source if source.suffix == ".csv" else source / "manifest.csv"
-    if manifest.is_file():
-        listed = read_manifest(manifest, data_dir=data_dir)
-        found = [Recording(e.path, e.group, e.split, e.label) for e in listed]
-    elif source.is_dir():
-        found = [
-            Recording(path, folder_group(path.relative_to(source)), "")
-            for path in find_files(source, SOUND_SUFFIXES, passed_over=passed_over)
-        ]
-    else:
-        raise DataError(f"{source}: no such folder. Give a folder of recordings, or a .csv file.")
+    found = _listed(source, data_dir, passed_over)
     if not found:
         raise DataError(f"{source}: 0 audio files, expected 1 or more.")
     valid = {r.group for r in found if r.split == "valid"}
@@ -107,6 +97,22 @@ def list_recordings(
         found = [replace(r, split="valid" if r.group in valid else "train") for r in found]
     test = hold_out(valid, test_fraction, seed=0)
     return [replace(r, split="test") if r.group in test else r for r in found]
+
+
+def _listed(
+    source: Place, data_dir: Path | None, passed_over: Counter[str] | None
+) -> list[Recording]:
+    manifest = source if source.suffix == ".csv" else source / "manifest.csv"
+    if isinstance(manifest, Url):
+        if manifest == source or state_of(manifest) is not None:
+            raise DataError(f"{manifest}: manifests are read from local folders only.")
+    elif manifest.is_file():
+        listed = read_manifest(manifest, data_dir=data_dir)
+        return [Recording(e.path, e.group, e.split, e.label) for e in listed]
+    elif isinstance(source, Path) and not source.is_dir():
+        raise DataError(f"{source}: no such folder. Give a folder of recordings, or a .csv file.")
+    paths = find_anywhere(source, SOUND_SUFFIXES, passed_over=passed_over)
+    return [Recording(path, folder_group(inside(path, source)), "") for path in paths]
 
 
 def load_clips(recordings: Iterable[Recording], *, sample_rate_hz: int) -> list[Clip]:
@@ -145,6 +151,6 @@ def read_mono(path: Place, *, sample_rate_hz: int) -> tuple[Mono, float]:
     return mono, lost_db(sum(power for _, power in blocks), float(np.dot(mono, mono)))
 
 
-def folder_group(relative: Path) -> str:
+def folder_group(relative: PurePath) -> str:
     """Group of a file without a manifest: its first folder, or its name without ending."""
     return relative.parts[0] if len(relative.parts) > 1 else relative.stem

@@ -10,6 +10,7 @@ from typing import Any
 from tinysignal.datasets.report import DataReport, Finding, OnReport, endings, left_out
 from tinysignal.errors import DataError
 from tinysignal.evaluation.pairs import Pair, match_folders
+from tinysignal.remote import Place, Url, is_url, place, state_of
 from tinysignal.stft import StftSize
 from tinysignal.train.data.batches import BatchSource
 from tinysignal.train.data.corpus import Corpus, OnDecoded
@@ -67,7 +68,9 @@ class TrainingData:
     report: DataReport
 
 
-def _find(path: str, data_dir: Path | None) -> Path:
+def _find(path: str, data_dir: Path | None) -> Place:
+    if is_url(path):
+        return place(path)
     if data_dir and not Path(path).exists() and (data_dir / path).exists():
         return data_dir / path
     return Path(path)
@@ -157,7 +160,7 @@ def _paired(
     findings: list[Finding] = []
     if config.pair:
         for path in (clean, noisy):
-            if not path.exists():
+            if state_of(path) is None:
                 raise DataError(f"{path}: no such file. Give two recordings: --pair CLEAN NOISY.")
         matched = [Pair(name=noisy.name, noisy=noisy, clean=clean)]
     else:
@@ -289,7 +292,10 @@ def _hear_rooms(
 ) -> list[Heard]:
     if not config.rooms:
         return []
-    listed = list_rooms(_find(config.rooms, data_dir), data_dir=data_dir)
+    folder = _find(config.rooms, data_dir)
+    if isinstance(folder, Url):
+        raise DataError(f"{folder}: rooms are read from local folders only.")
+    listed = list_rooms(folder, data_dir=data_dir)
     chosen = [r for r in listed if r.split == "train"]
     return hear(chosen, sample_rate_hz=config.sample_rate_hz, corpus=corpus)
 
