@@ -334,7 +334,7 @@ def without_a_cluster() -> dict[str, str]:
 def children_of(group: int) -> list[str]:
     """Names of the living processes of a process group's session."""
     listed = subprocess.run(
-        ["ps", "-eo", "sid,stat,args"], capture_output=True, text=True, check=True
+        ["ps", "-eww", "-o", "sid,stat,args"], capture_output=True, text=True, check=True
     ).stdout.splitlines()[1:]
     rows = [line.split(None, 2) for line in listed]
     return [name for sid, state, name in rows if int(sid) == group and state[0] != "Z"]
