@@ -25,9 +25,10 @@ from tinysignal.errors import DataError, SignalError
 from tinysignal.evaluation import Pair, match_folders
 from tinysignal.evaluation.report import CONFIDENCE, mean_interval
 from tinysignal.metrics import METRICS
-from tinysignal.train.data.pairs import SignalPair
-from validation import kept_and_left
 
+RATE_HZ = 16_000
+RECORDED = "voicebank-demand-test"
+SNRS_DB = (-5.0, 0.0, 5.0, 10.0, 15.0)
 SCORED = ("pesq_wb", "stoi", "estoi", "si_sdr", "dnsmos")
 BY_LABEL = ("mixtures", "kinds")  # sets whose parts are shown too
 WORDS, PAUSES = "words", "pauses"
@@ -194,6 +195,9 @@ def _score(pair: Pair, noisy: Path, metrics: tuple[str, ...]) -> Scores:
     scores: Scores = {}
     for name in metrics:
         if name == PAUSES:
+            from tinysignal.train.data.pairs import SignalPair  # and torch
+            from validation import kept_and_left
+
             given, _ = audio.read(noisy / pair.noisy.name)
             found = kept_and_left(SignalPair(given[0], target[0], pair.name), estimate[0])
             scores |= {key: value for key, value in found.items() if key == KEYS[PAUSES]}

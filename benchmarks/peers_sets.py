@@ -16,15 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from peers_quality import RATE_HZ, RECORDED, SNRS_DB
 from tinysignal import audio
 from tinysignal.train.data.mixing import MixOptions, Mixtures
 from tinysignal.train.data.pairs import SignalPair
 from tinysignal.train.data.recordings import Recording, list_recordings, load_clips
 from validation import in_rooms, one_a_speaker, second_noises
 
-RATE_HZ, CLIP_S, SEED = 16_000, 6.0, 4052
-RECORDED = "voicebank-demand-test"
-SNRS_DB = (-5.0, 0.0, 5.0, 10.0, 15.0)
+CLIP_S, SEED = 6.0, 4052
 KINDS = {
     "machines": "aircraft chainsaw engine helicopter train vacuum_cleaner washing_machine",
     "music, bells": "church_bells music",

@@ -50,6 +50,8 @@ def test_programs_run(
 ) -> None:
     if path.name in ("data.md", "training.md"):
         pytest.importorskip("sklearn", reason="the program needs the 'train' extra")
+    if path.name == "object-stores.md":
+        pytest.importorskip("fsspec", reason="the program needs the 'remote' extra")
     samples, rate_hz = soundfile.read(ROOT / "demo" / "talk.flac")
     for place in ("", "recordings", "noisy", "clean"):
         (tmp_path / place).mkdir(exist_ok=True)

@@ -9,8 +9,7 @@ import numpy as np
 import soundfile as sf
 
 import peers_quality
-from peers_quality import Sets
-from peers_sets import RATE_HZ, SNRS_DB
+from peers_quality import RATE_HZ, SNRS_DB, Sets
 
 SAMPLES = RATE_HZ // 4
 MIXTURES = 2 * len(SNRS_DB)
