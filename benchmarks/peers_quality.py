@@ -32,7 +32,7 @@ SNRS_DB = (-5.0, 0.0, 5.0, 10.0, 15.0)
 SCORED = ("pesq_wb", "stoi", "estoi", "si_sdr", "dnsmos")
 BY_LABEL = ("mixtures", "kinds")  # sets whose parts are shown too
 WORDS, PAUSES = "words", "pauses"
-KEYS = {name: METRICS[name].columns[0].key for name in SCORED}
+KEYS = {name: metric.columns[0].key for name, metric in METRICS.items()}
 KEYS |= {WORDS: "word_errors", PAUSES: "pauses_db"}
 
 LIMIT_DB = 100.0  # as in an evaluation: silence for an answer does not make the mean infinite
