@@ -19,7 +19,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from stores import BUCKET, Faulty, run_command, web_server
 
 from templates import STRIPES, save_template_model, stripes
-from tinysignal.batch import FileOptions, denoise_folder, plan_work, run_batch
+from tinysignal.batch import FileOptions, denoise_folder, denoise_many, plan_work, run_batch
 from tinysignal.batch.record import FOLDER
 from tinysignal.cli.main import run
 from tinysignal.denoiser import Denoiser
@@ -63,6 +63,18 @@ def test_a_folder_in_a_store_gives_the_bytes_of_a_local_folder(
     assert run(["denoise", TALKS, "-d", CLEAN, *options, *onset]) == 0
     assert contents(bucket, "clean") == local_contents(local)
     assert [*spool.iterdir()] == []
+
+
+def test_from_python_many_files_go_from_a_store_into_one(
+    talks: Path, bucket: Any, onset_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    local = talks.parent / "local"
+    for source, target in ((talks, local), (TALKS, CLEAN)):
+        done = denoise_many(source, target, denoiser=Denoiser.load(onset_model))
+        assert [outcome.status for outcome in done] == ["done", "done"]
+    assert contents(bucket, "clean") == local_contents(local)
+    assert not (tmp_path / "s3:").exists()
 
 
 def test_workers_of_ray_read_and_write_a_store(

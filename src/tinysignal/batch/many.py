@@ -14,11 +14,12 @@ from tinysignal.batch.spread import outcomes_by
 from tinysignal.cluster import Engine
 from tinysignal.denoise_file import FileOptions
 from tinysignal.denoiser import Denoiser
+from tinysignal.remote import Place, Url, place
 
 
 def denoise_many(
-    inputs: str | Path | Iterable[str | Path],
-    out_folder: str | Path | None = None,
+    inputs: str | Place | Iterable[str | Place],
+    out_folder: str | Place | None = None,
     *,
     engine: Literal["local", "ray"] = "local",
     address: str | None = None,
@@ -38,9 +39,9 @@ def denoise_many(
 
     Parameters
     ----------
-    inputs : str, Path or iterable of them
-        Files and folders. On a cluster, all machines see them at the same paths.
-    out_folder : str, Path or None
+    inputs : str, Path, Url or iterable of them
+        Files and folders, or their URLs. On a cluster, all machines see them at the same paths.
+    out_folder : str, Path, Url or None
         Made if it is missing; None to write ``NAME.clean.EXT`` beside every input.
     engine, address, retries
         See `tinysignal.cluster.Engine`.
@@ -56,7 +57,7 @@ def denoise_many(
         Whether to redo what is done, and to replace outputs that are read-only.
     report : str, Path or None
         A file ``.jsonl`` or ``.parquet`` with what became of each input; None for
-        ``out_folder/report.jsonl`` with Ray, else for none.
+        ``out_folder/report.jsonl`` with Ray, if that is no URL, else for none.
     on_outcome : callable
         Called with each `Outcome` as it comes, which with Ray is not the order of the inputs.
 
@@ -88,12 +89,12 @@ def denoise_many(
     ('done', 'cleaned/first.wav')
     """
     chosen = Engine(engine=engine, address=address, retries=retries)
-    listed = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-    folder = None if out_folder is None else Path(out_folder)
+    listed = [inputs] if isinstance(inputs, str | Path | Url) else list(inputs)
+    folder = None if out_folder is None else place(out_folder)
     work = plan_work(listed, out_folder=folder, suffix=suffix)
-    place = default_report(chosen, folder) if report is None else Path(report)
+    report_file = default_report(chosen, folder) if report is None else Path(report)
     outcomes = []
-    with report_to(place) as write:
+    with report_to(report_file) as write:
         made = outcomes_by(
             chosen,
             work,
