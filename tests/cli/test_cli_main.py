@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
@@ -115,3 +118,15 @@ def test_other_errors_of_a_program_are_not_taken_for_it(monkeypatch: pytest.Monk
     monkeypatch.setattr(audio, "info", fail)
     with pytest.raises(RuntimeError, match="a mistake"):
         run(["info", "x.wav"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot end itself so there")
+def test_a_signal_while_python_ends_is_no_traceback() -> None:
+    ends = (
+        "import atexit, os, signal; atexit.register(lambda: os.kill(os.getpid(), signal.SIGTERM))"
+    )
+    command = f"{ends}; from tinysignal.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "--version"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")

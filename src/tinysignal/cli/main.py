@@ -123,7 +123,15 @@ def main() -> None:
         sys.stdout.reconfigure(errors="json")
     if sys.argv[1:2] and sys.argv[1] in _READERS:
         _silence_libraries()
-    sys.exit(run(sys.argv[1:]))
+    try:
+        status = run(sys.argv[1:])
+    except _TerminatedError as ended:  # while the last line was written
+        status = ended.status
+    for number in _ENDS:
+        # Nothing is left to clean up, and an exception while Python ends is a traceback.
+        if signal.getsignal(number) is _terminate:
+            signal.signal(number, signal.SIG_DFL)
+    sys.exit(status)
 
 
 def run(arguments: list[str]) -> int:
