@@ -13,10 +13,10 @@ Classifying many files is in classifying.py.
 """
 
 from tinysignal.batch.classifying import classify_files
-from tinysignal.batch.many import denoise_many
+from tinysignal.batch.many import denoise_folder, denoise_many
 from tinysignal.batch.plan import Work, find_sounds, passed_over_text, plan_work
 from tinysignal.batch.record import Records
-from tinysignal.batch.run import Outcome, denoise_folder, outcomes_of, run_batch
+from tinysignal.batch.run import Outcome, outcomes_of, run_batch
 from tinysignal.batch.spread import outcomes_by
 from tinysignal.denoise_file import FileOptions, FileReport, denoise_file
 

@@ -17,6 +17,45 @@ from tinysignal.denoiser import Denoiser
 from tinysignal.remote import Place, Url, place
 
 
+def denoise_folder(
+    folder: str | Place,
+    out_folder: str | Place,
+    *,
+    denoiser: Denoiser | None = None,
+    options: FileOptions | None = None,
+    suffix: str | None = None,
+    jobs: int = 1,
+    overwrite: bool = False,
+) -> list[Outcome]:
+    """Denoise every sound file in a folder and its subfolders into another folder.
+
+    Parameters, results and errors are those of `denoise_many`, on this machine and without a
+    report.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pathlib import Path
+    >>> from tinysignal import audio
+    >>> from tinysignal.batch import denoise_folder
+    >>> Path("talks").mkdir()
+    >>> noise = np.random.default_rng(0).normal(0, 0.01, 16000)
+    >>> audio.write("talks/first.wav", noise, sample_rate_hz=16000)
+    >>> for outcome in denoise_folder("talks", "cleaned"):
+    ...     print(outcome.status, outcome.work.target.as_posix())
+    done cleaned/first.wav
+    """
+    return denoise_many(
+        folder,
+        out_folder,
+        denoiser=denoiser,
+        options=options,
+        suffix=suffix,
+        jobs=jobs,
+        overwrite=overwrite,
+    )
+
+
 def denoise_many(
     inputs: str | Place | Iterable[str | Place],
     out_folder: str | Place | None = None,

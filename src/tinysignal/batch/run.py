@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tinysignal.batch.plan import Work, plan_work
+from tinysignal.batch.plan import Work
 from tinysignal.batch.record import Records
 from tinysignal.denoise_file import FileOptions, FileReport, denoise_file
 from tinysignal.denoiser import Denoiser
@@ -57,74 +57,6 @@ class Outcome:
             "plot": None if work.plot is None else str(work.plot),
             **(FileReport.nothing() if self.report is None else self.report.to_dict()),
         }
-
-
-def denoise_folder(
-    folder: str | Place,
-    out_folder: str | Place,
-    *,
-    denoiser: Denoiser | None = None,
-    options: FileOptions | None = None,
-    suffix: str | None = None,
-    jobs: int = 1,
-    overwrite: bool = False,
-) -> list[Outcome]:
-    """Denoise every sound file in a folder and its subfolders into another folder.
-
-    What an earlier run has made of the same input, with the same model and options, is skipped. A
-    file that fails does not stop the others.
-
-    Parameters
-    ----------
-    folder, out_folder : str, Path or Url
-        Or their URLs, see `tinysignal.remote`. ``out_folder`` and its subfolders are made if they
-        are missing.
-    denoiser : Denoiser or None
-        None for the bundled default.
-    options : FileOptions or None
-        How the outputs are stored; None for as their inputs are.
-    suffix : str or None
-        Extension of the outputs, such as ``.flac``; None for that of the input.
-    jobs : int
-        Files at once.
-    overwrite : bool
-        Whether to redo what is done, and to replace outputs that are read-only.
-
-    Returns
-    -------
-    list of Outcome
-        One for each file, sorted by path; look at its ``status`` and ``error``.
-
-    Raises
-    ------
-    FileError, AudioFileError
-        The folder cannot be read or holds no sound file, or the output folder cannot be made.
-    ConfigError
-        An output is an input.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from pathlib import Path
-    >>> from tinysignal import audio
-    >>> from tinysignal.batch import denoise_folder
-    >>> Path("talks").mkdir()
-    >>> noise = np.random.default_rng(0).normal(0, 0.01, 16000)
-    >>> audio.write("talks/first.wav", noise, sample_rate_hz=16000)
-    >>> for outcome in denoise_folder("talks", "cleaned"):
-    ...     print(outcome.status, outcome.work.target.as_posix())
-    done cleaned/first.wav
-    """
-    work = plan_work([folder], out_folder=out_folder, suffix=suffix)
-    return run_batch(
-        work,
-        denoiser or Denoiser.load(),
-        options,
-        jobs=jobs,
-        overwrite=overwrite,
-        replace_read_only=overwrite,
-        make_folders=True,
-    )
 
 
 def run_batch(
