@@ -1,4 +1,4 @@
-"""The average of two denoisers' weights: a folder for `validation.py`, and to train on from.
+"""The average of two denoisers' weights: a run folder, to score, to train on from, to compress.
 
     python benchmarks/average.py FIRST SECOND --share 0.5 -o OUT
 
@@ -14,8 +14,10 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from tinysignal.train.denoising.build import weights_of
-from tinysignal.train.folder import CONFIG, WEIGHTS
+from tinysignal.train.denoising.build import build_net, stft_size, weights_of
+from tinysignal.train.denoising.config import DenoiserConfig
+from tinysignal.train.export import export_denoiser
+from tinysignal.train.folder import CONFIG, MODEL, WEIGHTS
 
 
 def main() -> None:
@@ -33,6 +35,20 @@ def main() -> None:
     options.output.mkdir(parents=True)
     save_file(average, options.output / WEIGHTS)
     shutil.copy(options.runs[1] / CONFIG, options.output / CONFIG)
+    config = DenoiserConfig.read(options.output / CONFIG, {})
+    size = stft_size(config)
+    net = build_net(config, size)
+    net.load_state_dict(average)
+    export_denoiser(
+        net.eval(),
+        size,
+        options.output / MODEL,
+        arch=config.arch,
+        sample_rate_hz=config.sample_rate_hz,
+        name=config.name,
+        trained_on=config.trained_on,
+        licence=config.licence,
+    )
 
 
 if __name__ == "__main__":

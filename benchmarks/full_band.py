@@ -1,12 +1,13 @@
 """What a denoiser does above 8 kHz: SNR and noise in pauses by band, on mixtures at 48 kHz.
 
-    python benchmarks/full_band.py --data-dir DATA                   # the bundled model
+    python benchmarks/full_band.py --data-dir DATA --envs ENVIRONMENTS    # the bundled model
     python benchmarks/tables.py
 
 ``DATA/fullband`` holds speech and noise at 48 kHz with a manifest. Every recording of speech meets
 one of noise of its split at 0, 5 or 10 dB. In each band: the SNR of the noisy and of the denoised
 signal against the clean one, the change of the SNR, its worst file, and the change of the level
-where nobody speaks, all in dB.
+where nobody speaks, all in dB. With ``--envs``, the same of peers that take 48 kHz, in the
+environments that `peers.py` made.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import csv
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from processes import ProcessError, finish
 from tinysignal import Denoiser, audio
 from tinysignal.errors import TinysignalError
 from tinysignal.files import atomic
@@ -32,6 +35,7 @@ REPORT = Path(__file__).resolve().parent / "reports" / "full_band.json"
 RATE_HZ, LEVEL_DBFS, SNRS_DB = 48_000, -26.0, (0.0, 5.0, 10.0)
 BANDS_HZ = ((0, 4_000), (4_000, 8_000), (8_000, 12_000), (12_000, 16_000), (16_000, 22_000))
 FRAME = RATE_HZ // 50
+OURS, PEERS = "tinysignal", ("loudness", "deepfilternet")
 
 Signal = NDArray[np.float32]
 
@@ -43,15 +47,24 @@ def main() -> None:
     parser.add_argument("--data-dir", default=named, required=not named)
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--output", type=Path, default=REPORT)
+    parser.add_argument("--envs", type=Path, help="folder of environments with the peers in it")
     options = parser.parse_args()
     try:
         denoiser = Denoiser.load(model_path(options.model))
         report: dict[str, Any] = {"model": denoiser.spec.name, "splits": {}}
         for split in ("valid", "train"):
             pairs = mixtures(Path(options.data_dir) / "fullband", split)
-            rows = [by_band(n, c, denoiser(n, sample_rate_hz=RATE_HZ)) for n, c in pairs]
-            report["splits"][split] = {"mixtures": len(rows), "bands": summary(rows)}
-    except TinysignalError as error:
+            made = {OURS: [denoiser(noisy, sample_rate_hz=RATE_HZ) for noisy, _ in pairs]}
+            for peer in PEERS if options.envs else ():
+                made[peer] = by_peer(options.envs / peer, [noisy for noisy, _ in pairs])
+            report["splits"][split] = {
+                "mixtures": len(pairs),
+                "bands": {
+                    name: summary([by_band(*p, s) for p, s in zip(pairs, signals, strict=True)])
+                    for name, signals in made.items()
+                },
+            }
+    except (TinysignalError, ProcessError) as error:
         sys.exit(str(error))
     with atomic(options.output) as path:
         path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -72,6 +85,21 @@ def mixtures(folder: Path, split: str) -> list[tuple[Signal, Signal]]:
         snr_db = SNRS_DB[i // len(noise) % len(SNRS_DB)]
         pairs.append((clean + scaled(around, rms(around), LEVEL_DBFS - snr_db), clean))
     return pairs
+
+
+def by_peer(env: Path, noisy: list[Signal]) -> list[Signal]:
+    """What a peer makes of signals, by our program in its environment."""
+    with tempfile.TemporaryDirectory() as scratch:
+        source, target = Path(scratch) / "noisy", Path(scratch) / "denoised"
+        source.mkdir()
+        target.mkdir()
+        names = [f"{i:03}.wav" for i in range(len(noisy))]
+        for name, signal in zip(names, noisy, strict=True):
+            audio.write(source / name, signal[np.newaxis], sample_rate_hz=RATE_HZ, subtype="FLOAT")
+        programs = str(Path(__file__).with_name("peers_programs.py"))
+        python = str(env / "bin" / "python")
+        finish([python, programs, env.name, "denoise", str(source), str(target), ""])
+        return [audio.read(target / name)[0][0] for name in names]
 
 
 def by_band(noisy: Signal, clean: Signal, denoised: Signal) -> dict[str, dict[str, float]]:

@@ -8,6 +8,7 @@ a process loads only its peer. Files are 16 kHz mono, and so is what is written:
 input and aligned with it. Delays were found once by cross-correlation with the input and agree
 with the peers' sources; `peers.py` measures what is left of them. Times are processor time: on a
 core that does nothing else it is the time that passes, and other work does not lengthen it.
+`full_band.py` gives ``denoise`` files at 48 kHz, which come back at their rate.
 """
 
 from __future__ import annotations
@@ -238,20 +239,20 @@ def denoise(peer: Peer, source: str, target: str) -> None:
     files = sorted(given.glob("*.wav")) if given.is_dir() else [given]
     seconds = {}
     for path in files:
-        noisy, _ = sf.read(path, dtype="float32")
+        noisy, rate_hz = sf.read(path, dtype="float32")
         step = peer.open()
         start_s = time.process_time()
-        cleaned = _aligned(peer, step, noisy)
+        cleaned = _aligned(peer, step, noisy, rate_hz)
         seconds[path.name] = time.process_time() - start_s
-        sf.write(wanted / path.name if given.is_dir() else wanted, cleaned, RATE_HZ, "FLOAT")
+        sf.write(wanted / path.name if given.is_dir() else wanted, cleaned, rate_hz, "FLOAT")
     print(json.dumps(seconds))
 
 
-def _aligned(peer: Peer, step: Step, noisy: Any) -> Any:
+def _aligned(peer: Peer, step: Step, noisy: Any, rate_hz: int) -> Any:
     """(time,) of the input's length; ends of the padding that delays and hops need are cut."""
     padding = np.zeros(peer.delay_samples + peer.hop_samples, np.float32)
-    cleaned = step(np.concatenate([_resampled(noisy, RATE_HZ, peer.rate_hz), padding]))
-    cleaned = _resampled(cleaned[peer.delay_samples :], peer.rate_hz, RATE_HZ)
+    cleaned = step(np.concatenate([_resampled(noisy, rate_hz, peer.rate_hz), padding]))
+    cleaned = _resampled(cleaned[peer.delay_samples :], peer.rate_hz, rate_hz)
     return np.pad(cleaned[: noisy.size], (0, max(0, noisy.size - cleaned.size)))
 
 

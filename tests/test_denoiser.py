@@ -417,7 +417,7 @@ def test_a_complex_mask_turns_down_what_lies_above_the_model_but_not_its_phase(
     high = np.sin(2 * np.pi * 20_000 * np.arange(rate_hz) / rate_hz)
     low = white(1, rate_hz)[0]
     change = turner(low + high, sample_rate_hz=rate_hz) - turner(low, sample_rate_hz=rate_hz)
-    settled = slice(16_000, -5000)  # a quarter of a second until it is known what is noise
+    settled = slice(1000, 10_000)  # before it is known what is noise
     kept = 2 * np.mean(change[settled] * high[settled])
     assert 0.05 < kept < 1
     np.testing.assert_allclose(change[settled], kept * high[settled], atol=0.5 * kept)
@@ -427,7 +427,7 @@ def test_a_complex_mask_turns_down_what_lies_above_the_model_but_not_its_phase(
 
 
 def test_a_lasting_sound_above_the_models_band_is_noise_beside_speech(denoiser: Denoiser) -> None:
-    """At 48 kHz a tone at 20 kHz falls by 20 dB while the model keeps what it hears below."""
+    """At 48 kHz a tone at 20 kHz falls by 12 dB while the model keeps what it hears below."""
     rate_hz = 48_000
     time_s = np.arange(rate_hz) / rate_hz
     high = 0.3 * np.sin(2 * np.pi * 20_000 * time_s)
@@ -436,7 +436,7 @@ def test_a_lasting_sound_above_the_models_band_is_noise_beside_speech(denoiser: 
     spectrum = np.abs(np.fft.rfft(output[16_000:46_000])) * 2 / 30_000
     frequency_hz = np.fft.rfftfreq(30_000, 1 / rate_hz)
     level = spectrum[np.abs(frequency_hz - 20_000) < 5].max()
-    assert level == pytest.approx(0.3 * 0.1, rel=0.05)
+    assert level < 0.3 * 10 ** (-12 / 20)
 
 
 @pytest.mark.parametrize("level", [0.003, 0.3])
@@ -611,39 +611,39 @@ def test_a_refused_block_leaves_the_stream_as_it_was(denoiser: Denoiser) -> None
     np.testing.assert_allclose(np.concatenate(pieces, axis=1), offline, atol=1e-5)
 
 
-@pytest.mark.parametrize(("rate_hz", "leaks"), [(16_000, True), (48_000, False)])
+@pytest.mark.parametrize(("rate_hz", "counts"), [(16_000, True), (48_000, False)])
 def test_what_a_model_says_of_its_last_bins_counts_at_its_own_rate_only(
-    tmp_path: Path, rate_hz: int, leaks: bool
+    tmp_path: Path, rate_hz: int, counts: bool
 ) -> None:
     """Recordings at 16 kHz hold nothing there, so a network learns nothing about it."""
-    gains = np.full(257, 0.05, np.float32)
-    gains[-4:] = 1
-    ends = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["channels", "frames", 257])
-        for name in ("magnitude", "gain")
-    ]
-    initializers = [
-        onnx.numpy_helper.from_array(gains, "gains"),
-        onnx.numpy_helper.from_array(np.float32(0), "zero"),
-    ]
-    nodes = [
-        helper.make_node("Mul", ["magnitude", "zero"], ["zeros"]),
-        helper.make_node("Add", ["zeros", "gains"], ["gain"]),
-    ]
-    graph = helper.make_graph(nodes, "edge", ends[:1], ends[1:], initializers)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    spec = DenoiserSpec(
-        name="edge", arch="edge", sample_rate_hz=16_000, window_samples=512, hop_samples=256
-    )
-    helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
-    onnx.save(model, tmp_path / "edge.onnx")
     noise = np.random.default_rng(0).normal(0, 0.1, (1, rate_hz)).astype(np.float32)
-    denoised = Denoiser.load(tmp_path / "edge.onnx")(noise, sample_rate_hz=rate_hz)
-    levels = [np.abs(np.fft.rfft(x[0])) for x in (noise, denoised)]
     edge = slice(7_900, 7_990)  # Hz: the signals last a second
-    kept = np.linalg.norm(levels[1][edge]) / np.linalg.norm(levels[0][edge])
-    assert kept == pytest.approx(1.0 if leaks else 0.05, rel=0.1)
-    if rate_hz > 16_000:
-        above = slice(9_000, 23_000)
-        kept = np.linalg.norm(levels[1][above]) / np.linalg.norm(levels[0][above])
-        assert kept == pytest.approx(0.05, rel=0.01)
+    outputs = []
+    for last in (0.05, 1.0):
+        gains = np.full(257, 0.05, np.float32)
+        gains[-4:] = last
+        ends = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["channels", "frames", 257])
+            for name in ("magnitude", "gain")
+        ]
+        initializers = [
+            onnx.numpy_helper.from_array(gains, "gains"),
+            onnx.numpy_helper.from_array(np.float32(0), "zero"),
+        ]
+        nodes = [
+            helper.make_node("Mul", ["magnitude", "zero"], ["zeros"]),
+            helper.make_node("Add", ["zeros", "gains"], ["gain"]),
+        ]
+        graph = helper.make_graph(nodes, "edge", ends[:1], ends[1:], initializers)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        spec = DenoiserSpec(
+            name="edge", arch="edge", sample_rate_hz=16_000, window_samples=512, hop_samples=256
+        )
+        helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
+        onnx.save(model, tmp_path / "edge.onnx")
+        outputs.append(Denoiser.load(tmp_path / "edge.onnx")(noise, sample_rate_hz=rate_hz)[0])
+    if counts:
+        levels = [np.linalg.norm(np.fft.rfft(output)[edge]) for output in outputs]
+        assert levels[1] == pytest.approx(20 * levels[0], rel=0.1)
+    else:
+        np.testing.assert_array_equal(*outputs)

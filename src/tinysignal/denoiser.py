@@ -33,7 +33,7 @@ from tinysignal.upper_band import UpperBand
 _FRAMES_AT_ONCE, _BINS_AT_ONCE = 128, 1 << 18
 
 
-RULE = 2
+RULE = 3
 """To be raised when the same model and options give another sound than before."""
 
 
@@ -398,7 +398,8 @@ class DenoiserStream:
         if self._upper is not None:
             above = spectrum[:, :, self._first_above :]
             kept = gain.guide(inside, inside_gain)
-            result[:, :, self._first_above :] = self._upper(above, kept)
+            powers = gain.voice_and_noise(inside, inside_gain) / scale**2
+            result[:, :, self._first_above :] = self._upper(above, kept, powers)
         return result
 
 

@@ -154,13 +154,36 @@ def guide(heard: Spectrum, gain: NDArray[Any]) -> NDArray[np.float32]:
     -------
     float32 (channels, frames)
     """
-    bins = gain.shape[2]
-    band = slice(round(bins * (1 - _GUIDE)), first_above(bins))
+    band = _guiding(gain.shape[2])
     magnitude = np.abs(heard[:, :, band])
     before = magnitude.sum(axis=2) + _SILENCE
     after = (magnitude * np.abs(gain[:, :, band])).sum(axis=2) + _SILENCE
     kept: NDArray[np.float32] = np.minimum(after / before, 1)
     return kept
+
+
+def voice_and_noise(heard: Spectrum, gain: NDArray[Any]) -> NDArray[np.float32]:
+    """Mean power of a bin: what a network leaves in its band, and what it takes where it guides.
+
+    Parameters
+    ----------
+    heard : complex64 (channels, frames, model's bins)
+    gain : (channels, frames, model's bins)
+
+    Returns
+    -------
+    float32 (channels, frames, 2)
+    """
+    bins = gain.shape[2]
+    left = heard * gain
+    parts = left[:, :, : first_above(bins)], (heard - left)[:, :, _guiding(bins)]
+    powers = [np.square(np.abs(part)).mean(axis=2) for part in parts]
+    return np.stack(powers, axis=2, dtype=np.float32)
+
+
+def _guiding(bins: int) -> slice:
+    """The bins of a network's band next to what lies above it."""
+    return slice(round(bins * (1 - _GUIDE)), first_above(bins))
 
 
 def kept(options: DenoiseOptions) -> float:

@@ -1,29 +1,56 @@
-"""What lies above the network's band: a gain from the noise there, with the network as the guide.
+"""What lies above the network's band: learnt gains of bands, with the network as the guide.
 
-Noise is what a band never falls below. Where the network hears speech, a band keeps what rises out
-of its noise (a Wiener gain, which makes no band noisier than it was); where it hears none, bands
-fall as the network's own do.
+The network hears up to 7.75 kHz. Above, a small recurrent network judges bands of a sixth of an
+octave together: each by its level beside its own noise (what it never falls below) and beside the
+voice, and all by what the network makes of the sound below. A Wiener gain stands beside it, against
+noise that is loud beside the voice, and alone where a sound is speech for certain: it holds for
+sounds that the recurrent network never met. Both were trained together by
+``benchmarks/upper_band.py`` and are the same for every model.
 """
 
 from __future__ import annotations
 
+from functools import cache
+from importlib import resources
 from itertools import pairwise
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinysignal.errors import ModelError
 from tinysignal.stft import Spectrum, StftSize
 
 Gain = NDArray[np.float32]
+Values = NDArray[np.float32]
 
-_BANDS_PER_OCTAVE = 6
-_MEAN_S, _MEMORY_S, _LEAST_S = 0.064, 1.5, 0.25
+WEIGHTS = "upper_band.npz"
+EDGES_HZ = np.geomspace(7_750, 24_000, 11)
+"""Of the bands. A band above the signal's own range is silent; beyond the last, its gain holds."""
+
+LEAST_GAIN = 0.1
+"""Of the Wiener gain."""
+HEARD_DB = -50.0, -30.0
+"""Noise beside the voice that the Wiener gain leaves alone, and that it takes wholly."""
+CLEAR_DB, PRESENT_DB = (8.0, 20.0), (-22.0, -8.0)
+"""Level above the noise, and what the network keeps: not speech, and speech for certain."""
+
+_MEAN_S, _NOISE_S, _LEAST_S = 0.064, 1.5, 0.25
+_FORGET_DB_PER_S = 1.0  # of what was loudest
 _BIAS = 1.4  # of the least of many means, below their own mean
-_ABSENT_DB, _PRESENT_DB = -22.0, -8.0  # of what the network keeps: no speech, and speech
-_LOW_DB, _HIGH_DB = 8.0, 20.0  # of a band above its noise: hardly, and clearly
-_LEAST_GAIN = 0.1  # beside speech: a band that is switched off sounds worse than its noise
 _TINY = 1e-16  # power far below one 24-bit step
+
+
+BAND_FEATURES = (
+    "level above its noise",
+    "mean level above its noise",
+    "noise beside the voice",
+    "level beside the voice",
+    "noise beside what the network takes",
+    "loudest above its noise",
+)
+FEATURES = ("voice beside its loudest", "taken beside the voice", "kept", "most kept of late")
 
 
 class UpperBand:
@@ -47,16 +74,25 @@ class UpperBand:
     ) -> None:
         frames_per_s = sample_rate_hz / size.hop_samples
         self._mean = max(1, round(_MEAN_S * frames_per_s))
-        self._memory = max(2, round(_MEMORY_S * frames_per_s))
+        self._noise = max(2, round(_NOISE_S * frames_per_s))
         self._least = round(_LEAST_S * frames_per_s)
+        self._forget = np.float32(10 ** (-_FORGET_DB_PER_S / 10 / frames_per_s))
         self._late = lookahead_frames
-        self._pool, self._spread = _bands(first, size.bins)
-        past = self._memory + self._mean - 2 + self._late
+        bins_hz = np.arange(first, size.bins) * sample_rate_hz / size.window_samples
+        self.pool, self._spread = _bands(bins_hz)
+        bands, past = self.pool.shape[1], self._noise + self._mean - 2
         # Before the signal there is nothing: no level that could be its noise.
-        self._past = np.full((channels, past, self._pool.shape[1]), np.nan, np.float32)
+        self._powers = np.full((channels, past + self._late, bands), np.nan, np.float32)
+        self._inside = np.full((channels, past, 2), np.nan, np.float32)
+        self._kept = np.full((channels, self._mean - 1, 1), np.nan, np.float32)
+        self._loudest = np.zeros((channels, bands), np.float32)
+        self._voice = np.zeros((channels, 1), np.float32)
+        self._state = np.zeros(
+            (channels, 0), np.float32
+        )  # as wide as the weights, once they are read
         self._seen = -lookahead_frames
 
-    def __call__(self, spectrum: Spectrum, kept: Gain) -> Gain:
+    def __call__(self, spectrum: Spectrum, kept: Gain, inside: Values) -> Gain:
         """Gains of the next frames.
 
         Parameters
@@ -64,58 +100,153 @@ class UpperBand:
         spectrum : complex64 (channels, frames, bins from the first on)
         kept : float32 (channels, frames)
             What the network keeps of the magnitude, of frames ``lookahead_frames`` before.
+        inside : float32 (channels, frames, 2)
+            Power that the network leaves, and takes, in a bin of its band, of the same frames.
 
         Returns
         -------
         float32 (channels, frames, bins from the first on), as late as ``kept``
         """
+        before = self._seen
+        asked = self.features(spectrum, kept, inside)
+        return np.asarray(self._answers(asked, max(0, -before)) @ self._spread, np.float32)
+
+    def features(self, spectrum: Spectrum, kept: Gain, inside: Values) -> Values:
+        """What the recurrent network is asked about the next frames; parameters as of a call.
+
+        Returns
+        -------
+        float32 (channels, frames, features)
+            `BAND_FEATURES` for each band, then `FEATURES`.
+        """
         frames = spectrum.shape[1]
-        power = np.asarray(np.square(np.abs(spectrum)) @ self._pool, np.float32)
-        known = np.concatenate([self._past, power], axis=1)
-        self._past = known[:, frames:]
-        known = known[:, : known.shape[1] - self._late]
-        now = known[:, -frames:]
         order = np.arange(self._seen, self._seen + frames)
         self._seen += frames
+        # What the network says of frames before the signal.
+        kept = np.where(order < 0, np.nan, kept)
+        inside = np.where(order[:, np.newaxis] < 0, np.nan, inside)
+        powers, self._powers = _with_past(self._powers, np.square(np.abs(spectrum)) @ self.pool)
+        inside, self._inside = _with_past(self._inside, inside)
+        held, self._kept = _with_past(self._kept, kept[..., np.newaxis])
+        powers = powers[:, : powers.shape[1] - self._late]
+        now, means = powers[:, -frames:], _means(powers, self._mean)
         # So soon after the start, a word may be all that was heard.
         settled = (order >= self._least)[:, np.newaxis]
-        noise = np.where(settled, _BIAS * self._floor(known), 0)
-        rising = np.maximum(1 - noise / (now + _TINY), _LEAST_GAIN)
-        kept = kept[..., np.newaxis]
-        absent = 1 - _ramp(20 * np.log10(kept + _TINY), _ABSENT_DB, _PRESENT_DB)
-        # A band far above its noise is kept whatever the network hears below it.
-        above_db = 10 * np.log10((now + _TINY) / (noise + _TINY))
-        doubtful = np.where(settled, 1 - _ramp(above_db, _LOW_DB, _HIGH_DB), 1)
-        gain = rising + absent * doubtful * (kept - rising)
-        return np.asarray(gain @ self._spread, np.float32)
+        noise = np.where(settled, _BIAS * _least(means, self._noise), np.float32(0))
+        inside_means = _means(inside, self._mean)
+        taken, steady = inside_means[:, -frames:, 1:], _least(inside_means[..., 1:], self._noise)
+        voice = self._forgetting(self._voice, inside_means[:, -frames:, :1])
+        loudest = self._forgetting(self._loudest, means[:, -frames:])
+        self._voice, self._loudest = voice[:, -1], loudest[:, -1]
+        of_bands = [
+            _decibels(now, noise, -10, 40),
+            _decibels(means[:, -frames:], noise, -10, 40),
+            _decibels(noise, voice, -90, 10),
+            _decibels(now, voice, -90, 10),
+            _decibels(noise, steady, -50, 50),
+            _decibels(loudest, noise, -10, 60),
+        ]
+        of_all = [
+            _decibels(inside[:, -frames:, :1], voice, -60, 10),
+            _decibels(taken, voice, -90, 10),
+            _decibels(np.square(kept[..., np.newaxis]), 1, -50, 0),
+            _decibels(np.square(-_least(-held, self._mean)), 1, -50, 0),
+        ]
+        flat = np.stack(of_bands, axis=-1).reshape(*now.shape[:2], -1)
+        return np.concatenate([flat, *of_all], axis=-1, dtype=np.float32) / np.float32(20)
 
-    def _floor(self, power: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The least mean of `_MEAN_S` within `_MEMORY_S`, for each of the last frames."""
-        count = power.shape[1] - self._mean + 1
-        means = np.zeros_like(power[:, :count])
-        for i in range(self._mean):
-            means += power[:, i : i + count] / np.float32(self._mean)
-        width = 1
-        while width < self._memory:  # windows that double
-            step = min(width, self._memory - width)
-            means = np.fmin(means[:, :-step], means[:, step:])
-            width += step
-        return np.nan_to_num(means, nan=0.0)
+    def _answers(self, asked: Values, early: int) -> Gain:
+        """Gains of bands, by a gated recurrent unit (Cho et al., 2014) between two linear layers.
+
+        The first ``early`` frames come before the signal.
+        """
+        weights = _weights()
+        hidden = np.maximum(asked @ weights["in_weight"] + weights["in_bias"], 0)
+        given = hidden @ weights["gate_weight"] + weights["gate_bias"]
+        width = weights["state_weight"].shape[0]
+        if not self._state.size:
+            self._state = np.zeros((asked.shape[0], width), np.float32)
+        states = np.zeros((*asked.shape[:2], width), np.float32)
+        for i in range(early, asked.shape[1]):
+            own = self._state @ weights["state_weight"] + weights["state_bias"]
+            gates = _sigmoid(given[:, i, : 2 * width] + own[:, : 2 * width])
+            reset, stay = gates[:, :width], gates[:, width:]
+            new = np.tanh(given[:, i, 2 * width :] + reset * own[:, 2 * width :])
+            self._state = new + stay * (self._state - new)
+            states[:, i] = self._state
+        learnt = _sigmoid(states @ weights["out_weight"] + weights["out_bias"])
+        of_bands = asked[..., : -len(FEATURES)].reshape(*learnt.shape, len(BAND_FEATURES))
+        above_db, noise_db = 20 * of_bands[..., 0], 20 * of_bands[..., 2]
+        kept_db = 20 * asked[..., -2:-1]
+        wiener = np.maximum(1 - 10 ** (-above_db / 10), LEAST_GAIN)
+        certain = ramp(above_db, *CLEAR_DB) * ramp(kept_db, *PRESENT_DB)
+        mixed = learnt * (1 + ramp(noise_db, *HEARD_DB) * (wiener - 1))
+        return np.asarray(mixed + certain * (wiener - mixed), np.float32)
+
+    def _forgetting(self, last: Values, values: Values) -> Values:
+        """What was loudest up to each frame, forgotten slowly."""
+        found = np.nan_to_num(values)
+        for frame in np.moveaxis(found, 1, 0):
+            np.maximum(frame, last * self._forget, out=frame)
+            last = frame
+        return found
 
 
-def _ramp(value: NDArray[Any], low: float, high: float) -> NDArray[Any]:
-    """0 below the one, 1 above the other."""
-    return np.clip((value - low) / (high - low), 0, 1)
+def _with_past(past: Values, new: NDArray[np.floating]) -> tuple[Values, Values]:
+    """All that is known, and what of it the next frames need."""
+    known = np.concatenate([past, np.asarray(new, np.float32)], axis=1)
+    return known, known[:, new.shape[1] :]
 
 
-def _bands(first: int, bins: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """From bins to the mean power of bands, and from bands' gains back to bins, between centres."""
-    count = max(1, round(_BANDS_PER_OCTAVE * np.log2(bins / first)))
-    edges = np.unique(np.round(np.geomspace(first, bins, count + 1)).astype(int)) - first
-    place = np.arange(bins - first)
-    pool = np.zeros((place.size, edges.size - 1), np.float32)
-    for band, (begin, end) in enumerate(pairwise(edges)):
-        pool[begin:end, band] = 1 / (end - begin)
-    centres = (edges[:-1] + edges[1:] - 1) / 2
-    spread = np.stack([np.interp(place, centres, row) for row in np.eye(centres.size)])
+def _means(values: Values, width: int) -> Values:
+    """Of every ``width`` frames, (channels, frames - width + 1, ...)."""
+    count = values.shape[1] - width + 1
+    means = np.zeros_like(values[:, :count])
+    for i in range(width):
+        means += values[:, i : i + count] / np.float32(width)
+    return means
+
+
+def _least(values: Values, width: int) -> Values:
+    """The least of every ``width`` frames that are known, 0 where none is."""
+    done = 1
+    while done < width:  # windows that double
+        step = min(done, width - done)
+        values = np.fmin(values[:, :-step], values[:, step:])
+        done += step
+    return np.nan_to_num(values, nan=0.0)
+
+
+def _decibels(power: Values, reference: Values | float, low: float, high: float) -> Values:
+    ratio = (np.nan_to_num(power) + _TINY) / (np.asarray(reference) + _TINY)
+    return np.asarray(np.clip(10 * np.log10(ratio), low, high), np.float32)
+
+
+def ramp(value: Any, low: float, high: float) -> Any:
+    """0 below the one, 1 above the other; of arrays and tensors."""
+    return ((value - low) / (high - low)).clip(0, 1)
+
+
+def _sigmoid(values: Values) -> Values:
+    return np.asarray(1 / (1 + np.exp(-values)), np.float32)
+
+
+@cache
+def _weights() -> dict[str, Values]:
+    """Weights, for products from the left, and biases."""
+    try:
+        with (resources.files("tinysignal") / "models" / WEIGHTS).open("rb") as file:
+            return dict(np.load(file, allow_pickle=False))
+    except (OSError, ValueError, BadZipFile) as error:  # it holds sums of its bytes
+        raise ModelError("the gains above 8 kHz are damaged. Install tinysignal again.") from error
+
+
+def _bands(bins_hz: NDArray[np.float64]) -> tuple[Values, Values]:
+    """From bins to bands' mean power, and from bands' gains back to bins, between the centres."""
+    pool = np.zeros((bins_hz.size, EDGES_HZ.size - 1), np.float32)
+    for band, (low, high) in enumerate(pairwise(EDGES_HZ)):
+        inside = (bins_hz >= low) & (bins_hz < high)
+        pool[inside, band] = 1 / max(1, inside.sum())
+    centres_hz = (EDGES_HZ[:-1] + EDGES_HZ[1:]) / 2
+    spread = np.stack([np.interp(bins_hz, centres_hz, row) for row in np.eye(centres_hz.size)])
     return pool, spread.astype(np.float32)
