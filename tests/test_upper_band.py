@@ -66,6 +66,12 @@ def test_hiss_falls_between_words_and_sibilants_stay() -> None:
     assert np.median(found[between]) < 10 ** (-12 / 20)
 
 
+def test_before_its_noise_is_known_a_band_takes_what_the_network_keeps() -> None:
+    noisy = above(hiss(0.2))
+    kept, inside = heard(noisy, np.zeros_like(noisy))
+    np.testing.assert_allclose(upper()(noisy, kept, inside), SILENT, rtol=1e-3)
+
+
 @pytest.mark.parametrize("snr_db", [-5, 0, 10, 20, 30])
 def test_no_band_gets_noisier_by_more_than_1_db(snr_db: float) -> None:
     speech = sibilants()

@@ -107,9 +107,14 @@ class UpperBand:
         -------
         float32 (channels, frames, bins from the first on), as late as ``kept``
         """
-        before = self._seen
+        order = np.arange(self._seen, self._seen + spectrum.shape[1])
         asked = self.features(spectrum, kept, inside)
-        return np.asarray(self._answers(asked, max(0, -before)) @ self._spread, np.float32)
+        gains = self._answers(asked, early=int(np.sum(order < 0)))
+        # So soon after the start, a word may be all that was heard: no noise is known yet.
+        settled = (order >= self._least)[:, np.newaxis]
+        return np.asarray(
+            np.where(settled, gains, kept[..., np.newaxis]) @ self._spread, np.float32
+        )
 
     def features(self, spectrum: Spectrum, kept: Gain, inside: Values) -> Values:
         """What the recurrent network is asked about the next frames; parameters as of a call.
@@ -130,7 +135,6 @@ class UpperBand:
         held, self._kept = _with_past(self._kept, kept[..., np.newaxis])
         powers = powers[:, : powers.shape[1] - self._late]
         now, means = powers[:, -frames:], _means(powers, self._mean)
-        # So soon after the start, a word may be all that was heard.
         settled = (order >= self._least)[:, np.newaxis]
         noise = np.where(settled, _BIAS * _least(means, self._noise), np.float32(0))
         inside_means = _means(inside, self._mean)
@@ -155,7 +159,7 @@ class UpperBand:
         flat = np.stack(of_bands, axis=-1).reshape(*now.shape[:2], -1)
         return np.concatenate([flat, *of_all], axis=-1, dtype=np.float32) / np.float32(20)
 
-    def _answers(self, asked: Values, early: int) -> Gain:
+    def _answers(self, asked: Values, *, early: int) -> Gain:
         """Gains of bands, by a gated recurrent unit (Cho et al., 2014) between two linear layers.
 
         The first ``early`` frames come before the signal.
