@@ -47,8 +47,8 @@ def denoisers(report: Report) -> str:
         f"VoiceBank-DEMAND's test set, and {mixed['mixtures']} mixtures of "
         f"{len(mixed['speech']['groups'])} speakers and {len(mixed['noise']['groups'])} noise "
         "recordings that the bundled model was not trained on. Outputs are aligned with the input.",
-        "The bundled model was trained with a differentiable form of PESQ in its loss, so the PESQ "
-        "column flatters it.",
+        "A differentiable form of PESQ, and in its last runs DNSMOS's network, were part of the "
+        "bundled model's loss, so these two columns flatter it.",
         "## Quality",
         "Mean and half width of the 95 % confidence interval over files.",
         *quality(report),

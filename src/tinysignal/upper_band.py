@@ -37,6 +37,10 @@ CLEAR_DB, PRESENT_DB = (8.0, 20.0), (-22.0, -8.0)
 """Level above the noise, and what the network keeps: not speech, and speech for certain."""
 
 _MEAN_S, _NOISE_S, _LEAST_S = 0.064, 1.5, 0.25
+_EARLY_DB = (
+    -30.0,
+    -15.0,
+)  # what the network keeps before any noise is known: no speech, and speech
 _FORGET_DB_PER_S = 1.0  # of what was loudest
 _BIAS = 1.4  # of the least of many means, below their own mean
 _TINY = 1e-16  # power far below one 24-bit step
@@ -110,11 +114,12 @@ class UpperBand:
         order = np.arange(self._seen, self._seen + spectrum.shape[1])
         asked = self.features(spectrum, kept, inside)
         gains = self._answers(asked, early=int(np.sum(order < 0)))
-        # So soon after the start, a word may be all that was heard: no noise is known yet.
+        # So soon after the start no noise is known: what is heard may be a word, all of it.
         settled = (order >= self._least)[:, np.newaxis]
-        return np.asarray(
-            np.where(settled, gains, kept[..., np.newaxis]) @ self._spread, np.float32
-        )
+        kept = kept[..., np.newaxis]
+        present = ramp(20 * np.log10(kept + _TINY), *_EARLY_DB)
+        gains = np.where(settled, gains, kept + present * (1 - kept))
+        return np.asarray(gains @ self._spread, np.float32)
 
     def features(self, spectrum: Spectrum, kept: Gain, inside: Values) -> Values:
         """What the recurrent network is asked about the next frames; parameters as of a call.
