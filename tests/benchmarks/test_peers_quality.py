@@ -247,7 +247,7 @@ def test_a_stated_delay_is_taken_out_and_the_length_kept(
         rate_hz=rate_hz, delay_samples=delay, stream=delaying(delay), hop_samples=hop
     )
     noisy = tone_bursts(samples)
-    cleaned = peers_programs._aligned(peer, peer.open(), noisy)
+    cleaned = peers_programs._aligned(peer, peer.open(), noisy, 16_000)
     assert cleaned.shape == noisy.shape
     np.testing.assert_allclose(cleaned, noisy, atol=2e-3)
 
