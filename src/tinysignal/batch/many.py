@@ -38,12 +38,12 @@ def denoise_folder(
     >>> from pathlib import Path
     >>> from tinysignal import audio
     >>> from tinysignal.batch import denoise_folder
-    >>> Path("talks").mkdir()
+    >>> Path("lectures").mkdir()
     >>> noise = np.random.default_rng(0).normal(0, 0.01, 16000)
     >>> audio.write("talks/first.wav", noise, sample_rate_hz=16000)
-    >>> for outcome in denoise_folder("talks", "cleaned"):
+    >>> for outcome in denoise_folder("lectures", "quiet"):
     ...     print(outcome.status, outcome.work.target.as_posix())
-    done cleaned/first.wav
+    done quiet/first.wav
     """
     return denoise_many(
         folder,

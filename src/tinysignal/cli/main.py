@@ -131,7 +131,18 @@ def main() -> None:
         # Nothing is left to clean up, and an exception while Python ends is a traceback.
         if signal.getsignal(number) is _terminate:
             signal.signal(number, signal.SIG_DFL)
+    if status and _is_one_of_many():
+        # Its connections to a process that is gone may never close, and the others wait for it.
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(status)
     sys.exit(status)
+
+
+def _is_one_of_many() -> bool:
+    """Whether this process trains together with others."""
+    distributed = sys.modules.get("torch.distributed")
+    return bool(distributed and distributed.is_available() and distributed.is_initialized())
 
 
 def run(arguments: list[str]) -> int:
