@@ -40,7 +40,7 @@ def denoise_folder(
     >>> from tinysignal.batch import denoise_folder
     >>> Path("lectures").mkdir()
     >>> noise = np.random.default_rng(0).normal(0, 0.01, 16000)
-    >>> audio.write("talks/first.wav", noise, sample_rate_hz=16000)
+    >>> audio.write("lectures/first.wav", noise, sample_rate_hz=16000)
     >>> for outcome in denoise_folder("lectures", "quiet"):
     ...     print(outcome.status, outcome.work.target.as_posix())
     done quiet/first.wav
