@@ -40,7 +40,10 @@ class SubsonicStream:
     def __init__(self, hop_samples: int, sample_rate_hz: int, channels: int) -> None:
         self._hop = hop_samples
         self._drift = _Butterworth(_DRIFT_HZ, hop_samples, sample_rate_hz, high_pass=False)
-        self._audible = _Butterworth(_RUMBLE_HZ, hop_samples, sample_rate_hz, high_pass=True)
+        # Two in a row (Linkwitz and Riley, 1976): what one leaves of loud rumble mutes speech.
+        self._audible = [
+            _Butterworth(_RUMBLE_HZ, hop_samples, sample_rate_hz, high_pass=True) for _ in range(2)
+        ]
         forget = float(np.exp(-hop_samples / (_MEMORY_S * sample_rate_hz)))
         self._drift_share = _Share(*_DRIFT_GOES, forget=forget, channels=channels)
         self._rumble_share = _Share(*_RUMBLE_GOES, forget=forget, channels=channels)
@@ -68,7 +71,9 @@ class SubsonicStream:
         blocks = hops.astype(np.float64).reshape(len(hops), -1, self._hop)
         drift = self._drift(blocks)
         steady = blocks - drift
-        audible = self._audible(steady)
+        audible = steady
+        for high_pass in self._audible:
+            audible = high_pass(audible)
         rumble = steady - audible
         removed = self._drift_share(drift, steady) * drift
         removed += self._rumble_share(rumble, audible) * rumble
