@@ -66,6 +66,15 @@ def test_hiss_falls_between_words_and_sibilants_stay() -> None:
     assert np.median(found[between]) < 10 ** (-12 / 20)
 
 
+@pytest.mark.parametrize(("kept", "most"), [(SILENT, 0.1), (1.0, 0.2)])
+def test_steady_noise_falls_whether_or_not_somebody_speaks(kept: float, most: float) -> None:
+    noisy = above(hiss())
+    taken = np.square(np.abs(noisy)).mean(axis=2)
+    inside = np.stack([np.maximum(kept**2, SILENT**2) * taken, taken], axis=2)
+    found = upper()(noisy, np.full(noisy.shape[:2], kept, np.float32), inside)
+    assert np.median(found[:, 60:]) < most
+
+
 def test_before_its_noise_is_known_a_band_takes_what_the_network_keeps() -> None:
     noisy = above(hiss(0.2))
     kept, inside = heard(noisy, np.zeros_like(noisy))

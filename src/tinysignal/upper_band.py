@@ -37,14 +37,11 @@ CLEAR_DB, PRESENT_DB = (8.0, 20.0), (-22.0, -8.0)
 """Level above the noise, and what the network keeps: not speech, and speech for certain."""
 
 _MEAN_S, _NOISE_S, _LEAST_S = 0.064, 1.5, 0.25
-_EARLY_DB = (
-    -30.0,
-    -15.0,
-)  # what the network keeps before any noise is known: no speech, and speech
+_EARLY_DB = -30.0, -15.0  # the network keeps, before noise is known: no speech, and speech
+_RAMP = 0.2  # of a band at either edge, over which its gain goes to the next one's
 _FORGET_DB_PER_S = 1.0  # of what was loudest
 _BIAS = 1.4  # of the least of many means, below their own mean
 _TINY = 1e-16  # power far below one 24-bit step
-
 
 BAND_FEATURES = (
     "level above its noise",
@@ -91,9 +88,8 @@ class UpperBand:
         self._kept = np.full((channels, self._mean - 1, 1), np.nan, np.float32)
         self._loudest = np.zeros((channels, bands), np.float32)
         self._voice = np.zeros((channels, 1), np.float32)
-        self._state = np.zeros(
-            (channels, 0), np.float32
-        )  # as wide as the weights, once they are read
+        # As wide as the weights, once they are read.
+        self._state = np.zeros((channels, 0), np.float32)
         self._seen = -lookahead_frames
 
     def __call__(self, spectrum: Spectrum, kept: Gain, inside: Values) -> Gain:
@@ -251,11 +247,13 @@ def _weights() -> dict[str, Values]:
 
 
 def _bands(bins_hz: NDArray[np.float64]) -> tuple[Values, Values]:
-    """From bins to bands' mean power, and from bands' gains back to bins, between the centres."""
+    """From bins to bands' mean power; from bands' gains to bins, with ramps at the edges."""
     pool = np.zeros((bins_hz.size, EDGES_HZ.size - 1), np.float32)
     for band, (low, high) in enumerate(pairwise(EDGES_HZ)):
         inside = (bins_hz >= low) & (bins_hz < high)
         pool[inside, band] = 1 / max(1, inside.sum())
-    centres_hz = (EDGES_HZ[:-1] + EDGES_HZ[1:]) / 2
-    spread = np.stack([np.interp(bins_hz, centres_hz, row) for row in np.eye(centres_hz.size)])
+    ramps_hz = _RAMP * np.diff(EDGES_HZ)
+    flat_hz = np.stack([EDGES_HZ[:-1] + ramps_hz, EDGES_HZ[1:] - ramps_hz], axis=1).ravel()
+    rows = np.repeat(np.eye(pool.shape[1]), 2, axis=1)
+    spread = np.stack([np.interp(bins_hz, flat_hz, row) for row in rows])
     return pool, spread.astype(np.float32)

@@ -133,8 +133,7 @@ def main() -> None:
             signal.signal(number, signal.SIG_DFL)
     if status and _is_one_of_many():
         # Its connections to a process that is gone may never close, and the others wait for it.
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+        sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
 
