@@ -31,21 +31,116 @@ server.serve_forever()
 """
 
 
+SFTP_SERVER = """
+import asyncio, sys, asyncssh
+root, user, password = sys.argv[1:]
+class Server(asyncssh.SSHServer):
+    def password_auth_supported(self):
+        return True
+    def validate_password(self, *given):
+        return given == (user, password)
+async def main():
+    server = await asyncssh.listen(
+        "127.0.0.1", 0, server_factory=Server,
+        server_host_keys=[asyncssh.generate_private_key("ssh-rsa")],
+        sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=root.encode()),
+    )
+    print(server.get_port(), flush=True)
+    await server.wait_closed()
+asyncio.run(main())
+"""
+AZURE_KEY = (  # of every Azurite
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
+
+
 @contextmanager
 def s3_server() -> Iterator[str]:
     """The address of an S3 server, in a process of its own."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    try:
+    with _program(SERVER) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def sftp_server(folder: Path) -> Iterator[str]:
+    """The URL of a folder on an SFTP server, with user and password."""
+    with _program(SFTP_SERVER, str(folder), "somebody", SECRET) as port:
+        yield f"sftp://somebody:{SECRET}@127.0.0.1:{port}"
+
+
+@contextmanager
+def gs_server() -> Iterator[str]:
+    """The address of a server like Google's, with `BUCKET` in it."""
+    port = _free_port()
+    options = [
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--in-memory",
+        "--default-bucket",
+        BUCKET,
+    ]
+    command = [sys.executable, "-m", "gcp_storage_emulator", "start", *options]
+    with _listening(command, port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def azure_server(azurite: str) -> Iterator[str]:
+    """What leads to an Azurite: a connection string."""
+    port = _free_port()
+    options = ["--blobPort", str(port), "--inMemoryPersistence", "--silent", "--disableTelemetry"]
+    with _listening([azurite, *options, "--skipApiVersionCheck"], port):
+        yield (
+            f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={AZURE_KEY};"
+            f"BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1;"
+        )
+
+
+@contextmanager
+def _program(source: str, *arguments: str) -> Iterator[str]:
+    """The first line that a Python program says; it is ended after the block."""
+    command = [sys.executable, "-c", source, *arguments]
+    with _running(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         port = process.stdout.readline().strip()
         assert port, "the server did not start"
-        yield f"http://127.0.0.1:{port}"
+        yield port
+
+
+@contextmanager
+def _listening(command: list[str], port: int) -> Iterator[None]:
+    with _running(command, stdout=subprocess.DEVNULL):
+        wait_until(lambda: _answers(port))
+        yield
+
+
+@contextmanager
+def _running(command: list[str], stdout: int) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(command, stdout=stdout, stderr=subprocess.DEVNULL, text=True)
+    try:
+        yield process
     finally:
         process.terminate()
         process.wait()
-        process.stdout.close()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as made:
+        made.bind(("127.0.0.1", 0))
+        port: int = made.getsockname()[1]
+        return port
 
 
 def surroundings(endpoint: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -62,6 +63,8 @@ def filesystem(url: Url) -> tuple[Any, str]:
         raise MissingExtraError(f"{url.scheme}://", "remote") from None
     if package is not None and find_spec(package) is None:
         raise ConfigError(f"{url}: needs the package {package}: pip install {package}.")
+    if package is not None:
+        _only_errors(package)
     with telling(url, "opened"):
         kind = get_filesystem_class(url.scheme)
         options = kind._get_kwargs_from_urls(url.raw)
@@ -69,6 +72,13 @@ def filesystem(url: Url) -> tuple[Any, str]:
         if url.scheme == "s3":
             found.retries = TRIES
         return found, kind._strip_protocol(url.raw)
+
+
+def _only_errors(package: str) -> None:
+    """Keep a library's warnings to itself, unless somebody has asked for them."""
+    logger = logging.getLogger(package)
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.ERROR)
 
 
 def _options(scheme: str) -> dict[str, Any]:
@@ -110,7 +120,9 @@ def telling(url: Url, what: str) -> Iterator[None]:
     except TinysignalError:
         raise
     except Exception as error:  # noqa: BLE001 - the libraries of ten stores share no base
-        told = StoreError(f"{url}: cannot be {what} ({reason(error)}).")
+        missing = isinstance(error, FileNotFoundError) and url.scheme in OBJECT_STORES
+        why = "there is no such bucket" if missing and what == "written" else reason(error)
+        told = StoreError(f"{url}: cannot be {what} ({why}).")
         told.may_pass = _may_pass(error)
         raise told from None
 
@@ -135,10 +147,10 @@ def reason(error: BaseException) -> str:
 
 
 def _words(error: BaseException) -> str:
-    """What an error says; for those of the system, without their number."""
+    """What an error says first; for those of the system, without their number."""
     if isinstance(error, OSError) and len(error.args) > 1:
         return str(error.args[1])
-    return str(error)
+    return next(iter(str(error).strip().splitlines()), "")  # Azure's go on with the whole answer
 
 
 def _code(error: BaseException) -> str:
