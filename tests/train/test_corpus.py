@@ -456,10 +456,29 @@ def test_recordings_of_a_store_are_trained_on_as_those_of_a_folder_and_fetched_o
                 cached = load(**options, cache=tmp_path / "cache")
             for a, b in zip(plain.source.batch(0), cached.source.batch(0), strict=True):
                 np.testing.assert_array_equal(a, b)
-        memory.pipe_file("/corpus/noise/manifest.csv", b"path\n")
-        with pytest.raises(DataError, match="manifests are read from local folders only"):
-            load(clean=urls["speech"], noise=urls["noise"])
-        with pytest.raises(DataError, match="rooms are read from local folders only"):
-            load(clean=urls["speech"], noise=noise, augment=True, rooms=urls["noise"])
+    finally:
+        memory.rm("/corpus", recursive=True)
+
+
+def test_manifests_and_rooms_lie_in_stores_too(
+    speech_and_noise: tuple[Path, Path], tmp_path: Path
+) -> None:
+    memory = pytest.importorskip("fsspec", reason="the 'remote' extra").filesystem("memory")
+    speech, noise = speech_and_noise
+    names = sorted(p.relative_to(noise).as_posix() for p in noise.rglob("*.wav"))
+    rows = [f"{'noise/' if i else ''}{name},train" for i, name in enumerate(names[:-1])]
+    (noise / "manifest.csv").write_text("\n".join(["path,split", *rows, f"{names[-1]},valid"]))
+    local = {"clean": speech, "noise": noise, "augment": True, "rooms": noise}
+    memory.put(str(noise), "/corpus/noise", recursive=True)
+    there = "memory://corpus/noise"
+    try:
+        found = load(**{**local, "noise": there, "rooms": there})
+        for a, b in zip(load(**local).source.batch(0), found.source.batch(0), strict=True):
+            np.testing.assert_array_equal(a, b)
+        listed = load(**{**local, "noise": f"{there}/manifest.csv"})
+        assert listed.data_facts["valid_noise"] == found.data_facts["valid_noise"]
+        memory.pipe_file("/corpus/noise/manifest.csv", b"path\nnone.wav\n")
+        with pytest.raises(DataError, match=r"none\.wav is listed"):
+            load(clean=speech, noise=there)
     finally:
         memory.rm("/corpus", recursive=True)

@@ -164,6 +164,7 @@ def _from_manifest(folder: Path, data_dir: Path | None) -> list[Item]:
     entries = read_manifest(folder / MANIFEST, data_dir=data_dir)
     items = []
     for entry in entries:
+        assert isinstance(entry.path, Path)  # as the folder
         item = Item(
             path=entry.path,
             name=_name(entry.path, folder),

@@ -16,7 +16,7 @@ from tinysignal.datasets.manifest import read_manifest
 from tinysignal.datasets.splits import hold_out
 from tinysignal.errors import DataError
 from tinysignal.files import find_anywhere
-from tinysignal.remote import Place, Url, inside, state_of
+from tinysignal.remote import Place, inside, state_of
 from tinysignal.train.data.sound import Mono, Sound, load_sound, lost_db, mono_blocks
 
 
@@ -103,13 +103,10 @@ def _listed(
     source: Place, data_dir: Path | None, passed_over: Counter[str] | None
 ) -> list[Recording]:
     manifest = source if source.suffix == ".csv" else source / "manifest.csv"
-    if isinstance(manifest, Url):
-        if manifest == source or state_of(manifest) is not None:
-            raise DataError(f"{manifest}: manifests are read from local folders only.")
-    elif manifest.is_file():
+    if manifest.is_file() if isinstance(manifest, Path) else state_of(manifest):
         listed = read_manifest(manifest, data_dir=data_dir)
         return [Recording(e.path, e.group, e.split, e.label) for e in listed]
-    elif isinstance(source, Path) and not source.is_dir():
+    if isinstance(source, Path) and not source.is_dir():
         raise DataError(f"{source}: no such folder. Give a folder of recordings, or a .csv file.")
     paths = find_anywhere(source, SOUND_SUFFIXES, passed_over=passed_over)
     return [Recording(path, folder_group(inside(path, source)), "") for path in paths]

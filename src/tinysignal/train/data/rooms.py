@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysignal.datasets.splits import hold_out
+from tinysignal.remote import Place
 from tinysignal.train.data.recordings import Clip, Recording, list_recordings
 
 Response = NDArray[np.float64]
@@ -109,7 +110,7 @@ def kept_part(response: Response, sample_rate_hz: int, *, late_db: float) -> Res
     return part
 
 
-def list_rooms(source: Path, *, data_dir: Path | None = None) -> list[Recording]:
+def list_rooms(source: Place, *, data_dir: Path | None = None) -> list[Recording]:
     """Impulse responses in a folder, a fifth of the rooms for validation.
 
     Files whose names differ in a number at the end belong to one room: ``hall-1.flac`` and

@@ -10,7 +10,7 @@ from typing import Any
 from tinysignal.datasets.report import DataReport, Finding, OnReport, endings, left_out
 from tinysignal.errors import DataError
 from tinysignal.evaluation.pairs import Pair, match_folders
-from tinysignal.remote import Place, Url, is_url, place, state_of
+from tinysignal.remote import Place, is_url, place, state_of
 from tinysignal.stft import StftSize
 from tinysignal.train.data.batches import BatchSource
 from tinysignal.train.data.corpus import Corpus, OnDecoded
@@ -292,10 +292,7 @@ def _hear_rooms(
 ) -> list[Heard]:
     if not config.rooms:
         return []
-    folder = _find(config.rooms, data_dir)
-    if isinstance(folder, Url):
-        raise DataError(f"{folder}: rooms are read from local folders only.")
-    listed = list_rooms(folder, data_dir=data_dir)
+    listed = list_rooms(_find(config.rooms, data_dir), data_dir=data_dir)
     chosen = [r for r in listed if r.split == "train"]
     return hear(chosen, sample_rate_hz=config.sample_rate_hz, corpus=corpus)
 
