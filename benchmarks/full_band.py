@@ -1,13 +1,13 @@
-"""What a denoiser does above 8 kHz: SNR and noise in pauses by band, on mixtures at 48 kHz.
+"""What a denoiser does above 8 kHz: by band, on mixtures at 48 kHz.
 
     python benchmarks/full_band.py --data-dir DATA --envs ENVIRONMENTS    # the bundled model
     python benchmarks/tables.py
 
 ``DATA/fullband`` holds speech and noise at 48 kHz with a manifest. Every recording of speech meets
 one of noise of its split at 0, 5 or 10 dB. In each band: the SNR of the noisy and of the denoised
-signal against the clean one, the change of the SNR, its worst file, and the change of the level
-where nobody speaks, all in dB. With ``--envs``, the same of peers that take 48 kHz, in the
-environments that `peers.py` made.
+signal against the clean one, the change of the SNR, its worst file, the change of the level where
+nobody speaks, and the log-spectral distance (Gray & Markel, 1976) to the clean signal, all in dB.
+With ``--envs``, the same of peers that take 48 kHz, in the environments that `peers.py` made.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ from tinysignal import Denoiser, audio
 from tinysignal.errors import TinysignalError
 from tinysignal.files import atomic
 from tinysignal.model import DEFAULT_MODEL, model_path
+from tinysignal.stft import StftSize, stft
 from transparency import active_rms, frames, rms, scaled
 
 REPORT = Path(__file__).resolve().parent / "reports" / "full_band.json"
 RATE_HZ, LEVEL_DBFS, SNRS_DB = 48_000, -26.0, (0.0, 5.0, 10.0)
 BANDS_HZ = ((0, 4_000), (4_000, 8_000), (8_000, 12_000), (12_000, 16_000), (16_000, 22_000))
 FRAME = RATE_HZ // 50
+SIZE, FLOOR_DB = StftSize(2048, 1024), -80.0  # of the distance; below the loudest point
 OURS, PEERS = "tinysignal", ("loudness", "deepfilternet")
 
 Signal = NDArray[np.float32]
@@ -103,18 +105,34 @@ def by_peer(env: Path, noisy: list[Signal]) -> list[Signal]:
 
 
 def by_band(noisy: Signal, clean: Signal, denoised: Signal) -> dict[str, dict[str, float]]:
-    """SNR before and after, and the change of the level in pauses, of every band of one file."""
+    """SNR and distance before and after, and the change in pauses, of every band of one file."""
     power = frames(clean)[0]
     paused = np.repeat(power < power.max() * 1e-5, clean.size // power.size + 1)[: clean.size]
+    levels = [decibels(s, decibels(clean).max() + FLOOR_DB) for s in (noisy, clean, denoised)]
     found = {}
     for low, high in BANDS_HZ:
+        bins = slice(*(round(hz * SIZE.window_samples / RATE_HZ) for hz in (low, high)))
+        at_first, aim, at_last = (level[:, bins] for level in levels)
         before, wanted, after = (only(s, low, high) for s in (noisy, clean, denoised))
         found[f"{low / 1000:g}-{high / 1000:g} kHz"] = {
             "noisy": _ratio_db(wanted, before - wanted),
             "denoised": _ratio_db(wanted, after - wanted),
             "pauses": _ratio_db(after[paused], before[paused]) if paused.any() else np.nan,
+            "noisy_distance": distance_db(at_first, aim),
+            "distance": distance_db(at_last, aim),
         }
     return found
+
+
+def decibels(signal: Signal, least: float = -200.0) -> NDArray[np.float64]:
+    """Of a signal's short-time powers, (frames, bins)."""
+    power = np.square(np.abs(stft(signal[np.newaxis], SIZE)[0]).astype(np.float64))
+    return np.maximum(10 * np.log10(power + 1e-20), least)
+
+
+def distance_db(levels: NDArray[np.float64], aim: NDArray[np.float64]) -> float:
+    """Root of the mean square over bins, mean over frames."""
+    return float(np.sqrt(np.square(levels - aim).mean(axis=1)).mean())
 
 
 def only(signal: Signal, low_hz: float, high_hz: float) -> NDArray[np.float64]:
@@ -129,15 +147,16 @@ def summary(rows: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, floa
     """Means over files; the lowest change of the SNR; the median of the pauses."""
     found: dict[str, dict[str, float]] = {}
     for band in rows[0]:
-        noisy, denoised, pauses = (
-            np.array([row[band][key] for row in rows]) for key in ("noisy", "denoised", "pauses")
-        )
+        of = {key: np.array([row[band][key] for row in rows]) for key in rows[0][band]}
+        change = of["denoised"] - of["noisy"]
         values: dict[str, Any] = {
-            "noisy": noisy.mean(),
-            "denoised": denoised.mean(),
-            "change": (denoised - noisy).mean(),
-            "worst": (denoised - noisy).min(),
-            "pauses": np.nanmedian(pauses),
+            "noisy": of["noisy"].mean(),
+            "denoised": of["denoised"].mean(),
+            "change": change.mean(),
+            "worst": change.min(),
+            "pauses": np.nanmedian(of["pauses"]),
+            "noisy_distance": of["noisy_distance"].mean(),
+            "distance": of["distance"].mean(),
         }
         found[band] = {key: round(float(value), 2) for key, value in values.items()}
     return found

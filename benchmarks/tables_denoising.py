@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tables_markdown import Report, page, table
 from tinysignal.evaluation.report import mean_interval
 
@@ -377,11 +379,17 @@ def _median_and_highest(found: Report) -> str:
 
 
 def full_band(report: Report) -> str:
-    """A table for each side of the recordings."""
+    """Tables for each side of the recordings."""
     titles = {"valid": "Validation", "train": "Training"}
     parts = [
-        f"{titles[split]}, {found['mixtures']} mixtures:\n\n" + _bands(found["bands"])
+        part
         for split, found in report["splits"].items()
+        for part in (
+            f"## {titles[split]}, {found['mixtures']} mixtures",
+            _bands(found["bands"], "noisy", "SNR (worst), pauses", _band),
+            "Log-spectral distance to the clean signal, dB:",
+            _bands(found["bands"], "noisy_distance", "", lambda row: f"{row['distance']:.1f}"),
+        )
     ]
     return page(
         "Above 8 kHz",
@@ -396,13 +404,14 @@ def full_band(report: Report) -> str:
     )
 
 
-def _bands(bands: Report) -> str:
+def _bands(bands: Report, noisy: str, what: str, cell: Callable[[Report], str]) -> str:
     names = list(bands)
     rows = [
-        [band, f"{row['noisy']:.1f}", *(_band(bands[name][band]) for name in names)]
+        [band, f"{row[noisy]:.1f}", *(cell(bands[name][band]) for name in names)]
         for band, row in bands[names[0]].items()
     ]
-    return table(["band", "noisy", *(f"{name}: SNR (worst), pauses" for name in names)], rows)
+    heads = [f"{name}: {what}" if what else name for name in names]
+    return table(["band", "noisy", *heads], rows)
 
 
 def _band(row: Report) -> str:

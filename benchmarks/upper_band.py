@@ -30,13 +30,11 @@ from tinysignal.train.data.mixing import MixOptions, Mixtures
 from tinysignal.train.data.recordings import Clip, list_recordings, load_clips
 from tinysignal.upper_band import (
     BAND_FEATURES,
-    CLEAR_DB,
     FEATURES,
     HEARD_DB,
-    LEAST_GAIN,
-    PRESENT_DB,
     WEIGHTS,
     UpperBand,
+    judged,
     ramp,
 )
 
@@ -200,11 +198,7 @@ class Head(nn.Module):
     def forward(self, asked: Tensor) -> Tensor:
         """Gains of bands, (mixtures, frames, bands)."""
         states, _ = self.gates(self.into(asked).relu())
-        above_db, noise_db = 20 * of_bands(asked)[..., 0], 20 * of_bands(asked)[..., 2]
-        wiener = (1 - 10 ** (-above_db / 10)).clamp_min(LEAST_GAIN)
-        certain = ramp(above_db, *CLEAR_DB) * ramp(20 * asked[..., -2:-1], *PRESENT_DB)
-        mixed = torch.sigmoid(self.out(states)) * (1 + ramp(noise_db, *HEARD_DB) * (wiener - 1))
-        return mixed + certain * (wiener - mixed)
+        return judged(torch.sigmoid(self.out(states)), asked)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Weights for products from the left, and biases."""

@@ -66,6 +66,18 @@ def test_hiss_falls_between_words_and_sibilants_stay() -> None:
     assert np.median(found[between]) < 10 ** (-12 / 20)
 
 
+@pytest.mark.parametrize(("below_voice_db", "left"), [(30, (0, 0.04)), (90, (0.2, 1))])
+def test_hiss_that_is_heard_falls_as_far_as_below(
+    below_voice_db: float, left: tuple[float, float]
+) -> None:
+    clean = sibilants() * 10 ** ((below_voice_db - 30) / 20)
+    noisy = above(hiss() + clean)
+    found = upper()(noisy, *heard(noisy, above(clean)))[0]
+    time_s = np.arange(found.shape[0]) * SIZE.hop_samples / RATE_HZ
+    between = np.abs(time_s - 1.5) < 0.03
+    assert left[0] <= np.median(found[between]) <= left[1]
+
+
 @pytest.mark.parametrize(("kept", "most"), [(SILENT, 0.1), (1.0, 0.2)])
 def test_steady_noise_falls_whether_or_not_somebody_speaks(kept: float, most: float) -> None:
     noisy = above(hiss())

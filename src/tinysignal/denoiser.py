@@ -33,7 +33,7 @@ from tinysignal.upper_band import UpperBand
 _FRAMES_AT_ONCE, _BINS_AT_ONCE = 128, 1 << 18
 
 
-RULE = 3
+RULE = 4
 """To be raised when the same model and options give another sound than before."""
 
 

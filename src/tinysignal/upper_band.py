@@ -4,8 +4,9 @@ The network hears up to 7.75 kHz. Above, a small recurrent network judges bands 
 octave together: each by its level beside its own noise (what it never falls below) and beside the
 voice, and all by what the network makes of the sound below. A Wiener gain stands beside it, against
 noise that is loud beside the voice, and alone where a sound is speech for certain: it holds for
-sounds that the recurrent network never met. Both were trained together by
-``benchmarks/upper_band.py`` and are the same for every model.
+sounds that the recurrent network never met. Where a band holds steady noise alone, no more of it
+is left than the network leaves below. All were trained together by ``benchmarks/upper_band.py`` and
+are the same for every model.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ HEARD_DB = -50.0, -30.0
 """Noise beside the voice that the Wiener gain leaves alone, and that it takes wholly."""
 CLEAR_DB, PRESENT_DB = (8.0, 20.0), (-22.0, -8.0)
 """Level above the noise, and what the network keeps: not speech, and speech for certain."""
+STEADY_DB = 3.0, 8.0
+"""Mean level above the noise: the noise itself, and not."""
+HISS_DB = -65.0, -50.0
+"""Noise beside the voice that nobody hears in pauses, and that is heard."""
 
 _MEAN_S, _NOISE_S, _LEAST_S = 0.064, 1.5, 0.25
 _EARLY_DB = -30.0, -15.0  # the network keeps, before noise is known: no speech, and speech
@@ -180,13 +185,7 @@ class UpperBand:
             self._state = new + stay * (self._state - new)
             states[:, i] = self._state
         learnt = _sigmoid(states @ weights["out_weight"] + weights["out_bias"])
-        of_bands = asked[..., : -len(FEATURES)].reshape(*learnt.shape, len(BAND_FEATURES))
-        above_db, noise_db = 20 * of_bands[..., 0], 20 * of_bands[..., 2]
-        kept_db = 20 * asked[..., -2:-1]
-        wiener = np.maximum(1 - 10 ** (-above_db / 10), LEAST_GAIN)
-        certain = ramp(above_db, *CLEAR_DB) * ramp(kept_db, *PRESENT_DB)
-        mixed = learnt * (1 + ramp(noise_db, *HEARD_DB) * (wiener - 1))
-        return np.asarray(mixed + certain * (wiener - mixed), np.float32)
+        return np.asarray(judged(learnt, asked), np.float32)
 
     def _forgetting(self, last: Values, values: Values) -> Values:
         """What was loudest up to each frame, forgotten slowly."""
@@ -195,6 +194,23 @@ class UpperBand:
             np.maximum(frame, last * self._forget, out=frame)
             last = frame
         return found
+
+
+def judged(learnt: Any, asked: Any) -> Any:
+    """Gains of bands: the learnt ones, a Wiener gain, and what the network keeps, where each holds.
+
+    Arrays and tensors alike: ``learnt`` (..., bands), ``asked`` (..., features).
+    """
+    of_bands = asked[..., : -len(FEATURES)].reshape(*learnt.shape, len(BAND_FEATURES))
+    above_db, mean_above_db, noise_db = (20 * of_bands[..., i] for i in range(3))
+    kept_db, most_kept_db = (20 * asked[..., -i, np.newaxis] for i in (2, 1))
+    wiener = (1 - 10 ** (-above_db / 10)).clip(LEAST_GAIN)
+    certain = ramp(above_db, *CLEAR_DB) * ramp(kept_db, *PRESENT_DB)
+    gains = learnt * (1 + ramp(noise_db, *HEARD_DB) * (wiener - 1))
+    gains = gains + certain * (wiener - gains)
+    # Steady, and not far below the voice: no louder than the network leaves its own band.
+    steady = (1 - ramp(mean_above_db, *STEADY_DB)) * ramp(noise_db, *HISS_DB)
+    return gains - steady * (gains - 10 ** (most_kept_db / 20)).clip(0)
 
 
 def _with_past(past: Values, new: NDArray[np.floating]) -> tuple[Values, Values]:
