@@ -14,8 +14,8 @@ def serve(report: Report) -> str:
         "Live streams",
         "`tinysignal serve` on one core; its clients on the other send a block of "
         f"{block_ms:g} ms every {block_ms:g} ms each and wait for the answer. The delay is from "
-        "sending a block to its answer, without the network's look-ahead. How: "
-        "`python benchmarks/serve.py`.",
+        "sending a block to the answer to it; the 32 ms that the network itself needs are not in it. "
+        "How: `python benchmarks/serve.py`.",
         f"One core holds **{held} streams** of which 99 of 100 blocks are answered within "
         f"{block_ms:g} ms.",
         table(

@@ -17,6 +17,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.strategies import DDPStrategy
+from torch import nn
 from torch.utils.data import DataLoader
 
 from tinysignal.datasets.report import DataReport
@@ -133,7 +134,7 @@ def begin(config: TrainConfig, folder: Path, *, resume: bool) -> None:
     ------
     ConfigError
         The folder already holds a run, nothing to resume, or a run of another network; the device
-        is not available.
+        is not available, or there is no compiler that was asked for.
     """
     if resume:
         check_same_network(config, folder)
@@ -143,6 +144,8 @@ def begin(config: TrainConfig, folder: Path, *, resume: bool) -> None:
     if config.threads:
         torch.set_num_threads(config.threads)
     _check_device(config)
+    if config.compile:
+        _check_compiler(config)
     pl.seed_everything(config.seed, verbose=False)
 
 
@@ -204,7 +207,8 @@ def fit(training: Training, *, resume: bool = False, quiet: bool = False) -> Run
             trainer = _trainer(config, folder, [schedule, recorder, stop])
             loader = _loader(config, training.source)
             try:
-                trainer.fit(module, loader, ckpt_path=checkpoint if resume else None)
+                with _compiled(module.net, config):
+                    trainer.fit(module, loader, ckpt_path=checkpoint if resume else None)
             except Exception as error:  # Lightning says in many ways that it cannot restore
                 if is_of_another_process(error):
                     raise left_alone(folder) from None
@@ -276,6 +280,31 @@ def _check_device(config: TrainConfig) -> None:
             f"device is '{config.device}', devices {devices}: {str(error).rstrip('.!')}. "
             "Pass --device cpu, or auto."
         ) from None
+
+
+def _check_compiler(config: TrainConfig) -> None:
+    """Raise ConfigError if torch.compile does not work here: tried, since it has many parts."""
+    there = torch.zeros(8, device="cpu" if _on_cpu(config) else _accelerator(config))
+    try:
+        torch.compile(torch.cos)(there)
+    except (RuntimeError, OSError, ImportError) as error:
+        why = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ConfigError(
+            f"compile: torch.compile does not work here ({why:.150}). Leave --compile out."
+        ) from None
+
+
+@contextmanager
+def _compiled(net: nn.Module, config: TrainConfig) -> Iterator[None]:
+    """Compile a network's call in place, and give it its own call back: exporters trace that."""
+    if not config.compile:
+        yield
+        return
+    net.compile()
+    try:
+        yield
+    finally:
+        net._compiled_call_impl = None
 
 
 def _trainer(config: TrainConfig, folder: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
