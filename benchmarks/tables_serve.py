@@ -9,13 +9,13 @@ def serve(report: Report) -> str:
     """Delays and memory by number of streams; hours of clients that come and go."""
     block_ms, churn, machine = report["block_ms"], report["churn"], report["machine"]
     held = max((at["streams"] for at in report["levels"] if at["p99_ms"] < block_ms), default=0)
-    grown = churn["mib_after"] - churn["mib_early"]
+    half = len(churn["mib"]) // 2
     return page(
         "Live streams",
         "`tinysignal serve` on one core; its clients on the other send a block of "
         f"{block_ms:g} ms every {block_ms:g} ms each and wait for the answer. The delay is from "
-        "sending a block to the answer to it; the 32 ms that the network itself needs are not in it. "
-        "How: `python benchmarks/serve.py`.",
+        "sending a block to the answer to it; the network's own 32 ms are not in it. How: "
+        "`python benchmarks/serve.py`.",
         f"One core holds **{held} streams** of which 99 of 100 blocks are answered within "
         f"{block_ms:g} ms.",
         table(
@@ -31,10 +31,10 @@ def serve(report: Report) -> str:
         "seconds; half of them end properly, half break the connection off. Each whole answer is "
         "compared with the library's own for the same sound.",
         table(
-            ["whole answers", "vanished", "wrong answers", "memory after a minute, MiB",
-             "at the end, MiB", "growth, MiB"],
+            ["whole answers", "vanished", "wrong answers", "memory before, MiB",
+             "after a minute", f"after {half}", "at the end"],
             [[f"{churn['whole']:,}", f"{churn['vanished']:,}", str(churn["wrong"]),
-              f"{churn['mib_early']:.1f}", f"{churn['mib_after']:.1f}", f"{grown:+.1f}"]],
+              *(f"{churn['mib'][i]:.0f}" for i in (0, 1, half, -1))]],
         ),
         f"{report['date']}, {machine['cpu']}, ONNX Runtime {machine['versions']['onnxruntime']}; "
         f"load of the machine {report['load']:g}.",

@@ -160,13 +160,13 @@ def test_more_files_than_may_wait_are_sent_away(
 # Streams
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("block", [1, 160, 777, 16_000])
-def test_a_stream_gives_the_samples_of_the_whole(
-    service: TestClient, onset_model: Path, block: int
-) -> None:
+def test_a_stream_gives_the_samples_of_the_whole(onset_model: Path, block: int, jobs: int) -> None:
     samples = noisy(0.2 if block == 1 else 1.0)
     expected = Denoiser.load(onset_model)(samples, sample_rate_hz=RATE_HZ)
-    assert streamed(service, samples, block) == expected.tobytes()
+    with client(onset_model, jobs=jobs) as service:
+        assert streamed(service, samples, block) == expected.tobytes()
 
 
 def test_streams_side_by_side_do_not_mix(service: TestClient, onset_model: Path) -> None:

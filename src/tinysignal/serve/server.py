@@ -66,6 +66,7 @@ def serve(settings: ServeSettings, *, on_ready: Callable[[str], None] | None = N
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, date_header=False,
             ws_max_size=_MOST_MESSAGE_BYTES, timeout_graceful_shutdown=settings.drain_s,
+            ws_per_message_deflate=False,  # samples hardly get smaller, for as much work as theirs
         )  # fmt: skip
         tell: Any = on_ready or (lambda _: None)
         _Server(config, lambda: tell(url)).run(sockets=[listening])
