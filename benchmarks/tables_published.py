@@ -104,10 +104,9 @@ def _mean_share(found: list[tuple[Report, Report]], key: str) -> str:
 
 
 def _spread(values: list[float], digits: int = 2) -> str:
-    mean = f"{statistics.fmean(values):.{digits}f}"
-    if len(values) == 1:
-        return mean
-    return f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+    """The mean, and the range if there is one."""
+    mean, low, high = (f"{f(values):.{digits}f}" for f in (statistics.fmean, min, max))
+    return mean if low == high else f"{mean} ({low} to {high})"
 
 
 def _beside(name: str, network: Report, tools: list[str]) -> list[str]:

@@ -146,7 +146,7 @@ def test_the_page_has_means_ranges_and_what_failed() -> None:
     page = tables_published.published({"networks": {"LSTM": about | {"seeds": seeds}}})
     assert "- LSTM: Points of a plane with two classes, in 24 values." in page
     assert (
-        "| LSTM | 25.0 | 50.0 | 30.0 | 1.5 (1.5 to 1.5) | 98.00 (97.00 to 99.00) | "
+        "| LSTM | 25.0 | 50.0 | 30.0 | 1.5 | 98.00 (97.00 to 99.00) | "
         "95.50 (95.00 to 96.00) | 96.50 (96.00 to 97.00) |" in page
     )
     assert page.count("other, LSTM: no LSTM") == 1
