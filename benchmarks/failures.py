@@ -29,8 +29,8 @@ from tinysignal.metrics.registry import METRICS
 from tinysignal.model import DEFAULT_MODEL, model_path
 from tinysignal.stft import StftSize, stft
 from tinysignal.train.data.pairs import SignalPair
-from tinysignal.train.data.recordings import list_recordings, load_clips
-from validation import RATE_HZ, SECOND_CLIP, SEED, mixed, second_noises
+from tinysignal.train.data.recordings import load_clips
+from validation import RATE_HZ, SECOND_CLIP, SEED, mixed, recordings, second_noises
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "failures.png"
 COUNT, SNRS_DB = 12, (5.0,)
@@ -69,18 +69,8 @@ def main() -> None:
 
 def mixtures(data: Path) -> dict[str, list[SignalPair]]:
     """Of each kind of noise that the validation side has."""
-    speech, noise = (
-        [
-            recording
-            for recording in list_recordings(
-                data / what, valid_fraction=0.1, seed=0, test_fraction=0.5
-            )
-            if recording.split == "valid"
-        ]
-        for what in ("speech", "noise")
-    )
-    noise += second_noises(data, "choose")
-    clips = load_clips(speech, sample_rate_hz=RATE_HZ)
+    noise = recordings(data, "noise", "valid") + second_noises(data, "choose")
+    clips = load_clips(recordings(data, "speech", "valid"), sample_rate_hz=RATE_HZ)
     found = {}
     for label, kinds in KINDS.items():
         some = [recording for recording in noise if recording.kind in kinds.split()]

@@ -20,8 +20,8 @@ from peers_quality import RATE_HZ, RECORDED, SNRS_DB
 from tinysignal import audio
 from tinysignal.train.data.mixing import MixOptions, Mixtures
 from tinysignal.train.data.pairs import SignalPair
-from tinysignal.train.data.recordings import Recording, list_recordings, load_clips
-from validation import in_rooms, one_a_speaker, second_noises
+from tinysignal.train.data.recordings import Recording, load_clips
+from validation import in_rooms, one_a_speaker, recordings, second_noises
 
 CLIP_S, SEED = 6.0, 4052
 KINDS = {
@@ -64,16 +64,7 @@ class Groups:
         """List them."""
         with (data / "speech" / "manifest.csv").open(newline="", encoding="utf-8") as file:
             languages = {data / row["path"]: row["language"] for row in csv.DictReader(file)}
-        speech, noise = (
-            [
-                found
-                for found in list_recordings(
-                    data / kind, valid_fraction=0.1, seed=0, test_fraction=0.5
-                )
-                if found.split == "test"
-            ]
-            for kind in ("speech", "noise")
-        )
+        speech, noise = (recordings(data, kind, "test") for kind in ("speech", "noise"))
         by_language: dict[str, list[Recording]] = {}
         for found in speech:
             by_language.setdefault(languages[Path(found.path)], []).append(found)

@@ -94,27 +94,28 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def recordings(data: Path, what: str, split: str) -> list[Recording]:
+    """Speech or noise of a split: of the sides held out, half is for validation, half for tests."""
+    listed = list_recordings(data / what, valid_fraction=0.1, seed=0, test_fraction=0.5)
+    return [recording for recording in listed if recording.split == split]
+
+
 def second_noises(data: Path, half: str) -> list[Recording]:
     """One half of the noises of the split ``valid-second``.
 
     ``choose`` is for choosing; ``test`` is read once, at the end. Which half a recording is in
     follows from the names of the groups alone (`hold_out`, half of them, seed 0).
     """
-    listed = list_recordings(data / "noise", valid_fraction=0.1, seed=0, test_fraction=0.5)
-    second = [r for r in listed if r.split == "valid-second"]
+    second = recordings(data, "noise", "valid-second")
     test = hold_out({r.group for r in second}, 0.5, seed=0)
     return [r for r in second if (r.group in test) == (half == "test")]
 
 
 def validation_sets(data: Path, names: Iterable[str]) -> dict[str, list[SignalPair]]:
     """The pairs of each set."""
-    listed = {
-        what: list_recordings(data / what, valid_fraction=0.1, seed=0, test_fraction=0.5)
-        for what in ("speech", "noise")
-    }
     valid = {
-        what: load_clips([r for r in found if r.split == "valid"], sample_rate_hz=RATE_HZ)
-        for what, found in listed.items()
+        what: load_clips(recordings(data, what, "valid"), sample_rate_hz=RATE_HZ)
+        for what in ("speech", "noise")
     }
     makers: dict[str, Callable[[], list[SignalPair]]] = {
         "own": lambda: mixed(
