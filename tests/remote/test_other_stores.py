@@ -116,6 +116,8 @@ def test_what_is_not_there_is_told_in_one_line(store: str, tmp_path: Path) -> No
         assert len(line) < 200
         assert SECRET not in line
         assert SECRET[::-1] not in line
+        if "gs:" in store and arguments[0] == sound:
+            assert "there is no such bucket" in line
 
 
 def test_a_server_that_is_gone_in_mid_upload_is_told_in_one_line(tmp_path: Path) -> None:

@@ -308,6 +308,7 @@ def test_the_command_serves_until_a_signal(
     answer = httpx.post(f"{url}/denoise?name=x.wav", content=wav(noisy()), timeout=60)
     assert soundfile.read(io.BytesIO(answer.content))[0].size == RATE_HZ
     with connect(f"ws{url[4:]}/stream") as socket:
+        assert socket.protocol.extensions == []  # samples are not compressed
         socket.recv()
         socket.send(bytes(3200))
         assert len(socket.recv()) > 0

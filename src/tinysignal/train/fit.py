@@ -284,9 +284,9 @@ def _check_device(config: TrainConfig) -> None:
 
 def _check_compiler(config: TrainConfig) -> None:
     """Raise ConfigError if torch.compile does not work here: tried, since it has many parts."""
-    there = torch.zeros(8, device="cpu" if _on_cpu(config) else _accelerator(config))
+    device = "cpu" if _on_cpu(config) else "cuda" if torch.cuda.is_available() else "mps"
     try:
-        torch.compile(torch.cos)(there)
+        torch.compile(torch.cos)(torch.zeros(8, device=device))
     except (RuntimeError, OSError, ImportError) as error:
         why = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ConfigError(
