@@ -22,10 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from tinysignal import Denoiser
-from tinysignal.denoiser import DenoiserStream
 from tinysignal.files import atomic
 from tinysignal.model import DEFAULT_MODEL, model_path
 from tinysignal.stft import stft
+from tinysignal.stream import DenoiserStream
 from tinysignal.train.data.mixing import MixOptions, Mixtures
 from tinysignal.train.data.recordings import Clip, list_recordings, load_clips
 from tinysignal.upper_band import (

@@ -16,12 +16,13 @@ from onnx import TensorProto, helper
 
 from onset import save_onset_model
 from tinysignal.audio.validate import MAX_CHANNELS
-from tinysignal.denoiser import Denoiser, DenoiserStream, denoise
+from tinysignal.denoiser import Denoiser, denoise
 from tinysignal.errors import ConfigError, SignalError
 from tinysignal.gain import ChannelMode, DenoiseOptions
 from tinysignal.model import METADATA_KEY
 from tinysignal.spec import DenoiserSpec
 from tinysignal.stft import StftSize, istft, stft
+from tinysignal.stream import DenoiserStream
 
 RATES_HZ = [4_000, 8_000, 16_000, 22_050, 44_100, 48_000, 192_000]
 LOOKAHEADS = [0, 3]

@@ -10,7 +10,6 @@ from . import runs as runs
 from . import train as train
 from .classifier import Classifier as Classifier
 from .denoiser import Denoiser as Denoiser
-from .denoiser import DenoiserStream as DenoiserStream
 from .denoiser import denoise as denoise
 from .errors import AudioFileError as AudioFileError
 from .errors import ConfigError as ConfigError
@@ -23,5 +22,7 @@ from .errors import TinysignalError as TinysignalError
 from .gain import DenoiseOptions as DenoiseOptions
 from .spec import ClassifierSpec as ClassifierSpec
 from .spec import DenoiserSpec as DenoiserSpec
+from .stream import DenoiserStream as DenoiserStream
+from .stream import feed_together as feed_together
 
 __version__: str

@@ -223,11 +223,13 @@ def applied(gain: NDArray[Any], spectrum: Spectrum, *, model: str) -> Spectrum:
     """
     with np.errstate(over="ignore", invalid="ignore"):
         result: Spectrum = np.multiply(spectrum, gain, dtype=np.complex64)
-    if not _largest(result) <= _MOST_GAIN * max(1.0, _largest(spectrum)):  # NaN compares false
+    most = _MOST_GAIN * np.maximum(1, _largest(spectrum))
+    if not (_largest(result) <= most).all():  # NaN compares false
         raise ModelError(f"model '{model}' makes the sound louder by more than 120 dB.")
     return result
 
 
-def _largest(spectrum: Spectrum) -> float:
-    """The largest real or imaginary part."""
-    return float(np.abs(spectrum.view(np.float32)).max(initial=0))
+def _largest(spectrum: Spectrum) -> NDArray[np.float32]:
+    """The largest real or imaginary part, (channels,)."""
+    largest: NDArray[np.float32] = np.abs(spectrum.view(np.float32)).max(axis=(1, 2), initial=0)
+    return largest

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,6 +190,8 @@ class StftStream:
     [1, 2, 1]
     """
 
+    LANES: ClassVar[tuple[str, ...]] = ("_pending",)
+
     def __init__(self, size: StftSize, channels: int) -> None:
         self.size = size
         self._pending = np.zeros((channels, size.overlap_samples), np.float32)
@@ -216,10 +219,17 @@ class IstftStream:
         Number of channels of the spectra.
     """
 
+    LANES: ClassVar[tuple[str, ...]] = ("_tail",)
+
     def __init__(self, size: StftSize, channels: int) -> None:
         self.size = size
         self._tail = np.zeros((channels, size.overlap_samples), np.float32)
         self._skip = size.overlap_samples  # zeros that `stft` added at the start
+
+    @property
+    def settled(self) -> bool:
+        """Whether how long it has run changes nothing any more."""
+        return self._skip == 0
 
     def feed(self, spectrum: Spectrum) -> Signal:
         """Completed samples, which no later frame changes, float32 (channels, time)."""

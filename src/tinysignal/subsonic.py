@@ -11,7 +11,7 @@ only while the rumble is 6 dB louder than everything audible.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,18 +37,36 @@ class SubsonicStream:
     hop_samples, sample_rate_hz, channels : int
     """
 
+    LANES: ClassVar[tuple[str, ...]] = (
+        "_drift",
+        "_audible",
+        "_again",
+        "_drift_share",
+        "_rumble_share",
+        "_pending",
+    )
+
     def __init__(self, hop_samples: int, sample_rate_hz: int, channels: int) -> None:
         self._hop = hop_samples
         self._drift = _Butterworth(_DRIFT_HZ, hop_samples, sample_rate_hz, high_pass=False)
         # Two in a row (Linkwitz and Riley, 1976): what one leaves of loud rumble mutes speech.
-        self._audible = [
+        self._audible, self._again = (
             _Butterworth(_RUMBLE_HZ, hop_samples, sample_rate_hz, high_pass=True) for _ in range(2)
-        ]
+        )
         forget = float(np.exp(-hop_samples / (_MEMORY_S * sample_rate_hz)))
         self._drift_share = _Share(*_DRIFT_GOES, forget=forget, channels=channels)
         self._rumble_share = _Share(*_RUMBLE_GOES, forget=forget, channels=channels)
-
         self._pending: Signal = np.zeros((channels, 0), np.float32)
+
+    @property
+    def settled(self) -> bool:
+        """Whether how long it has run changes nothing any more."""
+        return self._drift.started
+
+    @property
+    def waiting(self) -> int:
+        """Samples of a hop that is not whole."""
+        return int(self._pending.shape[1])
 
     def feed(self, block: Signal) -> Signal:
         """The hops that are whole now, float32 (channels, hops * hop_samples)."""
@@ -71,34 +89,42 @@ class SubsonicStream:
         blocks = hops.astype(np.float64).reshape(len(hops), -1, self._hop)
         drift = self._drift(blocks)
         steady = blocks - drift
-        audible = steady
-        for high_pass in self._audible:
-            audible = high_pass(audible)
+        audible = self._again(self._audible(steady))
         rumble = steady - audible
-        removed = self._drift_share(drift, steady) * drift
-        removed += self._rumble_share(rumble, audible) * rumble
+        shares = self._drift_share(drift, steady), self._rumble_share(rumble, audible)
+        if not any(share.any() for share in shares):
+            return hops
+        removed = shares[0] * drift + shares[1] * rumble
         return (blocks - removed).reshape(hops.shape).astype(np.float32)
 
 
 class _Share:
     """The share of a part that goes, by its power relative to that of the rest."""
 
+    LANES: ClassVar[tuple[str, ...]] = ("_powers", "_last")
+
     def __init__(self, some: float, all: float, *, forget: float, channels: int) -> None:
         self._some, self._range = some, np.log(all / some)
         self._forget = forget
-        self._powers = np.full(2 * channels, _SILENCE)
+        self._powers = np.full((channels, 2), _SILENCE)
         self._last: Samples | None = None
 
     def __call__(self, part: Samples, rest: Samples) -> Samples:
-        """The share in every sample, (channels, hops, hop_samples); it changes without a step."""
+        """The share in every sample, (channels, hops, hop_samples), or 1 of zeros for a hop's.
+
+        It changes without a step.
+        """
         powers = [np.einsum("chs,chs->ch", signal, signal) for signal in (part, rest)]
-        sums = _sums(self._powers, self._forget, np.concatenate(powers))[:, 1:]
-        self._powers = sums[:, -1]
-        ratio = sums[: len(part)] / (sums[len(part) :] + _SILENCE)
+        rows = np.stack(powers, axis=1).reshape(self._powers.size, -1)
+        sums = _sums(self._powers.ravel(), self._forget, rows)[:, 1:].reshape(len(part), 2, -1)
+        self._powers = sums[:, :, -1]
+        ratio = sums[:, 0] / (sums[:, 1] + _SILENCE)
         now = np.clip(np.log(np.maximum(ratio / self._some, 1)) / self._range, 0, 1)
         first = now[:, :1] if self._last is None else self._last
         before = np.concatenate([first, now[:, :-1]], axis=1)
         self._last = now[:, -1:]
+        if not (now.any() or first.any()):
+            return np.zeros((*now.shape, 1))
         ramp = np.arange(1, part.shape[2] + 1) / part.shape[2]
         share: Samples = before[..., np.newaxis] + (now - before)[..., np.newaxis] * ramp
         return share
@@ -116,6 +142,8 @@ class _Butterworth:
     Zölzer (2011), "DAFX: Digital Audio Effects", table 2.1: coefficients by the bilinear transform.
     """
 
+    LANES: ClassVar[tuple[str, ...]] = ("_state",)
+
     def __init__(self, edge_hz: float, hop: int, rate_hz: int, *, high_pass: bool) -> None:
         k = np.tan(np.pi * edge_hz / rate_hz)
         scale = 1 / (1 + np.sqrt(2) * k + k * k)
@@ -124,22 +152,28 @@ class _Butterworth:
         self._pole = complex(-a1 / 2, np.sqrt(a2 - a1 * a1 / 4))
         self._direct = b[2] / a2
         numerator = b[0] + b[1] / self._pole + b[2] / self._pole**2
-        self._weight = 2 * numerator / (1 - self._pole.conjugate() / self._pole)
-        self._powers = self._pole ** np.arange(hop)
+        weight = 2 * numerator / (1 - self._pole.conjugate() / self._pole)
+        powers = self._pole ** np.arange(hop)
+        self._rising, self._last_power = 1 / powers, complex(powers[-1])
+        self._weights = weight * powers
         self._state: NDArray[np.complex128] | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether it has heard anything."""
+        return self._state is not None
 
     def __call__(self, blocks: Samples) -> Samples:
         """The filtered hops; both (channels, hops, hop_samples)."""
         state = self._state
         if state is None:
             state = blocks[:, 0].mean(axis=1) / (1 - self._pole)
-        sums = np.cumsum(blocks / self._powers, axis=2)
-        states = _sums(
-            state, complex(self._pole * self._powers[-1]), sums[:, :, -1] * self._powers[-1]
-        )
+        sums = np.cumsum(blocks * self._rising, axis=2)
+        states = _sums(state, self._pole * self._last_power, sums[:, :, -1] * self._last_power)
         self._state = states[:, -1]
         sums += (self._pole * states[:, :-1])[..., np.newaxis]
-        filtered: Samples = self._direct * blocks + (sums * (self._weight * self._powers)).real
+        sums *= self._weights
+        filtered: Samples = self._direct * blocks + sums.real
         return filtered
 
 

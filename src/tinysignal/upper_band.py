@@ -14,7 +14,7 @@ from __future__ import annotations
 from functools import cache
 from importlib import resources
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 from zipfile import BadZipFile
 
 import numpy as np
@@ -75,6 +75,15 @@ class UpperBand:
         Frames by which the network's answers are late.
     """
 
+    LANES: ClassVar[tuple[str, ...]] = (
+        "_powers",
+        "_inside",
+        "_kept",
+        "_loudest",
+        "_voice",
+        "_state",
+    )
+
     def __init__(
         self, size: StftSize, sample_rate_hz: int, first: int, channels: int, lookahead_frames: int
     ) -> None:
@@ -96,6 +105,11 @@ class UpperBand:
         # As wide as the weights, once they are read.
         self._state = np.zeros((channels, 0), np.float32)
         self._seen = -lookahead_frames
+
+    @property
+    def settled(self) -> bool:
+        """Whether how long it has run changes nothing any more."""
+        return self._seen >= self._least
 
     def __call__(self, spectrum: Spectrum, kept: Gain, inside: Values) -> Gain:
         """Gains of the next frames.

@@ -15,9 +15,9 @@ import numpy as np
 
 from tinysignal.app.denoise import NO_LIMIT_DB, strength_of
 from tinysignal.app.site import Site, answered, denoiser, web
-from tinysignal.denoiser import DenoiserStream
 from tinysignal.errors import ConfigError, SignalError
 from tinysignal.model import DEFAULT_MODEL
+from tinysignal.stream import DenoiserStream
 
 _MOST = 8  # streams at once; the one that was silent for the longest gives way
 _SILENT_S = 30.0

@@ -27,11 +27,12 @@ from tinysignal.cli.options import (
 )
 from tinysignal.cli.terminal import Console
 from tinysignal.denoise_file import FileOptions, denoise_file
-from tinysignal.denoiser import Denoiser, DenoiserStream
+from tinysignal.denoiser import Denoiser
 from tinysignal.errors import AudioFileError, ConfigError, MissingExtraError, TinysignalError
 from tinysignal.files import json_text
 from tinysignal.gain import DenoiseOptions
 from tinysignal.model import DEFAULT_MODEL
+from tinysignal.stream import DenoiserStream
 
 _SHOWN_EVERY_S = 0.1
 _METER_DB, _METER_WIDTH = 60, 20  # the meter's lowest level below full scale, and its columns

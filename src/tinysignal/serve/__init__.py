@@ -6,6 +6,7 @@
     service.py   the routes: who may come in, health, metrics
     files.py     POST /denoise: a file in, a file out
     streams.py   WS /stream: samples in, samples out, block by block
+    turns.py     short blocks of many streams, computed together
     figures.py   what /metrics tells Prometheus
     server.py    uvicorn around the service
 """

@@ -13,11 +13,13 @@ import anyio.to_thread
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tinysignal.audio.pcm import PcmFormat, PcmKind
-from tinysignal.denoiser import Denoiser, DenoiserStream
+from tinysignal.denoiser import Denoiser
 from tinysignal.errors import SignalError, TinysignalError
 from tinysignal.serve.figures import Figures
 from tinysignal.serve.settings import ServeSettings
+from tinysignal.serve.turns import Turns
 from tinysignal.stft import Signal
+from tinysignal.stream import DenoiserStream
 
 _BAD_DATA, _TRY_LATER, _REFUSED = 1007, 1013, 1008
 _MOST_REASON = 120  # bytes of a closing reason
@@ -40,6 +42,7 @@ class Streams:
         self._denoiser = denoiser
         self._figures = figures
         self._workers = anyio.CapacityLimiter(settings.workers)
+        self._turns = Turns(self._workers)
         self.open_now = 0
 
     async def serve(self, socket: WebSocket) -> None:
@@ -108,9 +111,9 @@ class Streams:
             self._figures.block_seconds.observe(time.perf_counter() - begun)
 
     async def _fed(self, stream: DenoiserStream, block: Signal, rate_hz: int) -> Signal:
-        """What is ready. With one worker, a short block costs less than the way to its thread."""
-        if self._settings.workers == 1 and block.size <= _SHORT_S * rate_hz:
-            return stream.feed(block)
+        """What is ready; short blocks of all streams in turns, a long one keeps nobody waiting."""
+        if block.size <= _SHORT_S * rate_hz:
+            return await self._turns.feed(stream, block)
         return await anyio.to_thread.run_sync(stream.feed, block, limiter=self._workers)
 
 
