@@ -22,6 +22,7 @@ from tinysignal.upper_band import UpperBand
 # Frames of one run: more take more memory and, out of the cache, more time. Many wide channels
 # take fewer, by channels * frames * bins.
 _FRAMES_AT_ONCE, _BINS_AT_ONCE = 128, 1 << 18
+_ALONE_FRAMES = 12  # until an 8-bit LSTM has the scales that it stays with
 
 
 class DenoiserStream:
@@ -198,7 +199,8 @@ class DenoiserStream:
         Their networks, rates and options are the same, as are the samples that wait. Who has just
         begun goes alone, and who shares gains among channels.
         """
-        settled = self._subsonic.settled and self._synthesis.settled and self._to_drop == 0
+        settled = self._samples_out >= _ALONE_FRAMES * self._size.hop_samples
+        settled = settled and self._subsonic.settled and self._synthesis.settled
         if self._upper is not None:
             settled = settled and self._upper.settled
         if not settled or self._links is not None or samples > self._samples_at_once:

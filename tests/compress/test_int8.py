@@ -10,12 +10,14 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from tinysignal import ModelError
+from tinysignal import Denoiser, ModelError
 from tinysignal.budget import Budget
+from tinysignal.compress.int8_lstm import with_int8_lstms
 from tinysignal.compress.quantize import WAYS, write_int8
 from tinysignal.model import read_spec
 from tinysignal.runs import report as reports
 from tinysignal.runs.compress import CompressOptions, compress_run, open_run
+from tinysignal.stream import feed_together
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -89,7 +91,12 @@ def test_an_lstms_gates_have_scales_of_their_own(lstm_run: Path, tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("way", "expected"),
-    [("weights", "LSTM"), ("static", "LSTM"), ("dynamic", "DynamicQuantizeLSTM")],
+    [
+        ("weights", "LSTM"),
+        ("static", "LSTM"),
+        ("dynamic", "DynamicQuantizeLSTM"),
+        ("recurrent", "DynamicQuantizeLSTM"),
+    ],
 )
 def test_an_lstm_is_8_bit_in_every_way_that_there_is(
     lstm_run: Path, tmp_path: Path, way: str, expected: str
@@ -139,7 +146,7 @@ def test_the_command_keeps_the_fastest_that_is_as_good(
     options = CompressOptions(budget=Budget(rank=8), method="activation", int8=True)
     report = compress_run(digits_run, tmp_path / "out", options)
     tried = report["int8"]["tried"]
-    assert set(tried) == set(WAYS)
+    assert set(tried) == set(open_run(digits_run).int8_ways)
     own = report["after"]["valid"]["accuracy"]
     good = {way: t for way, t in tried.items() if t["accuracy"] >= own - 0.001}
     if good:
@@ -181,3 +188,65 @@ def test_values_between_nodes_have_numbers_for_names_that_nothing_else_has(tmp_p
         onnxruntime.InferenceSession(path).run(["0"], given) for path in (model, target)
     )
     assert np.abs(after[0] - before[0]).max() < 0.05 * np.abs(before[0]).max()
+
+
+@pytest.fixture(scope="module")
+def recurrent(lstm_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("recurrent") / "int8.onnx"
+    write_int8(lstm_run / "model.onnx", target, "recurrent", open_run(lstm_run).examples())
+    return target
+
+
+def test_8_bit_lstms_answer_the_same_in_any_blocks(recurrent: Path) -> None:
+    """A quiet beginning: scales of a run's own would be smaller there than for the whole."""
+    rng = np.random.default_rng(0)
+    noisy = rng.normal(0, 0.1, 20_000) * np.linspace(0.001, 1, 20_000)
+    denoiser = Denoiser.load(recurrent)
+    whole = denoiser(noisy, sample_rate_hz=16_000)
+    stream = denoiser.stream(sample_rate_hz=16_000)
+    streamed = np.concatenate(list(stream.process(np.split(noisy, 40))), axis=1)[0]
+    np.testing.assert_allclose(streamed, whole, rtol=0, atol=1e-6)
+
+
+def test_streams_of_8_bit_lstms_go_side_by_side(recurrent: Path) -> None:
+    denoiser = Denoiser.load(recurrent)
+    levels = np.logspace(-3, 0, 4)[:, np.newaxis, np.newaxis]
+    noisy = (levels * np.random.default_rng(0).normal(0, 0.1, (4, 1, 8192))).astype(np.float32)
+    streams = [denoiser.stream(sample_rate_hz=16_000) for _ in noisy]
+    for start in range(0, 8192, 256):
+        together = feed_together(streams, noisy[..., start : start + 256])
+    alone = [denoiser.stream(sample_rate_hz=16_000).feed(x)[:, -256:] for x in noisy]
+    np.testing.assert_allclose(np.array(together), np.array(alone), rtol=0, atol=1e-6)
+
+
+def test_8_bit_lstms_are_near_the_exact_ones(lstm_run: Path, recurrent: Path) -> None:
+    trained, key = open_run(lstm_run), "si_sdr_denoised_db"
+    exact = trained.score(lstm_run / "model.onnx")[key]
+    assert trained.score(recurrent)[key] == pytest.approx(exact, abs=0.1)
+
+
+def test_pairs_of_products_of_8_bit_lstms_fit_into_16_bits(recurrent: Path) -> None:
+    weights = [v for v in made_of(recurrent).values() if v.dtype == np.int8 and v.ndim == 3]
+    assert len(weights) == 4
+    assert max(int(np.abs(w.astype(int)).max()) for w in weights) == 63
+    assert 2 * 63 * 255 < 1 << 15
+
+
+def test_an_lstm_of_another_form_stays_as_it_is(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    shapes = {"w": (2, 16, 3), "r": (2, 16, 4), "b": (2, 32)}
+    held = [
+        numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name)
+        for name, shape in shapes.items()
+    ]
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in (("x", ["frames", "examples", 3]), ("y", None))
+    ]
+    both = onnx.helper.make_node(
+        "LSTM", ["x", "w", "r", "b"], ["y"], hidden_size=4, direction="bidirectional"
+    )
+    graph = onnx.helper.make_graph([both], "two ways", ends[:1], ends[1:], held)
+    made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)])
+    before = made.SerializeToString()
+    assert with_int8_lstms(made, [np.ones((2, 1, 3), np.float32)]).SerializeToString() == before

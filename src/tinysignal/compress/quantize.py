@@ -1,11 +1,13 @@
 """Model files with 8-bit numbers.
 
-======== ============================================================================
-weights  8-bit weights and biases, which ONNX Runtime converts to floats when it loads the file: a
-         quarter of the bytes at the speed of floats
-static   8-bit weights and activations, with scales of activations from calibration data
-dynamic  8-bit weights and activations, with scales of activations from every run
-======== ============================================================================
+========= ===========================================================================
+weights   8-bit weights and biases, which ONNX Runtime converts to floats when it loads the file: a
+          quarter of the bytes at the speed of floats
+static    8-bit weights and activations, with scales of activations from calibration data
+dynamic   8-bit weights and activations, with scales of activations from every run
+recurrent as ``weights``, but LSTMs between states compute with 8-bit numbers, see
+          `tinysignal.compress.int8_lstm`
+========= ===========================================================================
 
 Operators without an 8-bit version in ONNX Runtime (LSTM in ``static``, stacks of matrices in
 ``dynamic``) get 8-bit weights as in ``weights``. The fastest kind depends on the processor and the
@@ -29,11 +31,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from tinysignal.compress.int8_lstm import with_int8_lstms
 from tinysignal.errors import ModelError, TinysignalError
 from tinysignal.files import atomic
 from tinysignal.model import METADATA_KEY
 
-WAYS = ("weights", "static", "dynamic")
+WAYS = ("weights", "static", "dynamic", "recurrent")
 _PLAIN = ("Gemm", "MatMul", "Conv")  # operators to quantise; the others are cheap and stay exact
 _OPERATORS = (*_PLAIN, "LSTM")
 _LARGEST = 127
@@ -51,10 +54,11 @@ def write_int8(model: Path, target: Path, way: str, examples: Runs) -> None:
     ----------
     model, target : Path
         Model file, and file to write.
-    way : {"weights", "static", "dynamic"}
+    way : {"weights", "static", "dynamic", "recurrent"}
         Kind of 8-bit storage, see `tinysignal.compress.quantize`.
     examples : sequence of float32 (channels or examples, ...)
-        Values of the first input in some runs, for ``static``; other inputs are zero.
+        Values of the first input in some runs, for ``static`` and ``recurrent``; other inputs are
+        zero.
 
     Raises
     ------
@@ -63,7 +67,9 @@ def write_int8(model: Path, target: Path, way: str, examples: Runs) -> None:
     """
     with atomic(target) as temporary:
         made = onnx.load(model)
-        if way != "weights":
+        if way == "recurrent":
+            made = with_int8_lstms(made, examples)
+        elif way != "weights":
             made = _quantised(model, examples if way == "static" else None)
         made = _with_int8_weights(made)
         _shorten_names(made.graph)

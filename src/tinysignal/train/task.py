@@ -105,8 +105,6 @@ class TrainedRun(ABC):
         Field of the spec with the multiply-accumulates.
     default_budget : dict
         Budget of a compression without a given one; empty for no default.
-    int8_ways : tuple of str
-        Possible kinds of 8-bit storage, of ``weights``, ``static``, ``dynamic``.
     """
 
     folder: Path
@@ -123,7 +121,11 @@ class TrainedRun(ABC):
     counted: ClassVar[str] = "examples"
     macs_field: ClassVar[str] = "macs"
     default_budget: ClassVar[dict[str, float]] = {}
-    int8_ways: ClassVar[tuple[str, ...]] = ("weights", "static", "dynamic")
+
+    @property
+    def int8_ways(self) -> tuple[str, ...]:
+        """Kinds of 8-bit numbers to choose from, see `tinysignal.compress.quantize`."""
+        return ("weights", "static", "dynamic")
 
     @property
     def unit_ms(self) -> float | None:

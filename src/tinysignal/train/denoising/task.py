@@ -145,8 +145,11 @@ class DenoiserRun(TrainedRun):
     tolerance = 0.2
     counted = "frames"
     macs_field = "macs_per_s"
-    # Not dynamic: its scales depend on the block, and a stream would differ from a whole signal.
-    int8_ways = ("weights", "static")
+
+    @property
+    def int8_ways(self) -> tuple[str, ...]:
+        """Not dynamic: its scales depend on the block, and a stream would differ from a whole."""
+        return ("weights", "static", *(("recurrent",) if self.spec.arch == "lstm" else ()))
 
     @property
     def unit_ms(self) -> float:
