@@ -7,6 +7,7 @@ changes phases as well.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations, permutations
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from tinysignal.options import Options, option
 from tinysignal.stft import Signal, Spectrum
 
 ChannelMode = Literal["shared", "independent"]
+Values = NDArray[np.float32]
 
 # Fractions of a model's bins at its upper end. Recordings at the model's rate fade out in the last
 # 1/32, so the network's gains there hold at that rate only. The band from 5/8 to 1/32 below the top
@@ -97,8 +99,9 @@ class ChannelLinks:
 
     def __init__(self, channels: int, bins: int, frames_per_s: float) -> None:
         self._forget = np.float32(np.exp(-1 / (_LINK_MEMORY_S * frames_per_s)))
-        # Sums of products of two channels, each with all, conjugated.
-        self._products = np.zeros((channels, channels, bins), np.complex64)
+        self._pairs = list(combinations(range(channels), 2))
+        # Sums over time: powers, then real and imaginary parts of the products of two channels.
+        self._sums = np.zeros((channels + 2 * len(self._pairs), bins), np.float32)
 
     def __call__(self, gains: NDArray[Any], spectrum: Spectrum) -> NDArray[Any]:
         """The gains of channels that are linked.
@@ -110,30 +113,40 @@ class ChannelLinks:
             What they are for.
         """
         linked = np.empty_like(gains)
-        frames_at_once = max(1, _PRODUCTS_AT_ONCE // self._products.size)
+        frames_at_once = max(1, _PRODUCTS_AT_ONCE // self._sums.size)
         for start in range(0, gains.shape[1], frames_at_once):
             piece = slice(start, start + frames_at_once)
-            weights = self._weights(spectrum[:, piece])
-            total = weights.sum(axis=1)
-            mean = np.einsum("cdtf,dtf->ctf", weights, gains[:, piece])
+            own = gains[:, piece]
+            powers, together = self._heard(spectrum[:, piece])
+            total, mean = powers.copy(), powers * own
+            for pair, share in zip(self._pairs, together, strict=True):
+                for one, other in permutations(pair):
+                    weight = share * powers[other]
+                    total[one] += weight
+                    mean[one] += weight * own[other]
             silent = total == 0
-            linked[:, piece] = np.where(silent, gains[:, piece], mean / (total + silent))
+            linked[:, piece] = np.where(silent, own, mean / (total + silent))
         return linked
 
-    def _weights(self, spectrum: Spectrum) -> NDArray[np.float32]:
-        """How much each channel counts for another, (channels, channels, frames, bins)."""
-        products = spectrum[:, np.newaxis] * spectrum[np.newaxis].conj()
-        for frame in np.moveaxis(products, 2, 0):
-            self._products *= self._forget
-            self._products += frame
-            frame[:] = self._products
-        power = np.einsum("cctf->ctf", products).real
-        level = np.sqrt(power)
-        both = level[:, np.newaxis] * level[np.newaxis]
+    def _heard(self, spectrum: Spectrum) -> tuple[Values, Values]:
+        """Powers (channels, frames, bins), and what is one sound in two channels (pairs, ...)."""
+        firsts, seconds = (spectrum[list(which)] for which in zip(*self._pairs, strict=True))
+        products = firsts * seconds.conj()
+        parts = spectrum.real**2 + spectrum.imag**2, products.real, products.imag
+        sums = np.ascontiguousarray(np.concatenate(parts).swapaxes(0, 1))
+        for now, before in zip(sums, [self._sums, *sums], strict=False):
+            now += self._forget * before  # noqa: PLW2901 - in place
+        self._sums = sums[-1].copy()
+        powers, real, imaginary = np.split(
+            sums.swapaxes(0, 1), np.cumsum([len(spectrum), len(products)])
+        )
+        level = np.sqrt(powers)
+        one, other = (level[list(which)] for which in zip(*self._pairs, strict=True))
+        both = one * other
         heard = both > _INAUDIBLE  # below, float32 has no digits left to divide
-        coherence = np.divide(np.abs(products), both, out=np.zeros_like(both), where=heard)
-        weights = np.clip((coherence - _APART) / (_TOGETHER - _APART), 0, 1) * power[np.newaxis]
-        return np.asarray(weights, np.float32)
+        coherence = np.divide(np.hypot(real, imaginary), both, out=np.zeros_like(both), where=heard)
+        powers = np.where(powers > _INAUDIBLE, powers, np.float32(0))
+        return powers, np.clip((coherence - _APART) / (_TOGETHER - _APART), 0, 1)
 
 
 def first_above(bins: int) -> int:
