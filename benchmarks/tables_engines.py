@@ -8,7 +8,12 @@ from tables_markdown import Report, page, table
 def engines(report: Report) -> str:
     """Scaling, overhead and memory of Ray, and a corpus on paper."""
     machine, scaling, memory = report["machine"], report["scaling"], report["memory"]
-    names = {"local": "this process", "ray_1": "Ray, 1 worker", "ray_2": "Ray, 2 workers"}
+    names = {
+        "local": "this process",
+        "local_2": "this process, 2 jobs",
+        "ray_1": "Ray, 1 worker",
+        "ray_2": "Ray, 2 workers",
+    }
     rows = [
         [name, f"{scaling[way]['file_s']:.3f} s", f"{scaling[way]['start_s']:.1f} s"]
         for way, name in names.items()
@@ -22,7 +27,8 @@ def engines(report: Report) -> str:
         f"Python, Ray and the model. {machine['cpu']}, Python {machine['python']}; "
         f"{report['date']}.",
         table(["", "a file", "start"], rows),
-        f"Two workers do {scaling['speed_up']:.2f} times the work of one. One worker takes "
+        f"Two workers do {scaling['speed_up']:.2f} times the work of one, two jobs of this process "
+        f"{scaling['local_speed_up']:.2f} times. One worker takes "
         f"{100 * scaling['overhead']:+.0f} % beside this process.",
         f"{memory['files']:,} files of 0.1 s in {memory['seconds']:.0f} s: all processes together "
         f"take {memory['second_quarter_mib']} MiB in the second quarter of the time, "
