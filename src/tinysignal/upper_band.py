@@ -91,7 +91,7 @@ class UpperBand:
         self._mean = max(1, round(_MEAN_S * frames_per_s))
         self._noise = max(2, round(_NOISE_S * frames_per_s))
         self._least = round(_LEAST_S * frames_per_s)
-        self._forget = np.float32(10 ** (-_FORGET_DB_PER_S / 10 / frames_per_s))
+        self._forget = 10 ** (-_FORGET_DB_PER_S / 10 / frames_per_s)
         self._late = lookahead_frames
         bins_hz = np.arange(first, size.bins) * sample_rate_hz / size.window_samples
         self.pool, self._spread = _bands(bins_hz)
@@ -203,11 +203,9 @@ class UpperBand:
 
     def _forgetting(self, last: Values, values: Values) -> Values:
         """What was loudest up to each frame, forgotten slowly."""
-        found = np.nan_to_num(values)
-        for frame in np.moveaxis(found, 1, 0):
-            np.maximum(frame, last * self._forget, out=frame)
-            last = frame
-        return found
+        left = self._forget ** np.arange(1, values.shape[1] + 1)[:, np.newaxis]
+        loudest = np.maximum.accumulate(np.nan_to_num(values) / left, axis=1)
+        return np.asarray(left * np.maximum(loudest, last[:, np.newaxis]), np.float32)
 
 
 def judged(learnt: Any, asked: Any) -> Any:
