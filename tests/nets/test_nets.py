@@ -32,8 +32,14 @@ def cnn(lookahead_frames: int = 0, level: str = "running") -> DenoisingNet:
     )
 
 
-def lstm(level: str = "running") -> LstmNet:
-    net = LstmNet(bins=BINS, width=16, normalization=level, frames_per_s=62.5)
+def lstm(level: str = "running", lookahead_frames: int = 0) -> LstmNet:
+    net = LstmNet(
+        bins=BINS,
+        width=16,
+        lookahead_frames=lookahead_frames,
+        normalization=level,
+        frames_per_s=62.5,
+    )
     for layer in (net.filter, net.low_filter):  # they begin at zero
         torch.nn.init.normal_(layer.weight, std=0.3)
     return net
@@ -47,6 +53,7 @@ NETS = {
     "cnn-no-level": lambda: cnn(level="none"),
     "lstm": lstm,
     "lstm-no-level": lambda: lstm("none"),
+    "lstm-ahead": lambda: lstm(lookahead_frames=3),
 }
 
 
@@ -127,6 +134,8 @@ def test_the_scale_of_a_recording_does_not_matter_with_a_running_level(net: Deno
     whole = magnitudes(20)
     with torch.no_grad():
         quiet, loud = whole_signals(net, whole * 0.01) / 0.01, whole_signals(net, whole)
+    heard = 20 - net.lookahead_frames  # the silence after the end has a floor of its own
+    quiet, loud = quiet[:, :heard], loud[:, :heard]
     same = torch.allclose(quiet, loud, atol=1e-3)
     assert same == (net.normalization == "running")
 
@@ -214,9 +223,39 @@ def test_a_mask_sees_phases() -> None:
     assert not torch.allclose(*masks, atol=1e-3)
 
 
-def test_a_causal_network_refuses_look_ahead() -> None:
-    with pytest.raises(ConfigError, match="causal"):
-        LstmNet(bins=BINS, lookahead_frames=1, frames_per_s=62.5)
+@pytest.mark.parametrize("frames", [1, 3, 6])
+def test_a_network_that_looks_ahead_begins_as_the_one_that_does_not(frames: int) -> None:
+    torch.manual_seed(0)
+    causal, ahead = lstm(), lstm(lookahead_frames=frames)
+    causal.complex_mask(spectra(30), causal.initial_state(2))  # statistics of their own
+    ahead.widen(causal.state_dict())
+    causal.eval()
+    ahead.eval()
+    whole = spectra(40)
+    whole[:, :10] = 0  # the state of the one is not that of the other after frames before the first
+    expected = causal(whole)
+    found = ahead(whole)
+    torch.testing.assert_close(found[:, 20:], expected[:, 20:], atol=5e-3, rtol=5e-3)
+    found.sum().backward()
+    for layer, columns in ((ahead.encode, slice(3 * BINS, None)), (ahead.filter, slice(None))):
+        assert layer.weight.grad is not None
+        assert layer.weight.grad[:, columns].any()
+
+
+@pytest.mark.parametrize("frames_on", [1, 2])
+def test_with_look_ahead_the_filter_adds_later_frames_too(frames_on: int) -> None:
+    net = LstmNet(bins=BINS, width=16, lookahead_frames=2, frames_per_s=62.5).eval()
+    whole = torch.nn.functional.normalize(spectra(20), dim=3)
+    low = BINS // 2
+    without = torch.view_as_complex(net(whole))
+    factor = torch.tensor([0.4, -0.2])
+    with torch.no_grad():
+        net.filter.bias.view(2, 4, low)[:, 1 + frames_on] = torch.atanh(factor)[:, None]
+    added = torch.view_as_complex(net(whole)) - without
+    given = torch.view_as_complex(whole)
+    expected = torch.zeros_like(given)
+    expected[:, :-frames_on, :low] = torch.view_as_complex(factor) * given[:, frames_on:, :low]
+    torch.testing.assert_close(added, expected, atol=1e-5, rtol=1e-4)
 
 
 def test_a_widened_network_is_the_same_function_and_learns_with_all_its_units() -> None:

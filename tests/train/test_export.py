@@ -22,8 +22,9 @@ def make_net(arch: str) -> DenoisingNet:
     if arch == "linear":
         return LinearNet(bins=SIZE.bins, width=32, frames_per_s=125)
     net: DenoisingNet
-    if arch == "lstm":
-        net = LstmNet(bins=SIZE.bins, width=16, frames_per_s=125)
+    if arch.startswith("lstm"):
+        ahead = 3 if arch == "lstm-ahead" else 0
+        net = LstmNet(bins=SIZE.bins, width=16, lookahead_frames=ahead, frames_per_s=125)
         for layer in (net.filter, net.low_filter):  # they begin at zero
             torch.nn.init.normal_(layer.weight, std=0.3)
     else:
@@ -39,7 +40,7 @@ def write(net: DenoisingNet, path: Path, arch: str) -> None:
         net,
         SIZE,
         path,
-        arch=arch,
+        arch=arch.removesuffix("-ahead"),
         sample_rate_hz=16_000,
         name="test",
         trained_on="noise",
@@ -53,7 +54,7 @@ def make_task(net: DenoisingNet) -> MagnitudeModule:
     return MagnitudeModule(net, SIZE, loss="mse", learning_rate=1e-3)
 
 
-@pytest.mark.parametrize("arch", ["linear", "cnn", "lstm"])
+@pytest.mark.parametrize("arch", ["linear", "cnn", "lstm", "lstm-ahead"])
 def test_the_light_runtime_gives_what_torch_gives(arch: str, tmp_path: Path) -> None:
     net = make_net(arch)
     write(net, tmp_path / "m.onnx", arch)
@@ -65,7 +66,7 @@ def test_the_light_runtime_gives_what_torch_gives(arch: str, tmp_path: Path) -> 
     np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("arch", ["linear", "cnn", "lstm"])
+@pytest.mark.parametrize("arch", ["linear", "cnn", "lstm", "lstm-ahead"])
 def test_silence_stays_silent_before_and_after_sound(arch: str, tmp_path: Path) -> None:
     write(make_net(arch), tmp_path / "m.onnx", arch)
     denoiser = Denoiser.load(tmp_path / "m.onnx")

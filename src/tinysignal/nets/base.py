@@ -7,8 +7,6 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from tinysignal.errors import ConfigError
-
 State = tuple[Tensor, ...]
 
 _SMALLEST = 1e-8  # magnitudes below this are digital silence
@@ -81,31 +79,21 @@ class DenoisingNet(nn.Module):
 
 
 class MaskingNet(DenoisingNet):
-    """Causal recurrent denoising network with a complex mask, which changes phases too.
+    """Recurrent denoising network with a complex mask, which changes phases too.
 
     Parameters
     ----------
     lookahead_frames : int
-        Must be 0: the network is causal.
+        Number of future frames; 0 is causal.
     normalization : {"none", "running"}
         ``running`` divides by the running level, which removes the level of the recording.
     frames_per_s : float
         Frame rate in Hz; sets the time constant of the running level, 2 s.
-
-    Raises
-    ------
-    ConfigError
-        ``lookahead_frames`` is not 0.
     """
 
     def __init__(self, lookahead_frames: int, normalization: str, frames_per_s: float) -> None:
         super().__init__()
-        if lookahead_frames:
-            raise ConfigError(
-                f"lookahead_frames is {lookahead_frames}, expected 0: networks with a complex mask "
-                "are causal."
-            )
-        self.lookahead_frames = 0
+        self.lookahead_frames = lookahead_frames
         self.receptive_field_frames = 0
         self.normalization = normalization
         self.running = RunningLevel(2.0 * frames_per_s) if normalization == "running" else None
@@ -123,7 +111,7 @@ class MaskingNet(DenoisingNet):
         Returns
         -------
         float (batch, frames, freq, 2)
-            Real and imaginary parts, contiguous.
+            Real and imaginary parts, contiguous; delayed by ``lookahead_frames``.
         tuple of float (batch, ...)
             The next state.
         """
@@ -140,15 +128,28 @@ class MaskingNet(DenoisingNet):
         -------
         float (batch, frames, freq, 2)
         """
-        mask, _ = self.complex_mask(spectrum, self._start(spectrum))
+        ahead = self.lookahead_frames
+        padded = nn.functional.pad(spectrum, (0, 0, 0, 0, 0, ahead)) if ahead else spectrum
+        mask, _ = self.complex_mask(padded, self._start(spectrum))
+        mask = mask[:, ahead:].contiguous()
         given = torch.view_as_complex(spectrum.contiguous())
         return torch.view_as_real(given * torch.view_as_complex(mask))
 
-    def estimate(self, magnitude: Tensor, state: State) -> tuple[Tensor, State]:
-        """Estimated magnitude for a spectrum of phase zero; see `complex_mask` for any phase."""
+    def gain(self, magnitude: Tensor, state: State) -> tuple[Tensor, State]:
+        """Gain for a spectrum of phase zero; see `complex_mask` for any phase."""
         spectrum = torch.stack([magnitude, torch.zeros_like(magnitude)], dim=3)
         mask, state = self.complex_mask(spectrum, state)
-        return magnitude * mask.square().sum(dim=3).sqrt(), state
+        return mask.square().sum(dim=3).sqrt(), state
+
+    def estimate(self, magnitude: Tensor, state: State) -> tuple[Tensor, State]:
+        """Estimated magnitude for a spectrum of phase zero."""
+        gain, state = self.gain(magnitude, state)
+        return gain * delayed(magnitude, self.lookahead_frames), state
+
+
+def delayed(magnitude: Tensor, frames: int) -> Tensor:
+    """Magnitudes (batch, frames, freq) that many frames later, after silence."""
+    return nn.functional.pad(magnitude, (0, 0, frames, 0))[:, : magnitude.shape[1]]
 
 
 class RunningLevel(nn.Module):

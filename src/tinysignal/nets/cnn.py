@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tinysignal.nets.base import DenoisingNet, RunningLevel, State
+from tinysignal.nets.base import DenoisingNet, RunningLevel, State, delayed
 
 _COMPRESSION = 0.3  # exponent of the magnitudes at the input
 
@@ -180,10 +180,7 @@ class CnnNet(DenoisingNet):
 
     def estimate(self, magnitude: Tensor, state: State) -> tuple[Tensor, State]:
         gain, state = self.gain(magnitude, state)
-        ahead = self.lookahead_frames
-        # Frame t of the gain belongs to frame t - ahead of the magnitude.
-        delayed = nn.functional.pad(magnitude, (0, 0, ahead, 0))[:, : gain.shape[1]]
-        return gain * delayed, state
+        return gain * delayed(magnitude, self.lookahead_frames), state
 
 
 def _interleave(x: Tensor, parts: int) -> Tensor:

@@ -186,7 +186,7 @@ class DenoiserConfig(TrainConfig):
     )
     lookahead_frames: int = option(
         0,
-        "Number of future frames of a cnn; 0 is causal.",
+        "Number of future frames of a cnn or lstm, each a hop of latency; 0 is causal.",
         group=NET,
         at_least=0,
         at_most=10_000,
@@ -209,7 +209,7 @@ class DenoiserConfig(TrainConfig):
     init_from: str = option(
         "",
         "Run folder with the initial weights, for instance for fine-tuning on your recordings. An "
-        "lstm may be wider than that of the run.",
+        "lstm may be wider than that of the run and look further ahead.",
         group=FIT,
         metavar="RUN",
     )
