@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tinysignal import Denoiser, ModelError
+from tinysignal.model import load_denoising_model
 from tinysignal.nets import CnnNet, DenoisingNet, LinearNet, LstmNet, MaskingNet
 from tinysignal.stft import StftSize
 from tinysignal.train import export
@@ -134,3 +135,25 @@ def test_multiplications_of_the_lstm_network_are_counted(tmp_path: Path) -> None
     assert export.macs_per_frame(net, SIZE) == sum(
         p.numel() for p in net.parameters() if p.ndim == 2
     )
+
+
+@pytest.mark.parametrize("arch", ["lstm", "lstm-ahead"])
+@pytest.mark.parametrize("cuts", [[1], [1, 2, 3, 4], [5, 7, 16, 33]], ids=str)
+def test_no_bit_depends_on_how_many_frames_come_at_once(
+    arch: str, cuts: list[int], tmp_path: Path
+) -> None:
+    """8-bit LSTMs make steps of 1 % of the last bit of what they are given."""
+    write(make_net(arch), tmp_path / "m.onnx", arch)
+    network = load_denoising_model(tmp_path / "m.onnx")
+    rng = np.random.default_rng(0)
+    loudness = np.exp(rng.normal(0, 2, (2, 40, 1)))
+    parts = rng.normal(0, loudness[..., None], (2, 40, SIZE.bins, 2)).astype(np.float32)
+    spectrum = parts.view(np.complex64)[..., 0]
+    whole, end = network.run(spectrum, network.initial_state(2))
+    state, pieces = network.initial_state(2), []
+    for block in np.split(spectrum, cuts, axis=1):
+        piece, state = network.run(block, state)
+        pieces.append(piece)
+    np.testing.assert_array_equal(np.concatenate(pieces, axis=1), whole)
+    for found, expected in zip(state, end, strict=True):
+        np.testing.assert_array_equal(found, expected)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 State = tuple[Tensor, ...]
 
+SMALLEST_LEVEL = 1e-6  # of `RunningLevel`
 _SMALLEST = 1e-8  # magnitudes below this are digital silence
 
 
@@ -194,7 +195,7 @@ class RunningLevel(nn.Module):
         with torch.autocast(power.device.type, enabled=False):
             sums = torch.matmul(weight, both) + carried
         level = torch.sqrt(sums[:, :, :1] / sums[:, :, 1:])
-        return level.clamp_min(1e-6), sums[:, -1, :]
+        return level.clamp_min(SMALLEST_LEVEL), sums[:, -1, :]
 
 
 PARTS = 3  # features of a bin: compressed magnitude, real part, imaginary part

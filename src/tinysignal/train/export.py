@@ -6,6 +6,7 @@ import contextlib
 import copy
 import io
 import logging
+import math
 import warnings
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,7 @@ from tinysignal.errors import ModelError
 from tinysignal.files import atomic
 from tinysignal.model import METADATA_KEY, load_classification_model, load_denoising_model
 from tinysignal.nets import CnnNet, DenoisingNet, LstmNet, MaskingNet
+from tinysignal.nets.base import SMALLEST_LEVEL, RunningLevel
 from tinysignal.nets.introspection import count_macs
 from tinysignal.spec import ClassifierSpec, DenoiserSpec, ImageInput, SoundInput, Spec
 from tinysignal.stft import StftSize
@@ -34,7 +36,7 @@ class _MaskForm(nn.Module):
 
     def __init__(self, net: MaskingNet) -> None:
         super().__init__()
-        self.net = with_onnx_lstms(net)
+        self.net = with_operators(net)
 
     def forward(self, spectrum: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         mask, next_state = self.net.complex_mask(spectrum, state)  # type: ignore[operator]
@@ -46,10 +48,10 @@ class _GainForm(nn.Module):
 
     def __init__(self, net: DenoisingNet) -> None:
         super().__init__()
-        self.net = net
+        self.net = with_operators(net)
 
     def forward(self, magnitude: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        gain, next_state = self.net.gain(magnitude, state)
+        gain, next_state = self.net.gain(magnitude, state)  # type: ignore[operator]
         return (gain, *next_state)
 
 
@@ -336,7 +338,7 @@ def folded(net: nn.Module) -> nn.Module:
     return folded_denoiser(net) if isinstance(net, DenoisingNet) else folded_mlp(net)
 
 
-_OPSET = 14  # version of the LSTM operator
+_OPSET = 14  # version of the LSTM and RNN operators
 
 
 class OnnxLstm(nn.Module):
@@ -374,13 +376,50 @@ class OnnxLstm(nn.Module):
         return y.squeeze(1), (hidden, cell)
 
 
-def with_onnx_lstms(net: nn.Module) -> nn.Module:
-    """Copy with `OnnxLstm` in place of every LSTM; it can be exported, but not run."""
+class OnnxRunningLevel(nn.Module):
+    """Replacement of a `RunningLevel` in the export: a sum that goes on frame by frame.
+
+    Numbers do not depend on how many frames come at once, to the last bit. 8-bit LSTMs need that:
+    where a number lies at a rounding boundary, the last bit decides between two steps of 1 %.
+
+    Parameters
+    ----------
+    level : RunningLevel
+    """
+
+    def __init__(self, level: RunningLevel) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(2)[None])
+        self.recurrence = nn.Parameter(math.exp(-level.rate) * torch.eye(2)[None])
+
+    def forward(self, magnitude: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """See `RunningLevel.forward`."""
+        batch, frames, bins = magnitude.shape
+        # A product, because a mean is added up in another order if there are few frames.
+        power = magnitude.square() @ torch.full((bins, 1), 1 / bins)
+        both = torch.cat([power, torch.ones_like(power)], dim=2).transpose(0, 1)
+        sums, last = torch.onnx.ops.symbolic_multi_out(
+            "RNN",
+            (both, self.weight, self.recurrence, None, None, state[None]),
+            {"hidden_size": 2, "activations": ["Relu"]},  # of sums that are never negative
+            dtypes=(power.dtype,) * 2,
+            shapes=((frames, 1, batch, 2), (1, batch, 2)),
+            version=_OPSET,
+        )
+        sums = sums.squeeze(1).transpose(0, 1)
+        level = torch.sqrt(sums[:, :, :1] / sums[:, :, 1:])
+        return level.clamp_min(SMALLEST_LEVEL), last.squeeze(0)
+
+
+def with_operators(net: nn.Module) -> nn.Module:
+    """Copy with operators of ONNX in place of layers over time; it can be exported, but not run."""
     net = copy.deepcopy(net)
     for parent in list(net.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.LSTM):
                 setattr(parent, name, OnnxLstm(child))
+            elif isinstance(child, RunningLevel):
+                setattr(parent, name, OnnxRunningLevel(child))
     return net
 
 
