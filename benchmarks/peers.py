@@ -42,7 +42,7 @@ COST_PROGRAMS = REPOSITORY / "benchmarks" / "cost_programs.py"
 TOOLS = ("numpy", "soundfile", "soxr")  # of the programs; not counted as a peer's
 WORDS_PROGRAM = REPOSITORY / "benchmarks" / "peers_words.py"
 RECOGNISER = ("pocketsphinx", "numpy", "soundfile")
-LONG_S, START_RUNS = 60, 3
+LONG_S, STEREO_S, START_RUNS = 60, 30, 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,12 +217,14 @@ class Bench:
             done = self.run("denoise", files["folder"], out)
             printed = done.printed
             blocks_s = _numbers(self.run("hops", files["long"], out).printed)
+            stereo_s = _numbers(self.run("stereo", files["stereo"], out).printed)
             starts = [self.whole(files["short"], out) for _ in range(START_RUNS)]
             if self.peer.command:
                 done = self.whole(files["long"], out)
         return facts | {
             **self.told(),
             "real_time_factor": _numbers(printed)[files["long"].name] / LONG_S,
+            "stereo_real_time_factor": stereo_s / STEREO_S,
             "block_16_ms": _block_times(blocks_s),
             "start_s": statistics.median(run.cpu_s for run in starts),
             "start_wall_s": min(run.wall_s for run in starts),
@@ -336,13 +338,19 @@ def _kept(rows: dict[str, Any]) -> dict[str, Any]:
 
 
 def _make_files(folder: Path) -> dict[str, Path]:
-    """A file of one second and one of a minute, alone in a folder."""
+    """A file of one second and one of a minute, alone in a folder, and a stereo file."""
     made = folder / "made"
     made.mkdir()
     files = {"folder": made, "short": made / "a-second.wav", "long": made / "minute.wav"}
-    for name, seconds in (("short", 1), ("long", LONG_S)):
+    files["stereo"] = folder / "stereo.wav"
+    mono, stereo = ("1", "16000"), ("2", "48000")
+    for name, seconds, form in (
+        ("short", 1, mono),
+        ("long", LONG_S, mono),
+        ("stereo", STEREO_S, stereo),
+    ):
         command = [sys.executable, str(COST_PROGRAMS), "make-file"]
-        finish([*command, str(files[name]), str(seconds), "1", "16000"])
+        finish([*command, str(files[name]), str(seconds), *form])
     return files
 
 

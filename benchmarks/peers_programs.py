@@ -2,12 +2,14 @@
 
     python benchmarks/peers_programs.py rnnoise denoise NOISY DENOISED
     python benchmarks/peers_programs.py rnnoise hops noisy.wav
+    python benchmarks/peers_programs.py rnnoise stereo stereo.wav
 
 Only numpy, soundfile and soxr beside the peer itself; imports stand inside the functions, so that
 a process loads only its peer. Files are 16 kHz mono, and so is what is written: as long as the
-input and aligned with it. Delays were found once by cross-correlation with the input and agree
-with the peers' sources; `peers.py` measures what is left of them. Times are processor time: on a
-core that does nothing else it is the time that passes, and other work does not lengthen it.
+input and aligned with it; those of ``stereo`` are neither, and only timed. Delays were found once
+by cross-correlation with the input and agree with the peers' sources; `peers.py` measures what is
+left of them. Times are processor time: on a core that does nothing else it is the time that
+passes, and other work does not lengthen it.
 `full_band.py` gives ``denoise`` files at 48 kHz, which come back at their rate.
 """
 
@@ -47,6 +49,9 @@ class Peer:
         stream is fed.
     stream : callable, optional
         Opens a fresh state and gives the function for ``hop_samples`` at a time.
+    recording : callable, optional
+        Takes (channels, time) and a sample rate as they are; where there is none, channels go one
+        by one at ``rate_hz``.
     """
 
     rate_hz: int = RATE_HZ
@@ -54,6 +59,7 @@ class Peer:
     whole: Callable[[], Step] | None = None
     stream: Callable[[], Step] | None = None
     hop_samples: int = 256
+    recording: Callable[[Any, int], Any] | None = None
 
     def open(self) -> Step:
         """A fresh state for one file."""
@@ -71,7 +77,7 @@ def noisereduce(model: str) -> Peer:
     def whole() -> Step:
         return lambda x: noisereduce.reduce_noise(y=x, sr=RATE_HZ)
 
-    return Peer(whole=whole)
+    return Peer(whole=whole, recording=lambda x, hz: noisereduce.reduce_noise(y=x, sr=hz))
 
 
 def rnnoise(model: str) -> Peer:
@@ -208,7 +214,10 @@ def tinysignal(model: str) -> Peer:
         opened = denoiser.stream(sample_rate_hz=RATE_HZ, channels=1)
         return lambda hop: opened.feed(hop[np.newaxis])
 
-    return Peer(whole=whole, stream=stream)
+    def recording(x: Any, rate_hz: int) -> Any:
+        return denoiser(x, sample_rate_hz=rate_hz)
+
+    return Peer(whole=whole, stream=stream, recording=recording)
 
 
 # At the peer's rate. RNNoise: an overlapping window, and a frame that it holds back. DTLN: three
@@ -278,6 +287,21 @@ def hops(peer: Peer, source: str, target: str) -> None:
     print(json.dumps([s for block, s in blocks.items() if block * BLOCK_S >= WARM_UP_S]))
 
 
+def stereo(peer: Peer, source: str, target: str) -> None:
+    """Print the seconds of a recording of several channels at a rate of its own."""
+    import soundfile as sf
+
+    rows, rate_hz = sf.read(source, dtype="float32", always_2d=True)
+    noisy = np.ascontiguousarray(rows.T)
+    steps = [] if peer.recording else [peer.open() for _ in noisy]
+    start_s = time.process_time()
+    if peer.recording:
+        peer.recording(noisy, rate_hz)
+    for step, channel in zip(steps, noisy, strict=False):
+        _aligned(peer, step, channel, rate_hz)
+    print(json.dumps(time.process_time() - start_s))
+
+
 def _hops(x: Any, hop_samples: int) -> Any:
     return x[: x.size // hop_samples * hop_samples].reshape(-1, hop_samples)
 
@@ -290,7 +314,7 @@ def _resampled(x: Any, from_hz: int, to_hz: int) -> Any:
     return soxr.resample(x, from_hz, to_hz, quality="VHQ").astype(np.float32)
 
 
-ACTIONS = {"denoise": denoise, "hops": hops}
+ACTIONS = {"denoise": denoise, "hops": hops, "stereo": stereo}
 
 if __name__ == "__main__":
     _name, _action, _source, _target, _model = sys.argv[1:6]

@@ -24,6 +24,7 @@ from peers_quality import Sets
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="wait4 is not on Windows")
 
 FILES = {"folder": Path("made"), "short": Path("a-second.wav"), "long": Path("minute.wav")}
+FILES["stereo"] = Path("stereo.wav")
 
 # Costs.
 
@@ -49,7 +50,8 @@ _, program, name, action, source, target, model = sys.argv
 assert (name, model) == ("dtln", "default")
 print("loading a checkpoint ...")
 times = {"minute.wav": 30.0, "a-second.wav": 0.5}
-print(json.dumps(times if action == "denoise" else [0.002] * 98 + [0.004, 0.004]))
+blocks = [0.002] * 98 + [0.004, 0.004]
+print(json.dumps({"denoise": times, "hops": blocks, "stereo": 45.0}[action]))
 """
 
 
@@ -64,7 +66,7 @@ def test_costs_are_read_from_what_a_peers_process_prints(
     monkeypatch.setattr(peers.Bench, "whole", lambda *_: next(starts))
     row = bench("dtln", env).measure(FILES)
     assert row.items() >= facts.items()
-    assert row["real_time_factor"] == 0.5
+    assert (row["real_time_factor"], row["stereo_real_time_factor"]) == (0.5, 1.5)
     assert row["block_16_ms"] == pytest.approx({"p50_ms": 2, "p99_ms": 4})
     assert (row["start_s"], row["start_wall_s"]) == (0.3, 0.7)
     assert 2**20 < row["peak_bytes"] < 2**32

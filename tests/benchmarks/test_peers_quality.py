@@ -285,3 +285,24 @@ def test_blocks_of_16_ms_hold_every_hop_after_the_first_second(
 def test_whole_signals_only_means_no_times_of_blocks(capsys) -> None:
     peers_programs.hops(peers_programs.Peer(whole=delaying(0)), "", "")
     assert peers._block_times(peers._numbers(capsys.readouterr().out)) is None
+
+
+def test_a_stereo_recording_goes_whole_where_it_can_and_else_by_channels(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys
+) -> None:
+    """Every call takes a second of this clock."""
+    clock, heard = [0.0], []
+    monkeypatch.setattr(peers_programs.time, "process_time", lambda: clock[0])
+
+    def call(x: np.ndarray, *rate_hz: int) -> np.ndarray:
+        heard.append((x.shape, *rate_hz))
+        clock[0] += 1
+        return x
+
+    sf.write(tmp_path / "stereo.wav", np.zeros((4800, 2)), 48_000)
+    by_channels = peers_programs.Peer(whole=lambda: call, hop_samples=160)
+    for peer in (peers_programs.Peer(recording=call), by_channels):
+        peers_programs.stereo(peer, str(tmp_path / "stereo.wav"), "")
+    printed = capsys.readouterr().out.splitlines()
+    assert [json.loads(line) for line in printed] == [1, 2]
+    assert heard == [((2, 4800), 48_000), ((1600 + 160,),), ((1600 + 160,),)]
