@@ -48,7 +48,7 @@ def test_stream_is_offline_for_any_block_sizes(
         cuts = np.cumsum(sizes)
         blocks = [stream.feed(b) for b in np.split(noisy, cuts, axis=1)]
         streamed = np.concatenate([*blocks, stream.flush()], axis=1)
-        np.testing.assert_allclose(streamed, denoiser(noisy, **options), atol=1e-5)
+        np.testing.assert_allclose(streamed, denoiser(noisy, **options), atol=1e-6)
 
     check()
 
