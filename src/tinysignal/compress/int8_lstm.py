@@ -4,7 +4,8 @@ ONNX Runtime's 8-bit LSTM takes the scale of its inputs from the largest and the
 and that of its recurrent inputs from those of a frame. Here both are the same in every run. Two
 constant inputs are 1 and -1, and all others are clipped between, after a division by twice what
 calibration data reach. Two further units open all their gates, one towards 1 and one towards -1,
-where they stay from the tenth frame on. So a stream gives the samples of the whole signal.
+where they stay from the tenth frame on. So a stream gives the samples of the whole signal, provided
+that no bit of what comes in depends on the block (see `tinysignal.train.export.OnnxRunningLevel`).
 
 Weights have 7 bits: processors without VNNI add two products of 8 bits in 16, where those of larger
 weights overflow.
