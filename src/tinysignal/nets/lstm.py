@@ -69,7 +69,7 @@ class LstmNet(MaskingNet):
         frames_per_s: float,
     ) -> None:
         super().__init__(lookahead_frames, normalization, frames_per_s)
-        self.width = width
+        self.bins, self.width = bins, width
         self.encode = nn.Linear((PARTS + lookahead_frames) * bins, width)
         self.encode_norm = nn.BatchNorm1d(width)
         self.layers = nn.ModuleList(nn.LSTM(width, width) for _ in range(layers))
@@ -140,9 +140,9 @@ class LstmNet(MaskingNet):
         return self.low_filter_shape[0] * _BESIDE if name.startswith("low_filter.") else 1
 
     def initial_state(self, batch: int) -> State:
-        ahead, bins = self.lookahead_frames, self.decode.out_features // 2
+        ahead = self.lookahead_frames
         levels = (torch.zeros(batch, 2),) if self.running is not None else ()
-        heard = (torch.zeros(batch, ahead, bins, PARTS),) if ahead else ()
+        heard = (torch.zeros(batch, ahead, self.bins, PARTS),) if ahead else ()
         memories = tuple(torch.zeros(batch, self.width) for _ in range(2 * len(self.layers)))
         past = torch.zeros(batch, self.past_frames + ahead, 2, self.filter_shape[2])
         return (*levels, *heard, *memories, past)
