@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -293,12 +294,13 @@ def stereo(peer: Peer, source: str, target: str) -> None:
 
     rows, rate_hz = sf.read(source, dtype="float32", always_2d=True)
     noisy = np.ascontiguousarray(rows.T)
-    steps = [] if peer.recording else [peer.open() for _ in noisy]
+    if peer.recording is not None:
+        calls = [partial(peer.recording, noisy, rate_hz)]
+    else:
+        calls = [partial(_aligned, peer, peer.open(), channel, rate_hz) for channel in noisy]
     start_s = time.process_time()
-    if peer.recording:
-        peer.recording(noisy, rate_hz)
-    for step, channel in zip(steps, noisy, strict=False):
-        _aligned(peer, step, channel, rate_hz)
+    for call in calls:
+        call()
     print(json.dumps(time.process_time() - start_s))
 
 

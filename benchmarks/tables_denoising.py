@@ -208,9 +208,8 @@ def _cost(report: Report) -> list[str]:
         if "real_time_factor" not in row:
             continue
         block, count, size = row["block_16_ms"], row.get("parameters"), row.get("model_bytes")
-        stereo = row.get("stereo_real_time_factor")
         cells = [f"{who} {row['version']}", f"{row['real_time_factor']:.4f}"]
-        cells += [f"{stereo:.4f}" if stereo else ""]
+        cells += [f"{row['stereo_real_time_factor']:.4f}"]
         cells += [f"{block[key]:.2f}" for key in ("p50_ms", "p99_ms")] if block else ["", ""]
         cells += [f"{row['start_s']:.2f}", f"{row['peak_bytes'] / 2**20:.0f}"]
         cells += [f"{row['install_bytes'] / 2**20:.0f}", str(row["packages"])]

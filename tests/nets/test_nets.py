@@ -235,7 +235,7 @@ def test_a_network_that_looks_ahead_begins_as_the_one_that_does_not(frames: int)
     whole[:, :10] = 0  # the state of the one is not that of the other after frames before the first
     expected = causal(whole)
     found = ahead(whole)
-    torch.testing.assert_close(found[:, 20:], expected[:, 20:], atol=5e-3, rtol=5e-3)
+    torch.testing.assert_close(found[:, 20:], expected[:, 20:], atol=1e-4, rtol=1e-4)
     found.sum().backward()
     for layer, columns in ((ahead.encode, slice(3 * BINS, None)), (ahead.filter, slice(None))):
         assert layer.weight.grad is not None

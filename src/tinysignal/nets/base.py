@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 State = tuple[Tensor, ...]
 
-SMALLEST_LEVEL = 1e-6  # of `RunningLevel`
 _SMALLEST = 1e-8  # magnitudes below this are digital silence
 
 
@@ -194,8 +193,12 @@ class RunningLevel(nn.Module):
         # Not einsum, which runs in bfloat16 under autocast; the level needs float32.
         with torch.autocast(power.device.type, enabled=False):
             sums = torch.matmul(weight, both) + carried
-        level = torch.sqrt(sums[:, :, :1] / sums[:, :, 1:])
-        return level.clamp_min(SMALLEST_LEVEL), sums[:, -1, :]
+        return level_of(sums), sums[:, -1, :]
+
+
+def level_of(sums: Tensor) -> Tensor:
+    """Levels (..., 1), at least 1e-6, of decayed sums of powers and of weights (..., 2)."""
+    return torch.sqrt(sums[..., :1] / sums[..., 1:]).clamp_min(1e-6)
 
 
 PARTS = 3  # features of a bin: compressed magnitude, real part, imaginary part

@@ -23,7 +23,7 @@ from tinysignal.errors import ModelError
 from tinysignal.files import atomic
 from tinysignal.model import METADATA_KEY, load_classification_model, load_denoising_model
 from tinysignal.nets import CnnNet, DenoisingNet, LstmNet, MaskingNet
-from tinysignal.nets.base import SMALLEST_LEVEL, RunningLevel
+from tinysignal.nets.base import RunningLevel, level_of
 from tinysignal.nets.introspection import count_macs
 from tinysignal.spec import ClassifierSpec, DenoiserSpec, ImageInput, SoundInput, Spec
 from tinysignal.stft import StftSize
@@ -406,9 +406,7 @@ class OnnxRunningLevel(nn.Module):
             shapes=((frames, 1, batch, 2), (1, batch, 2)),
             version=_OPSET,
         )
-        sums = sums.squeeze(1).transpose(0, 1)
-        level = torch.sqrt(sums[:, :, :1] / sums[:, :, 1:])
-        return level.clamp_min(SMALLEST_LEVEL), last.squeeze(0)
+        return level_of(sums.squeeze(1).transpose(0, 1)), last.squeeze(0)
 
 
 def with_operators(net: nn.Module) -> nn.Module:
